@@ -1,0 +1,26 @@
+.PHONY: check lint types test format bench leaderboard docs
+
+check: lint types docs test  ## everything CI runs
+
+lint:
+	ruff check .
+	ruff format --check .
+
+format:
+	ruff check --fix .
+	ruff format .
+
+types:
+	mypy
+
+docs:  ## generated parts of the docs and the leaderboard are what the code gives
+	python docs/generate.py --check
+
+test:
+	python -m pytest
+
+bench:  ## speed, as ratios to floors and peers measured in the same run
+	python -m pytest benchmarks --benchmark-disable-gc -s
+
+leaderboard:  ## regenerate the repository's page from its cards
+	robench leaderboard leaderboard/cards -o leaderboard

@@ -1,0 +1,83 @@
+"""Measure how robust image classifiers and CLIP models are, what each defense buys, and what it costs.
+
+Everything a plugin needs is ``from robench import ...``. Names that need torch are loaded on first use, so
+``import robench`` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robench.api import evaluate as evaluate
+    from robench.api import run as run
+    from robench.budget import Norm as Norm
+    from robench.budget import ThreatModel as ThreatModel
+    from robench.budget import parse_eps as parse_eps
+    from robench.classifier import Classifier as Classifier
+    from robench.classifier import Preprocess as Preprocess
+    from robench.classifier import ZeroShotClassifier as ZeroShotClassifier
+    from robench.classifier import input_gradient as input_gradient
+    from robench.contracts import Attack as Attack
+    from robench.contracts import Dataset as Dataset
+    from robench.contracts import Defense as Defense
+    from robench.contracts import Model as Model
+    from robench.contracts import Split as Split
+    from robench.errors import ContractError as ContractError
+    from robench.errors import DataError as DataError
+    from robench.errors import RobenchError as RobenchError
+    from robench.errors import SpecError as SpecError
+    from robench.errors import WeightsError as WeightsError
+    from robench.evidence.card import Card as Card
+    from robench.examples import Batch as Batch
+    from robench.examples import Examples as Examples
+    from robench.examples import to_uint8 as to_uint8
+    from robench.parameters import Value as Value
+    from robench.parameters import parameter as parameter
+    from robench.plugin.hookspecs import hookimpl as hookimpl
+    from robench.task import Task as Task
+
+_HOME = {
+    "Attack": "contracts",
+    "Batch": "examples",
+    "Card": "evidence.card",
+    "Classifier": "classifier",
+    "ContractError": "errors",
+    "DataError": "errors",
+    "Dataset": "contracts",
+    "Defense": "contracts",
+    "Examples": "examples",
+    "Model": "contracts",
+    "Norm": "budget",
+    "Preprocess": "classifier",
+    "RobenchError": "errors",
+    "SpecError": "errors",
+    "Split": "contracts",
+    "Task": "task",
+    "ThreatModel": "budget",
+    "Value": "parameters",
+    "WeightsError": "errors",
+    "ZeroShotClassifier": "classifier",
+    "evaluate": "api",
+    "hookimpl": "plugin.hookspecs",
+    "input_gradient": "classifier",
+    "parameter": "parameters",
+    "parse_eps": "budget",
+    "run": "api",
+    "to_uint8": "examples",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'robench' has no attribute '{name}'")
+    value = getattr(import_module(f"robench.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,252 @@
+"""The Python door for users: run a grid, evaluate a module, say what a run would do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench.budget import Norm
+from robench.contracts import Dataset, Model
+from robench.errors import CardError, RobenchError
+from robench.evidence.card import Card, decode, encode
+from robench.evidence.fingerprint import fingerprint
+from robench.evidence.store import Store, default_root
+from robench.parameters import parameter
+from robench.plugin.catalog import Catalog, Offer, catalog
+from robench.plugin.discovery import Plugin
+from robench.spec import Cell, Spec, plan
+from robench.task import Progress, Silent
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CARDS = "card"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Name a cell that could not be measured, and why."""
+
+    cell: Cell
+    error: RobenchError
+
+
+class CellsFailed(RobenchError):
+    """Report cells that failed after all others were finished.
+
+    Attributes:
+        cards: the cards of the cells that stand.
+        failures: one entry a failed cell.
+    """
+
+    def __init__(self, cards: list[Card], failures: list[Failure]) -> None:
+        self.cards = cards
+        self.failures = failures
+        lines = "\n".join(f"{entry.cell.title}: {entry.error}" for entry in failures)
+        super().__init__(f"{len(failures)} of {len(failures) + len(cards)} cells failed; the others stand.\n{lines}")
+
+
+def run(
+    spec: Spec | None = None,
+    *,
+    store: Path | str | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    offline: bool = False,
+    compiled: bool = False,
+    prepared: bool = True,
+    progress: Progress | None = None,
+    known: Catalog | None = None,
+    on_card: Callable[[Card], None] = lambda card: None,
+    **request: Any,
+) -> list[Card]:
+    """Run a request and return its cards; what the store already holds is not computed again.
+
+    Args:
+        spec: the request; or give its fields as keywords, such as ``defense=["tecoa"], attack=["pgd"]``.
+        store: folder of the artifacts; None is the user's cache folder, or ``$ROBENCH_STORE``.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or ``auto``.
+        batch_size: images at once; None chooses by device and resolution.
+        offline: never reach for a hub.
+        compiled: use torch.compile.
+        prepared: merge adapters, fold batch norms and store channels last where the logits agree.
+        progress: shows how far the stages are.
+        known: the components to choose from; None is every installed plugin.
+        on_card: called with each card as it is finished.
+        **request: the fields of :class:`robench.spec.Spec`; single names need no list.
+
+    Raises:
+        RobenchError: the request cannot be run as written; nothing was computed.
+        CellsFailed: some cells failed; it carries the cards of the others. If all failed for one reason, that
+            reason is raised itself.
+    """
+    spec = spec if spec is not None else spec_from(**request)
+    go_offline(offline)
+    known = known or catalog()
+    device = choose_device(device)
+    cells = plan(spec, device, known)
+    root = Path(store) if store is not None else default_root()
+    quick = Store(root, warn=(progress or Silent()).note)
+    bench, cards, failures = None, [], []
+    for ring in rings(cells):
+        kept = cached(ring, quick)
+        if kept is None:
+            from robench.bench import Bench, Options
+            from robench.conductor import run_ring
+
+            options = Options(
+                store=root, device=device, batch_size=batch_size, compiled=compiled, prepared=prepared,
+                progress=progress or Silent(),
+            )  # fmt: skip
+            bench = bench or Bench(options, device, known)
+            kept = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            keep(kept, quick)
+        for card in kept:
+            on_card(card)
+        cards += kept
+    if failures and not cards and len({str(entry.error) for entry in failures}) == 1:
+        raise failures[0].error  # one cause, such as a missing folder: say it once
+    if failures:
+        raise CellsFailed(cards, failures)
+    return cards
+
+
+def spec_from(**request: Any) -> Spec:
+    """Return a Spec from keywords, a single value standing for a list of one."""
+    lists = ("victim", "defense", "attack", "surrogate", "eps", "seed")
+    values: dict[str, Any] = {}
+    for name, value in request.items():
+        values[name] = (value,) if name in lists and isinstance(value, str | float | int) else value
+    return Spec(**values)
+
+
+def rings(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells grouped into those that are judged together, in order of appearance."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.ring, []).append(cell)
+    return list(groups.values())
+
+
+def cached(ring: Sequence[Cell], store: Store) -> list[Card] | None:
+    """Return the ring's cards if the store has every one, judged beside the same cells."""
+    cards = []
+    for cell in ring:
+        artifact = store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in ring]))
+        if artifact is None:
+            return None
+        try:
+            cards.append(decode(str(artifact.meta["card"]).encode(), str(artifact.path)))
+        except CardError:  # written by another version of the schema: measure again
+            return None
+    return cards
+
+
+def keep(cards: Sequence[Card], store: Store) -> None:
+    """Store the cards of one ring."""
+    beside = [card.id for card in cards]
+    for card in cards:
+        store.put(CARDS, _card_key(card.id, beside), {"card": encode(card).decode()})
+
+
+def _card_key(cell: str, beside: Sequence[str]) -> str:
+    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(beside)))
+
+
+def evaluate(
+    module: nn.Module,
+    *,
+    dataset: str | Dataset = "",
+    attack: str = "pgd",
+    eps: str | float = "8/255",
+    norm: Norm = "Linf",
+    n: int | None = None,
+    seed: int = 0,
+    name: str = "module",
+    parameters: Mapping[str, Any] | None = None,
+    store: Path | str | None = None,
+    **options: Any,
+) -> Card:
+    """Measure a bare ``nn.Module`` and return its card; no plugin is needed.
+
+    Args:
+        module: images (N, C, H, W) in [0, 1] -> logits; normalise inside. It is copied and left untouched.
+        dataset: a dataset's name, or a Dataset of your own; empty is the default dataset.
+        attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
+        eps: radius in pixel units.
+        norm: ``Linf`` or ``L2``.
+        n: number of test images; None takes all.
+        seed: determines everything that is drawn.
+        name: what the card calls the module.
+        parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
+        store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
+        **options: device, batch_size, compiled, prepared, progress as for :func:`run`.
+    """
+    own = Plugin("evaluate", "robench.evaluate", "", None)
+    known = Catalog(list(catalog().plugins), dict(catalog().offers))
+    model = given_model(module, name)
+    known.offers["victim", name] = Offer("victim", name, model, own)
+    if isinstance(dataset, Dataset):
+        known.offers["dataset", dataset.name] = Offer("dataset", dataset.name, type(dataset), own)
+        parameters = {
+            **{f"dataset.{key}": value for key, value in dataset.parameters.items()},
+            **(parameters or {}),
+        }
+        dataset = dataset.name
+    spec = Spec(
+        dataset=dataset, victim=(name,), attack=(attack,), eps=(eps,), norm=norm, n=n, seed=(seed,),
+        parameters=parameters or {},
+    )  # fmt: skip
+    with _folder(store) as root:
+        return run(spec, store=root, known=known, **options)[0]
+
+
+def given_model(module: nn.Module, label: str) -> type[Model]:
+    """Return a Model component that serves a copy of ``module``."""
+    import copy
+
+    from robench.classifier import Classifier
+    from robench.evidence.digests import weights_digest
+
+    class Given(Model):
+        """A module handed to robench.evaluate."""
+
+        name = label
+        weights: str = parameter(weights_digest(module), "sha256 of the module's tensors")
+
+        def load(self, task: Any) -> Classifier:
+            copied = copy.deepcopy(module)
+            return copied if isinstance(copied, Classifier) else Classifier(copied, classes=len(task.classes))
+
+    return Given
+
+
+@contextmanager
+def _folder(store: Path | str | None) -> Iterator[Path]:
+    if store is not None:
+        yield Path(store)
+        return
+    with tempfile.TemporaryDirectory(prefix="robench-") as folder:
+        yield Path(folder)
+
+
+def go_offline(offline: bool) -> None:
+    """Keep every hub library from reaching out; it must happen before they are imported."""
+    if offline:
+        os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "ROBENCH_OFFLINE": "1"})
+
+
+def choose_device(device: str) -> str:
+    """Resolve ``auto`` without importing torch where there cannot be a GPU."""
+    if device != "auto":
+        return device
+    if not (Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia/version").exists() or os.name == "nt"):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

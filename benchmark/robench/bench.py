@@ -1,0 +1,182 @@
+"""The workbench: what a run has loaded, kept only as long as it fits."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+
+from robench.classifier import Classifier
+from robench.contracts import Dataset, Defense, Model
+from robench.errors import DeviceError, SpecError
+from robench.evidence.digests import weights_digest
+from robench.evidence.fingerprint import fingerprint
+from robench.evidence.store import Store, default_root
+from robench.inference import Prepared, prepare
+from robench.plugin.catalog import Catalog
+from robench.spec import SELF, Cell, Chosen, type_of
+from robench.stages.fit import Fitted, fit, trains
+from robench.stages.load import Data, load_data, load_model, serve
+from robench.task import Progress, Silent, Task
+
+#: Real images on which the rewrites of the inference graph are compared with the plain model.
+PROBE_IMAGES = 32
+SMALL_SIDE = 64
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Say how a run is carried out; none of it changes what is measured.
+
+    Attributes:
+        store: folder of the artifacts; None is the user's cache folder, or ``$ROBENCH_STORE``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
+        batch_size: images at once; None chooses by device and resolution.
+        compiled: use torch.compile on the inference graph.
+        prepared: rewrite the inference graph (merge, fold, channels last) where the logits agree.
+        progress: shows how far the stages are.
+    """
+
+    store: Path = field(default_factory=default_root)
+    device: str = "auto"
+    batch_size: int | None = None
+    compiled: bool = False
+    prepared: bool = True
+    progress: Progress = field(default_factory=Silent)
+
+
+class Recent(Generic[T]):
+    """Keep the last few results of a costly call."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """Return what is kept under ``key``, or make and keep it, dropping the oldest."""
+        if key not in self._kept:
+            while len(self._kept) >= self._size:
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+@dataclass(frozen=True)
+class Defended:
+    """Hold a fitted victim and its copy prepared for inference."""
+
+    fitted: Fitted
+    prepared: Prepared
+
+
+class Bench:
+    """Load, fit and prepare each thing once, and keep the most recent ones."""
+
+    def __init__(self, options: Options, device: str, catalog: Catalog) -> None:
+        self.options = options
+        self.device = use_device(device)
+        self.store = Store(options.store, warn=options.progress.note)
+        self._catalog = catalog
+        self._data: Recent[Data] = Recent(2)
+        self._models: Recent[Classifier] = Recent(3)
+        self._prepared: Recent[Prepared] = Recent(3)
+        self._defended: Recent[Defended] = Recent(2)
+        self._digests: dict[str, str] = {}
+
+    def task(self, cell: Cell, *stage: object) -> Task:
+        """Return the task of one stage of a cell."""
+        data = self.data(cell)
+        return data.task(cell.seed, self.device, self.batch_size(data), self.options.progress, *stage)
+
+    def batch_size(self, data: Data) -> int:
+        """Return the batch size asked for, or one that suits the device and the resolution."""
+        if self.options.batch_size is not None:
+            return self.options.batch_size
+        if self.device.startswith("cuda"):
+            return 1024 if max(data.test.shape[1:]) <= SMALL_SIDE else 256
+        # Measured: at 32 x 32 a CPU's plateau is 64 to 256; above, activations outgrow malloc's 32 MB arenas.
+        return 128 if max(data.test.shape[1:]) <= SMALL_SIDE else 64
+
+    def data(self, cell: Cell) -> Data:
+        """Return the cell's test images."""
+        dataset: Dataset = type_of(cell.dataset, Dataset)
+        return self._data.get(cell.data_id, lambda: load_data(dataset, cell.n))
+
+    def model(self, cell: Cell, chosen: Chosen) -> Classifier:
+        """Return a victim or surrogate of the cell's dataset, frozen."""
+        model: Model = type_of(chosen, Model)
+        # The seed is no part of the key: loading weights draws nothing.
+        key = fingerprint("load", model=chosen.key, dataset=cell.dataset.key)
+        return self._models.get(key, lambda: load_model(model, self.data(cell), self.task(cell, "load")))
+
+    def victim_digest(self, cell: Cell) -> str:
+        """Return the digest of the victim's weights."""
+        key = fingerprint("load", model=cell.victim.key, dataset=cell.dataset.key)
+        if key not in self._digests:
+            self._digests[key] = weights_digest(self.model(cell, cell.victim))
+        return self._digests[key]
+
+    def surrogate(self, cell: Cell, chosen: Chosen) -> Prepared:
+        """Return the attacker's model prepared for inference."""
+        key = fingerprint("load", model=chosen.key, dataset=cell.dataset.key)
+        return self._prepared.get(key, lambda: self._prepare(cell, self.model(cell, chosen)))
+
+    def defended(self, cell: Cell) -> Defended:
+        """Return the cell's victim under its defense."""
+        return self._defended.get(cell.fit_id, lambda: self._fit(cell))
+
+    def _fit(self, cell: Cell) -> Defended:
+        defense: Defense = type_of(cell.defense, Defense)
+        dataset: Dataset = type_of(cell.dataset, Dataset)
+
+        def by_name(name: str) -> Classifier:
+            return self.model(cell, cell.victim if name == SELF else self._named(name))
+
+        task = self.task(cell, "fit").replace(load_model=by_name)
+        train = serve(dataset, "train") if trains(defense) else None
+        fitted = fit(defense, self.model(cell, cell.victim), train, task, self.store, cell.fit_id)
+        return Defended(fitted, self._prepare(cell, fitted.model))
+
+    def _named(self, name: str) -> Chosen:
+        offer = self._catalog.find("surrogate", name)
+        return Chosen(offer, offer.build({}))
+
+    def _prepare(self, cell: Cell, model: Classifier) -> Prepared:
+        if not self.options.prepared:
+            return Prepared(model, (), 0.0)
+        test = self.data(cell).test
+        count = min(PROBE_IMAGES, len(test))
+        probe = next(test[:count].batches(count, self.device)).images
+        return prepare(model, probe, compiled=self.options.compiled)
+
+
+def use_device(device: str) -> str:
+    """Return the device after checking that it is there, and make its arithmetic float32 and repeatable."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise SpecError(f"--device {device} is no device; write cpu, cuda or cuda:0.") from None
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                f"--device {device} was asked for, but torch sees no CUDA device here; use --device cpu, or install a "
+                "torch build with CUDA and check nvidia-smi."
+            )
+        index = torch.device(device).index or 0
+        if index >= torch.cuda.device_count():
+            raise DeviceError(
+                f"--device {device} does not exist; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}."
+            )
+    # Attacks run in float32: TF32 gradients differ in sign, and make attacks look weaker (FARE, appendix B.6).
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return device

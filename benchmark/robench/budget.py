@@ -1,0 +1,135 @@
+"""The threat model: which perturbations count, in which units, and their geometry.
+
+eps is always in pixel units of images in [0, 1] at the dataset's resolution. The functions use tensor
+methods only, so this module is importable (and a run can be planned) without torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, get_args
+
+from robench.errors import SpecError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Norm = Literal["Linf", "L2"]
+Access = Literal["white-box", "transfer", "black-box"]
+
+#: How far a stored perturbation may exceed eps before it counts as outside the ball: float32 rounding of
+#: values in [0, 1] is 6e-8, so 1e-6 forgives arithmetic and nothing else.
+BALL_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """Say what the attacker may do: stay within ``eps`` of the image in ``norm``, with this ``access``."""
+
+    norm: Norm = "Linf"
+    eps: float = 8 / 255
+    access: Access = "white-box"
+
+    def __post_init__(self) -> None:
+        if self.norm not in get_args(Norm):
+            raise SpecError(f"norm '{self.norm}' is unknown; robench measures {' and '.join(get_args(Norm))}.")
+        check_eps(self.eps, self.norm)
+
+    def distance(self, images: Tensor, adversarial: Tensor) -> Tensor:
+        """Return the norm of each image's perturbation, shape (N,)."""
+        delta = (adversarial - images).flatten(1)
+        return delta.abs().amax(1) if self.norm == "Linf" else delta.norm(dim=1)
+
+    def project(self, images: Tensor, adversarial: Tensor) -> Tensor:
+        """Return a point of the ball around ``images`` and of the box [0, 1] (N, C, H, W).
+
+        Linf: the nearest. L2: shortened to eps, then clamped, which may end nearer to the image than it had to.
+        """
+        delta = adversarial - images
+        if self.norm == "Linf":
+            delta = delta.clamp(-self.eps, self.eps)
+        else:
+            length = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
+            delta = delta * _per_image((self.eps / length).clamp_max(1.0), delta)
+        return (images + delta).clamp(0.0, 1.0)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Return the unit-norm direction along which a loss with this gradient grows fastest (N, C, H, W).
+
+        Linf: the sign; L2: the normalised gradient. An all-zero gradient gives a zero direction.
+        """
+        if self.norm == "Linf":
+            return gradient.sign()
+        # Divided by its peak first: the squares of a gradient of 1e-25, a saturated model's, are 0 in float32.
+        peak = gradient.flatten(1).abs().amax(1)
+        gradient = gradient / _per_image(peak.where(peak > 0, 1.0), gradient)
+        return gradient / _per_image(gradient.flatten(1).norm(dim=1).clamp_min(1.0), gradient)
+
+    def from_uniform(self, images: Tensor, unit: Tensor) -> Tensor:
+        """Map draws ``unit`` from U[-1, 1] to a start inside the ball and the box (N, C, H, W).
+
+        Linf: uniform in the cube of half-width eps. L2: the draw rescaled to lie in the ball.
+        """
+        scale = self.eps if self.norm == "Linf" else self.eps / math.sqrt(unit.shape[1:].numel())
+        return self.project(images, images + unit * scale)
+
+    def __str__(self) -> str:
+        return f"{self.norm} {format_eps(self.eps)} {self.access}"
+
+
+def _per_image(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def parse_number(text: str | float | int) -> float:
+    """Read ``0.03``, ``1e-3`` or ``8/255`` as a float; raise ValueError for anything else, NaN included."""
+    if isinstance(text, bool):
+        raise ValueError("a truth value is not a number")
+    try:
+        top, slash, bottom = text.partition("/") if isinstance(text, str) else (text, "", "")
+        value, divisor = float(top), float(bottom) if slash else 1.0
+        value = value / divisor if math.isfinite(divisor) else divisor
+    except ZeroDivisionError:
+        raise ValueError("division by zero") from None
+    except OverflowError:
+        raise ValueError("not a finite number") from None
+    if not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return value
+
+
+def parse_eps(text: str | float, norm: Norm = "Linf") -> float:
+    """Read ``8/255`` or ``0.03`` as eps in pixel units; raise SpecError with the reason otherwise."""
+    try:
+        value = parse_number(text)
+    except ValueError as error:
+        raise SpecError(
+            f"eps '{text}' is not a number ({error}). Write a fraction such as 8/255 or a decimal such as 0.03."
+        ) from None
+    check_eps(value, norm)
+    return value
+
+
+def check_eps(eps: float, norm: Norm) -> None:
+    """Refuse a radius that is no number, negative, or (Linf) larger than the pixel range."""
+    if not math.isfinite(eps) or eps < 0:
+        raise SpecError(f"eps {eps:g} is not a radius; give a number of at least 0, such as 8/255.")
+    if norm == "Linf" and eps > 1:
+        raise SpecError(
+            f"eps {eps:g} is larger than the whole pixel range: images are in [0, 1], so eps is too. "
+            f"For {eps:g} grey levels of 255 write --eps {eps:g}/255."
+        )
+
+
+def format_eps(eps: float) -> str:
+    """Write eps the way the field does: ``0.5`` if that is exact, ``8/255`` for a (half, ...) grey level."""
+    plain = f"{eps:g}"
+    if float(plain) == eps:
+        return plain
+    levels = eps * 255
+    nearest = Fraction(levels).limit_denominator(8)
+    if nearest and abs(levels - float(nearest)) < 1e-6 * max(levels, 1):
+        return f"{float(nearest):g}/255"
+    return plain

@@ -1,0 +1,164 @@
+"""The one type that is attacked and defended: float32 images in [0, 1] in, logits out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own spelling
+from torch import Tensor, nn
+
+from robench.contracts import require
+
+Interpolation = Literal["bicubic", "bilinear"]
+
+
+class Preprocess(nn.Module):
+    """Resize to the model's resolution and normalise, differentiably.
+
+    Args:
+        mean: per channel, in [0, 1] units.
+        std: per channel, in [0, 1] units.
+        size: side of the model's square input in pixels; None keeps the dataset's resolution.
+        interpolation: antialiased, as PIL does it; values that overshoot [0, 1] are clamped, as PIL's bytes are.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: int | None = None,
+        interpolation: Interpolation = "bicubic",
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.size = size
+        self.interpolation: Interpolation = interpolation
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (N, C, size, size) normalised images; square inputs keep their aspect, others are centre-cropped."""
+        if self.size is not None and images.shape[-2:] != (self.size, self.size):
+            height, width = images.shape[-2:]
+            scale = self.size / min(height, width)
+            target = (max(self.size, round(height * scale)), max(self.size, round(width * scale)))
+            # As PIL: columns, then rows, each clamped to what a byte holds. Within 1.1 grey levels of it on CIFAR-10 at
+            # 224 (0.29 on average, its rounding); in one pass it would be 8.3 levels, and slower.
+            for step in ((height, target[1]), target):
+                images = F.interpolate(images, step, mode=self.interpolation, antialias=True).clamp(0.0, 1.0)
+            top, left = (target[0] - self.size) // 2, (target[1] - self.size) // 2
+            images = images[..., top : top + self.size, left : left + self.size]
+        return (images - self.get_buffer("mean")) / self.get_buffer("std")
+
+
+class Classifier(nn.Module):
+    """Wrap any network as ``f: [0, 1] -> logits``; preprocessing happens inside.
+
+    Args:
+        network: takes preprocessed images, returns logits (N, classes).
+        classes: the number of classes.
+        preprocess: resize and normalise; None if the network takes images in [0, 1] as they are.
+    """
+
+    def __init__(self, network: nn.Module, classes: int, preprocess: nn.Module | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.classes = classes
+        self.preprocess = preprocess if preprocess is not None else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, classes) for float32 ``images`` (N, C, H, W) in [0, 1]."""
+        logits: Tensor = self.network(self.preprocess(images))
+        return logits
+
+    def inference_copy(self) -> Classifier:
+        """Return an equal classifier prepared for many forwards; override it to merge adapters.
+
+        The harness checks that the logits agree and falls back to this classifier if they do not.
+        """
+        return copy.deepcopy(self)
+
+
+class ZeroShotClassifier(Classifier):
+    """Classify by the similarity of image features and class-text features (CLIP).
+
+    ``logits = logit_scale * cos(image features, text features)``; the text features are computed once, since the
+    text tower is frozen in every defense of the image tower.
+
+    Args:
+        image_tower: takes preprocessed images, returns features (N, D), not normalised.
+        text_features: (K, D), one row a class; normalised here.
+        logit_scale: the multiplier itself (CLIP: 100), that is 1 / temperature.
+        preprocess: resize and normalise.
+        encode_text: embeds prompts (list of str -> (P, D)), for whoever needs other prompts.
+    """
+
+    def __init__(
+        self,
+        image_tower: nn.Module,
+        text_features: Tensor,
+        logit_scale: float,
+        preprocess: nn.Module,
+        encode_text: Callable[[Sequence[str]], Tensor] | None = None,
+    ) -> None:
+        super().__init__(image_tower, classes=len(text_features), preprocess=preprocess)
+        self.register_buffer("text_features", F.normalize(text_features.detach().float(), dim=1))
+        self.logit_scale = logit_scale
+        self.encode_text = encode_text
+
+    @property
+    def image_tower(self) -> nn.Module:
+        """Return the network that embeds preprocessed images; assign ``network`` to replace it."""
+        return self.network
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return image features (N, D), not normalised."""
+        features: Tensor = self.network(self.preprocess(images))
+        return features
+
+    def similarities(self, images: Tensor) -> Tensor:
+        """Return cosines (N, K) between image and class-text features; multiply by 1 / temperature for logits."""
+        return F.normalize(self.features(images), dim=1) @ self.get_buffer("text_features").T
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return ``logit_scale`` times the cosines (N, K) for ``images`` (N, C, H, W) in [0, 1]."""
+        return self.logit_scale * self.similarities(images)
+
+
+def input_gradient(loss: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``(values, gradient)`` of a per-image loss with respect to the images alone.
+
+    ``loss`` maps images to (N,) values. They are summed, not averaged, so the gradient of one image does not
+    depend on the size of its batch; no parameter receives a gradient.
+    """
+    with torch.enable_grad():
+        images = images.detach().requires_grad_(True)
+        values = loss(images)
+        (gradient,) = torch.autograd.grad(values.sum(), images)
+    return values.detach(), gradient
+
+
+def check_logits(logits: Tensor, images: int, classes: int, name: str) -> None:
+    """Raise ContractError unless these are float32 logits (images, classes)."""
+    require(isinstance(logits, Tensor), f"{name} must return logits as a tensor, not {type(logits).__name__}.")
+    require(
+        logits.dim() == 2 and len(logits) == images,
+        f"{name} must return logits of shape ({images}, {classes}), not {tuple(logits.shape)}.",
+    )
+    require(
+        logits.shape[1] == classes,
+        f"{name} has {logits.shape[1]} classes, but the dataset has {classes}: choose another victim, or a checkpoint "
+        "trained on these classes.",
+    )
+    require(logits.dtype == torch.float32, f"{name} must return float32 logits, not {logits.dtype}.")
+    require(bool(torch.isfinite(logits).all()), f"{name} returns NaN or infinite logits on real images.")
+    probabilities = bool((logits >= 0).all() and (logits <= 1).all()) and bool(
+        torch.allclose(logits.sum(1), torch.ones(images, device=logits.device), atol=1e-4)
+    )
+    require(
+        not probabilities,
+        f"{name} returns probabilities, not logits: each row is in [0, 1] and sums to 1. Remove the softmax; with it "
+        "gradients vanish and attacks look weaker than they are.",
+    )

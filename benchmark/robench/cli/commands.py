@@ -1,0 +1,38 @@
+"""The command group; each command is in a file of its own."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import click
+
+from robench.cli.catalog import list_command, show_command
+from robench.cli.explain import explain_command
+from robench.cli.leaderboard import leaderboard_command
+from robench.cli.run import run_command
+from robench.cli.train import train_command
+from robench.cli.verify import verify_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("robench"), prog_name="robench")
+def robench() -> None:
+    """Measure adversarial robustness, and publish only numbers that hold up.
+
+    \b
+    robench run --defense tecoa --attack pgd        the embedded default, offline
+    robench list                                    what can be named in a run
+    robench show pgd                                parameters, defaults, source
+    """
+
+
+for command in (
+    run_command,
+    list_command,
+    show_command,
+    explain_command,
+    verify_command,
+    train_command,
+    leaderboard_command,
+):
+    robench.add_command(command)

@@ -1,0 +1,32 @@
+"""``robench leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("leaderboard")
+@click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Folder of LEADERBOARD.md [default: here].",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 with a diff if the page is not what the cards give.")
+def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool) -> None:
+    """Write LEADERBOARD.md from cards (files or folders); no model is run."""
+    from robench_leaderboard import check_leaderboard, read_cards, write_leaderboard
+
+    found = read_cards(cards)
+    if not check:
+        click.echo(f"leaderboard: {write_leaderboard(found, out)}")
+        return
+    difference = check_leaderboard(found, out / "LEADERBOARD.md")
+    if difference:
+        click.echo(difference)
+        raise click.exceptions.Exit(1)
+    click.echo("LEADERBOARD.md is what the cards give.")

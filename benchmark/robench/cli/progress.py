@@ -1,0 +1,56 @@
+"""Progress on the terminal, with rich; on a pipe only the notes are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+T = TypeVar("T")
+
+
+class Terminal:
+    """Show one bar a stage, on stderr so that tables can be piped."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def track(self, items: Iterable[T], total: int, text: str) -> Iterator[T]:
+        """Yield ``items`` while the bar ``text`` moves."""
+        bar = self._bars.add_task(text, total=total)
+        try:
+            for item in items:
+                yield item
+                self._bars.advance(bar)
+        finally:
+            if not self._bars.console.is_terminal and self._bars.tasks[-1].finished:
+                self._bars.console.print(f"{text}: done", highlight=False)
+
+    def note(self, text: str) -> None:
+        """Print one line above the bars."""
+        self._bars.console.print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    """Show progress inside."""
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=False) as bars:
+        yield Terminal(bars)

@@ -1,0 +1,180 @@
+"""``robench run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robench.cli.options import Names, joined, read_parameters, read_seeds
+from robench.errors import SpecError
+
+if TYPE_CHECKING:
+    from robench.evidence.card import Card
+    from robench.spec import Spec
+
+NAMES = Names()
+
+
+@click.command("run")
+@click.argument("suite", required=False, type=click.Path(path_type=Path))
+@click.option("--dataset", default="", metavar="NAME", help="Dataset [default: the embedded digits].")
+@click.option("--victim", type=NAMES, multiple=True, help="Models under test [default: the dataset's usual one].")
+@click.option("--defense", type=NAMES, multiple=True, help="Defenses; the undefended victim is always measured too.")
+@click.option(
+    "--attack",
+    type=NAMES,
+    multiple=True,
+    help="Attacks, through the defended victim end to end [default: pgd].",
+)
+@click.option(
+    "--surrogate",
+    type=NAMES,
+    multiple=True,
+    help="Also transfer from these models; 'self' is the undefended victim.",
+)
+@click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
+@click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf or L2.")
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="ROLE.NAME=VALUE",
+    help="A component's parameter, such as attack.steps=20.",
+)
+@click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
+@click.option(
+    "--seed",
+    type=NAMES,
+    multiple=True,
+    metavar="SEED,...",
+    help="Seeds; one determines everything [default: 0].",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Images at once [default: by device and resolution].",
+)
+@click.option("--offline", is_flag=True, help="Never reach for a hub.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
+@click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=None,
+    envvar="ROBENCH_STORE",
+    help="Folder of fitted defenses and adversarial sets [default: the user's cache folder].",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the cards and LEADERBOARD.md.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
+def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **given: Any) -> None:  # fmt: skip
+    """Measure clean and robust accuracy, judge the numbers, and rank them.
+
+    SUITE is a TOML file that says the same as the options.
+
+    \b
+    robench run --defense tecoa --attack pgd
+    robench run --defense none,lora-ce,tecoa,vpt --attack fgsm,pgd --surrogate self --eps 4/255,8/255
+    robench run --defense 'tecoa[trainable=full]' -p attack.steps=50 --n 200
+    robench run suites/digits.toml
+    """
+    specs = requests(suite, given)
+    if dry_run:
+        from robench.cli.dry import print_plan
+
+        for spec in specs:
+            print_plan(spec, store, given["device"], given["offline"])
+        return
+    cards, failures = perform(specs, store, given)
+    finish(cards, out)
+    if failures:
+        click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
+        for title, error in failures:
+            click.echo(f"  {title}\n    {error}", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def requests(suite: Path | None, given: dict[str, Any]) -> tuple[Spec, ...]:
+    """Return the requests that the command line or the suite file makes."""
+    from robench.spec import DEFAULT_EPS, Spec
+
+    lists = {name: joined(given[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
+    seeds, parameters = read_seeds(joined(given["seed"])), read_parameters(given["parameters"])
+    if suite is None:
+        return (
+            Spec(
+                dataset=given["dataset"],
+                victim=lists["victim"],
+                defense=lists["defense"] or ("none",),
+                attack=lists["attack"] or ("pgd",),
+                surrogate=lists["surrogate"],
+                eps=lists["eps"] or (DEFAULT_EPS,),
+                norm=given["norm"],
+                seed=seeds or (0,),
+                n=given["n"],
+                parameters=parameters,
+            ),
+        )
+    if any(lists.values()) or given["dataset"] or parameters:
+        raise SpecError("A suite file says which components run; leave those options out, or edit a copy of the file.")
+    from dataclasses import replace
+
+    from robench.suite import read_suite
+
+    changes: dict[str, Any] = {"n": given["n"]} if given["n"] is not None else {}
+    changes |= {"seed": seeds} if seeds else {}
+    return tuple(replace(spec, **changes) for spec in read_suite(suite).runs)
+
+
+def perform(
+    specs: tuple[Spec, ...], store: Path | None, given: dict[str, Any]
+) -> tuple[list[Card], list[tuple[str, str]]]:
+    """Return the cards, and title and reason of each failed cell."""
+    from robench.api import CellsFailed, run
+    from robench.cli.progress import terminal
+
+    cards, failures = [], []
+    with terminal() as progress:
+        for spec in specs:
+            try:
+                cards += run(
+                    spec,
+                    store=store,
+                    device=given["device"],
+                    batch_size=given["batch_size"],
+                    offline=given["offline"],
+                    compiled=given["compiled"],
+                    prepared=not given["no_prepare"],
+                    progress=progress,
+                )
+            except CellsFailed as error:
+                cards += error.cards
+                failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
+    return cards, failures
+
+
+def finish(cards: list[Card], out: Path) -> None:
+    """Write the cards and the leaderboard of all cards in ``out``, and print the table."""
+    from rich.console import Console
+
+    from robench.evidence.card import write
+    from robench_leaderboard import print_tables, read_cards, write_leaderboard
+
+    if not cards:
+        return
+    folder = out / "cards"
+    for card in cards:
+        write(card, folder)
+    page = write_leaderboard(read_cards([folder]), out)
+    print_tables(cards, Console())
+    click.echo(f"cards: {folder}\nleaderboard: {page}")

@@ -1,0 +1,42 @@
+"""``robench verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("verify")
+@click.argument("card", type=click.Path(path_type=Path))
+@click.option("--rerun", is_flag=True, help="Compute the cell again from scratch, in an empty store.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=None,
+    envvar="ROBENCH_STORE",
+    help="Folder that holds the artifacts [default: the user's cache folder].",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+def verify_command(card: Path, rerun: bool, store: Path | None, device: str) -> None:
+    """Recompute a card's numbers from the stored adversarial set and outcomes."""
+    from robench import verify
+    from robench.cli.progress import terminal
+    from robench.evidence.card import read
+    from robench.evidence.store import default_root
+
+    found = read(card)
+    with terminal() as progress:
+        findings = (
+            verify.rerun(found, device, progress)
+            if rerun
+            else verify.verify(found, store or default_root(), device, progress)
+        )
+        wrong = 0
+        for finding in findings:
+            mark = {True: "ok", False: "WRONG", None: "not at hand"}[finding.good]
+            click.echo(f"{mark:12}{finding.what}: {finding.detail}")
+            wrong += finding.good is False
+    if wrong:
+        click.echo(f"{card} does not verify: {wrong} findings above are wrong.")
+        raise click.exceptions.Exit(1)

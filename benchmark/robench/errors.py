@@ -1,0 +1,61 @@
+"""Errors that reach a user: each is one sentence that says what, where and the way out.
+
+RobenchError              exit code 2, printed without a traceback
+ +- SpecError             the request: an unknown component, a mistyped parameter, an impossible eps
+ +- PluginError           the door: a plugin that is broken, clashes or misspells a hook
+ +- DataError             the images: a missing folder, an unreadable file, a split too small
+ +- WeightsError          the weights: a file that is missing, truncated or of another architecture
+ +- ContractError         a component that returned what its contract forbids
+ +- DeviceError           the machine: no CUDA, no memory
+ +- StoreError            the store: no space, no permission
+ +- CardError             a card that cannot be read or does not verify
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RobenchError(Exception):
+    """Report bad input to the user; ``str(error)`` is the whole message."""
+
+
+class SpecError(RobenchError):
+    """Refuse a request that cannot be run as written."""
+
+
+class PluginError(RobenchError):
+    """Report a plugin that cannot be used, naming the distribution at fault."""
+
+
+class DataError(RobenchError):
+    """Report images or labels that cannot be served."""
+
+
+class WeightsError(RobenchError):
+    """Report model weights that cannot be read."""
+
+
+class ContractError(RobenchError):
+    """Report a component whose result breaks its contract."""
+
+
+class DeviceError(RobenchError):
+    """Report a device that is absent or too small."""
+
+
+class StoreError(RobenchError):
+    """Report a store that cannot be read or written."""
+
+
+class CardError(RobenchError):
+    """Report a card that cannot be read, or whose numbers do not follow from its evidence."""
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """Return ``"did you mean 'x'? "`` or nothing, followed by the names that exist."""
+    names = sorted(known)
+    close = get_close_matches(wrong, names, n=1, cutoff=0.6)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,369 @@
+"""The card: the JSON result of one cell, everything needed to believe it and to repeat it.
+
+The classes below are the schema; ``card.schema.json`` beside this file is generated from them and every card is
+validated against it when it is written and when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from robench.budget import Access, Norm, format_eps
+from robench.errors import CardError, StoreError
+from robench.evidence.statistics import unpack_bits, wilson
+from robench.parameters import format_value
+
+SCHEMA_VERSION = 1
+SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
+
+#: Dotted paths of what may differ between two runs of one spec on one machine; all else is deterministic.
+CLOCKS = ("created", "cost.*.seconds", "cost.*.peak_bytes", "cost.*.joules", "environment")
+
+Verdict = Literal["VALID", "SUSPECT", "INVALID"]
+Status = Literal["pass", "suspect", "invalid", "skipped"]
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Meta(max_length=200)]
+Scalar = bool | int | float | str | None
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Be immutable and refuse unknown fields, as every part of a card does."""
+
+
+class ComponentRecord(Record, frozen=True, kw_only=True):
+    """Name one component and everything its result depends on."""
+
+    name: Name
+    version: Natural
+    parameters: Annotated[dict[str, Scalar], Meta(description="all parameters, defaults resolved")]
+    changed: Annotated[
+        dict[str, Scalar], Meta(description="those that differ from the defaults, or from the victim's tuning")
+    ]
+    plugin: Annotated[str, Meta(description="distribution and version that offered it")]
+    code: Annotated[str, Meta(description="sha256 of the plugin package's source files")]
+    files: Annotated[str, Meta(description="sha256 over the local files it reads; empty if none")] = ""
+
+    @property
+    def label(self) -> str:
+        """Return the name with the parameters that were changed, such as ``tecoa[epochs=5]``."""
+        inside = ",".join(f"{key}={format_value(key, value)}" for key, value in sorted(self.changed.items()))
+        return f"{self.name}[{inside}]" if inside else self.name
+
+
+class ThreatRecord(Record, frozen=True, kw_only=True):
+    """State what the attacker may do."""
+
+    norm: Norm
+    eps: Annotated[float, Meta(ge=0, description="radius in pixel units, images in [0, 1], at `shape`")]
+    access: Access
+
+
+class CellRecord(Record, frozen=True, kw_only=True):
+    """Identify the cell."""
+
+    dataset: ComponentRecord
+    victim: ComponentRecord
+    defense: ComponentRecord
+    attack: ComponentRecord
+    surrogate: Annotated[ComponentRecord | None, Meta(description="the attacker's model, for transfer")] = None
+    surrogate_is_victim: Annotated[bool, Meta(description="--surrogate self: the undefended victim")] = False
+    threat: ThreatRecord
+    seed: int
+    n: Positive
+    undefended: Annotated[bool, Meta(description="true for the row that defenses are compared with")]
+    iterative: Annotated[bool, Meta(description="true if the attack takes more than one step")]
+    given: Annotated[dict[str, Any], Meta(description="the request as the user passed it")]
+
+
+class DataRecord(Record, frozen=True, kw_only=True):
+    """Pin the images and labels that were used."""
+
+    shape: Annotated[tuple[int, int, int], Meta(description="channels, height, width")]
+    classes: list[str]
+    test: Annotated[Digest, Meta(description="sha256 of the test images and labels served, in order")]
+    test_n: Positive
+    train: Annotated[Digest | None, Meta(description="the same of the training split, if anything was trained")] = None
+    train_n: Natural = 0
+
+
+class TrainingRecord(Record, frozen=True, kw_only=True):
+    """Say what the defense trained and whether that is what it declared."""
+
+    trainable: Annotated[Natural, Meta(description="number of trainable parameters")]
+    names: Annotated[list[str], Meta(description="the parameters declared trainable")]
+    without_gradient: Annotated[list[str], Meta(description="declared, but never had a gradient")]
+    undeclared: Annotated[list[str], Meta(description="changed, but not declared")]
+    buffers: Annotated[list[str], Meta(description="buffers that changed, such as batch-norm statistics")]
+    recipe: Annotated[dict[str, Scalar], Meta(description="loss, temperature, adversary: what makes it this defense")]
+    history: Annotated[list[dict[str, float]], Meta(description="training curves, in order")]
+    gradient: Literal["exact", "straight-through", "none"]
+    randomized: bool
+
+
+class ModelRecord(Record, frozen=True, kw_only=True):
+    """Pin the weights and how inference was prepared."""
+
+    victim: Annotated[Digest, Meta(description="sha256 of the victim's tensors")]
+    defended: Annotated[Digest, Meta(description="sha256 of the defended victim's tensors")]
+    zero_shot: bool
+    reference: Annotated[float | None, Meta(description="clean accuracy the model's author states")] = None
+    inference: Annotated[list[str], Meta(description="exact rewrites applied, such as folded batch norms")]
+    logit_difference: Annotated[float, Meta(description="largest |difference| those rewrites made, in logits")] = 0.0
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """Count what the defended victim got right on one set of images."""
+
+    correct: Natural
+    n: Positive
+    low: Annotated[Rate, Meta(description="Wilson 95 % interval of correct / n, lower end")]
+    high: Annotated[Rate, Meta(description="upper end")]
+    top5: Annotated[Natural | None, Meta(description="label among the five highest logits; null for < 6 classes")]
+    bits: Annotated[str, Meta(description="per image, 1 = correct: big-endian packed bits in base64")]
+    per_class: Annotated[
+        list[list[float]], Meta(description="per class: precision, recall, F1, images; 0 where undefined")
+    ]
+    macro_f1: Annotated[Rate, Meta(description="mean F1 over the classes that occur among the labels")]
+    confusion: Annotated[
+        list[list[int]] | None, Meta(description="rows: label, columns: prediction; null above 100 classes")
+    ]
+    artifact: Annotated[str, Meta(description="store key of the per-image outcomes")]
+
+    @property
+    def rate(self) -> float:
+        """Return the accuracy in [0, 1]."""
+        return self.correct / self.n
+
+    def mask(self) -> list[bool]:
+        """Return, per image, whether it was classified correctly."""
+        return unpack_bits(self.bits, self.n)
+
+
+class AdversarialRecord(Record, frozen=True, kw_only=True):
+    """Pin the adversarial set and what the harness measured on the stored tensors."""
+
+    fingerprint: Annotated[Digest, Meta(description="sha256 of the adversarial images, float32, in order")]
+    artifact: Annotated[str, Meta(description="store key of the adversarial images")]
+    attacked: Annotated[Natural, Meta(description="images handed to the attack (white-box: the clean-correct ones)")]
+    largest: Annotated[float, Meta(ge=0, description="largest perturbation in the threat model's norm")]
+    outside_ball: Annotated[Natural, Meta(description="images the harness had to project into the ball")]
+    outside_box: Annotated[Natural, Meta(description="images the harness had to clamp into [0, 1]")]
+    excess: Annotated[float, Meta(description="how far the farthest image lay outside the ball, before projection")]
+    surrogate_clean: Annotated[float | None, Meta(description="the surrogate's own clean accuracy")] = None
+
+
+class Cost(Record, frozen=True, kw_only=True):
+    """Count the passes of one stage, in images, and its clocks."""
+
+    images: Natural
+    forwards: Annotated[Natural, Meta(description="image forwards through the attacked or scored model")]
+    backwards: Annotated[Natural, Meta(description="image backwards")]
+    seconds: Annotated[float, Meta(ge=0, description="warm-up, hashing and storing excluded")]
+    peak_bytes: Annotated[Natural, Meta(description="peak device memory; on a CPU, of the process")]
+    batch_size: Natural
+    joules: Annotated[float | None, Meta(description="NVML energy, where it is measured")] = None
+
+    @property
+    def ms_per_image(self) -> float:
+        """Return milliseconds per image, 0 if there was none."""
+        return 1000 * self.seconds / self.images if self.images else 0.0
+
+
+class Costs(Record, frozen=True, kw_only=True):
+    """Keep fit, craft, score and gate apart."""
+
+    fit: Cost
+    craft: Cost
+    score: Cost
+    gate: Cost
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """Report one check of the gate."""
+
+    name: Name
+    status: Status
+    value: float | None
+    threshold: Annotated[str, Meta(description="what the value had to satisfy")]
+    n: Annotated[Natural, Meta(description="images it was measured on")]
+    meaning: Annotated[str, Meta(description="what it means and what to do")]
+
+
+class Gate(Record, frozen=True, kw_only=True):
+    """Give the verdict and every check it rests on."""
+
+    verdict: Verdict
+    checks: list[Check]
+
+
+class Environment(Record, frozen=True, kw_only=True):
+    """Record the machine and the software."""
+
+    robench: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    device: str
+    dtype: str
+    tf32: bool
+    threads: int
+    revision: Annotated[str, Meta(description="git revision of robench's checkout, if it is one")]
+    dirty: bool
+
+
+class Card(Record, frozen=True, kw_only=True):
+    """Hold the result of one cell."""
+
+    schema_version: Literal[1] = 1
+    id: Annotated[Digest, Meta(description="fingerprint of the cell")]
+    created: Annotated[str, Meta(description="UTC time at which it was recorded")]
+    cell: CellRecord
+    data: DataRecord
+    model: ModelRecord
+    training: TrainingRecord
+    clean: Outcome
+    adversarial: AdversarialRecord
+    robust: Annotated[Outcome, Meta(description="on the adversarial images; a transfer result is not robust accuracy")]
+    cost: Costs
+    gate: Gate
+    environment: Environment
+    clocks: Annotated[list[str], Meta(description="what may differ between two runs; all else is deterministic")]
+
+    @property
+    def file_name(self) -> str:
+        """Return the canonical file name."""
+        cell = self.cell
+        via = "" if cell.surrogate is None else f"-via-{'self' if cell.surrogate_is_victim else cell.surrogate.name}"
+        eps = format_eps(cell.threat.eps).replace("/", "_")
+        parts = (cell.dataset.name, cell.victim.name, cell.defense.name, cell.attack.name + via)
+        stem = "-".join([*parts, cell.threat.norm, eps, f"seed{cell.seed}", f"n{cell.n}", self.id[:8]])
+        return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem) + ".json"
+
+
+def proportion(correct: int, n: int) -> tuple[float, float]:
+    """Return the Wilson 95 % interval, rounded so that it prints the same everywhere."""
+    low, high = wilson(correct, n)
+    return round(low, 6), round(high, 6)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a card, generated from the classes above."""
+    generated = msgspec.json.schema(Card)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "robench card", **generated}
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+
+
+def encode(card: Card) -> bytes:
+    """Return the card as indented JSON, keys in schema order, after validating it."""
+    compact = msgspec.json.encode(card)
+    _validate(json.loads(compact), "the new card")
+    return msgspec.json.format(compact, indent=1) + b"\n"
+
+
+def decode(text: bytes, where: str) -> Card:
+    """Return the card in ``text``; raise CardError naming ``where`` if it is none. Nothing in it is executed."""
+    try:
+        raw = json.loads(
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
+        json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair can be read, but never be written
+        _validate(raw, where)
+        card = msgspec.convert(raw, Card)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise CardError(f"{where} is not a robench card: {str(error)[:300]}.") from None
+    _check_counts(card, where)
+    return card
+
+
+def read(path: Path) -> Card:
+    """Return the card stored at ``path``."""
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise CardError(f"card {path} cannot be read ({error.strerror}).") from None
+
+
+def write(card: Card, folder: Path) -> Path:
+    """Write the card under its canonical name, atomically, unless the same bytes are there; return its path."""
+    import os
+
+    path = folder / card.file_name
+    text = encode(card)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_bytes() != text:
+            scratch = path.with_name(f".{path.name}.{os.getpid()}")
+            scratch.write_bytes(text)
+            scratch.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"card {path} cannot be written ({error.strerror}); choose another folder with --out."
+        ) from None
+    return path
+
+
+def _validate(raw: Any, where: str) -> None:
+    problem = next(iter(sorted(_validator().iter_errors(raw), key=lambda error: list(map(str, error.path)))), None)
+    if problem is not None:
+        place = ".".join(map(str, problem.path)) or "the top level"
+        place = place if len(place) <= 200 else f"{place[:200]}..."
+        raise CardError(f"{where} does not follow card schema {SCHEMA_VERSION}: at {place}, {problem.message[:200]}.")
+
+
+def _check_counts(card: Card, where: str) -> None:
+    for name, outcome in (("clean", card.clean), ("robust", card.robust)):
+        try:
+            correct = sum(outcome.mask())
+        except CardError as error:
+            raise CardError(f"{where} contradicts itself: {name}: {error}") from None
+        if outcome.n != card.cell.n or correct != outcome.correct:
+            raise CardError(
+                f"{where} contradicts itself: {name} counts {outcome.correct} of {outcome.n}, its bits do not."
+            )
+        if proportion(outcome.correct, outcome.n) != (outcome.low, outcome.high):
+            raise CardError(f"{where} contradicts itself: the {name} interval does not follow from its counts.")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value
+
+
+def _integer(text: str) -> int:
+    # 18 digits always fit into the 64 bits that cards are written with.
+    if len(text) > 18:
+        raise ValueError(f"{text[:40]} is too large a number")
+    return int(text)

@@ -1,0 +1,45 @@
+"""Intervals and per-image bit strings, in plain Python.
+
+A cached run must answer without importing scipy.stats (0.8 s); the tests hold these against scipy and statsmodels.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+from robench.errors import CardError
+
+
+def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval (E. B. Wilson 1927) of ``correct`` out of ``n``."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    rate, spread = correct / n, z * z / n
+    centre = (rate + spread / 2) / (1 + spread)
+    half = z * math.sqrt(rate * (1 - rate) / n + spread / (4 * n)) / (1 + spread)
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == n else centre + half
+    return low, high
+
+
+def pack_bits(flags: Sequence[bool]) -> str:
+    """Return the flags as base64 of big-endian packed bits."""
+    padded = [*flags, *[False] * (-len(flags) % 8)]
+    octets = bytes(
+        sum(1 << (7 - place) for place in range(8) if padded[start + place]) for start in range(0, len(padded), 8)
+    )
+    return base64.b64encode(octets).decode()
+
+
+def unpack_bits(text: str, n: int) -> list[bool]:
+    """Return the ``n`` flags packed in ``text``; raise CardError if they are not ``n``."""
+    try:
+        octets = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise CardError("the per-image bits are not base64.") from None
+    if len(octets) != -(-n // 8):
+        raise CardError(f"the per-image bits hold {len(octets)} bytes, not those of {n} images.")
+    return [bool(octets[place // 8] >> (7 - place % 8) & 1) for place in range(n)]

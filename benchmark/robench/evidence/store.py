@@ -1,0 +1,188 @@
+"""The store: artifacts by fingerprint, written atomically, checked when read, shared by several processes.
+
+One artifact is one folder ``<kind>/<2 digits>/<fingerprint>`` with ``meta.json`` and, if it has tensors,
+``data.safetensors``. It is made under ``tmp/`` and renamed into place, so it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench.errors import StoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+META, DATA = "meta.json", "data.safetensors"
+
+
+def default_root() -> Path:
+    """Return ``$ROBENCH_STORE`` or the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("ROBENCH_STORE")
+    return Path(named) if named else user_cache_path("robench") / "store"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Hold one stored result: its metadata, and its tensors when asked for."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors, on the CPU."""
+        from safetensors.torch import load_file
+
+        return load_file(self.path / DATA)
+
+
+class Store:
+    """Keep artifacts under ``root``.
+
+    Args:
+        root: created if it is not there; StoreError if it cannot be.
+        warn: told when a damaged artifact is set aside.
+    """
+
+    def __init__(self, root: Path, warn: Callable[[str], None] = lambda text: None) -> None:
+        self.root = root
+        self._warn = warn
+        self._checked: dict[Path, Artifact] = {}
+        with self._writing():
+            for folder in ("tmp", "locks"):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=root / "tmp").close()
+
+    def folder(self, kind: str, key: str) -> Path:
+        """Return where an artifact is, or would be."""
+        return self.root / kind / key[:2] / key
+
+    def get(self, kind: str, key: str) -> Artifact | None:
+        """Return the artifact, or None if it is not there or is damaged (then it is set aside and reported)."""
+        path = self.folder(kind, key)
+        if path in self._checked:
+            return self._checked[path]
+        try:
+            meta = _read_checked(path)
+        except FileNotFoundError:
+            if path.exists():
+                self._set_aside(path, "a file is missing")
+            return None
+        except ValueError as error:
+            self._set_aside(path, str(error))
+            return None
+        except OSError as error:
+            raise StoreError(
+                f"The store cannot read {path} ({error.strerror}); mend it or choose another with --store."
+            ) from None
+        self._checked[path] = Artifact(path, meta)
+        return self._checked[path]
+
+    def put(
+        self, kind: str, key: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+    ) -> Artifact:
+        """Store an artifact; if another process has stored it meanwhile, that one stays."""
+        path = self.folder(kind, key)
+        with self._writing():
+            scratch = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+            try:
+                self._fill(scratch, meta, tensors)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    scratch.rename(path)
+                except OSError:
+                    if not path.exists():
+                        raise
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        found = self.get(kind, key)
+        if found is None:
+            raise StoreError(f"What was just written to {path} does not read back; check the disk.")
+        return found
+
+    @contextmanager
+    def lock(self, kind: str, key: str) -> Iterator[None]:
+        """Hold this fingerprint's lock, so that two processes do not do one work twice; a kill releases it."""
+        from filelock import FileLock
+
+        with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
+            yield
+
+    def scratch(self, kind: str, key: str) -> Path:
+        """Return a file that belongs to unfinished work on this fingerprint; discard it when that is done."""
+        return self.root / "tmp" / f"{kind}-{key}.partial"
+
+    def _fill(self, scratch: Path, meta: Mapping[str, Any], tensors: Mapping[str, Tensor] | None) -> None:
+        digest = None
+        if tensors is not None:
+            from safetensors import SafetensorError
+            from safetensors.torch import save_file
+
+            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            try:
+                save_file(plain, scratch / DATA)
+            except SafetensorError as error:  # a full disk is no OSError there
+                raise OSError(str(error)) from None
+            digest = _digest(scratch / DATA)
+        # There and back first: as numbers, keys sort in another order than as the strings that are read.
+        kept = json.loads(json.dumps(meta, allow_nan=False))
+        body = json.dumps(kept, sort_keys=True)
+        checks = {
+            "meta": kept,
+            "sha256": hashlib.sha256(body.encode()).hexdigest(),
+            "data": digest,
+        }
+        with (scratch / META).open("w", encoding="utf-8") as file:
+            json.dump(checks, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        with self._writing():
+            aside = Path(tempfile.mkdtemp(dir=self.root / "tmp", prefix="damaged-"))
+            try:
+                path.rename(aside / path.name)
+            except FileNotFoundError:  # another process was faster
+                aside.rmdir()
+                return
+        self._warn(f"{path} is damaged ({reason}); it was moved to {aside} and is computed again.")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"The store at {self.root} cannot be written ({error.strerror or error}). Free some space or mend "
+                "the permissions, or choose another folder with --store; what is already stored stays valid."
+            ) from None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_checked(path: Path) -> dict[str, Any]:
+    """Return the metadata after checking every checksum; ValueError says what does not match."""
+    checks = json.loads((path / META).read_text(encoding="utf-8"))
+    if not isinstance(checks, dict) or not isinstance(checks.get("meta"), dict):
+        raise ValueError("its metadata is not what robench writes")
+    body = json.dumps(checks["meta"], sort_keys=True)
+    if hashlib.sha256(body.encode()).hexdigest() != checks.get("sha256"):
+        raise ValueError("its metadata does not match its checksum")
+    if checks.get("data") is not None and _digest(path / DATA) != checks["data"]:
+        raise ValueError("its tensors do not match their checksum")
+    meta: dict[str, Any] = checks["meta"]
+    return meta

@@ -1,0 +1,167 @@
+"""Labelled images that may not fit in memory, served as float32 in [0, 1]."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from robench.errors import ContractError, DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Threads that decode files; decoding releases the interpreter lock.
+DECODERS = 4
+
+
+class Batch(NamedTuple):
+    """Hold one batch: float32 images (N, C, H, W) in [0, 1], int64 labels (N,), and positions in the split."""
+
+    images: Tensor
+    labels: Tensor
+    indices: list[int]
+
+
+class Examples:
+    """Serve labelled images, from memory or decoded on demand; slices share the underlying data.
+
+    Build one with :meth:`from_tensors` or :meth:`from_files`.
+
+    Attributes:
+        labels: int64 (N,).
+        shape: (C, H, W) of every image.
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        shape: tuple[int, int, int],
+        fetch: Callable[[Sequence[int]], Tensor],
+        digest: Callable[[Sequence[int]], bytes],
+        rows: Sequence[int] | None = None,
+    ) -> None:
+        self._all_labels = labels
+        self._fetch = fetch
+        self._digest = digest
+        self._rows = list(range(len(labels))) if rows is None else list(rows)
+        self.shape = shape
+
+    @classmethod
+    def from_tensors(cls, images: Tensor, labels: Tensor) -> Examples:
+        """Serve uint8 ``images`` (N, C, H, W) from memory, with integer ``labels`` (N,)."""
+        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) != len(labels):
+            raise ContractError(
+                f"Examples.from_tensors takes uint8 images (N, C, H, W) and N labels, not {images.dtype} "
+                f"{tuple(images.shape)} and {len(labels)} labels."
+            )
+        shape = (images.shape[1], images.shape[2], images.shape[3])
+
+        def digest(rows: Sequence[int]) -> bytes:
+            hasher = hashlib.sha256()
+            for start in range(0, len(rows), 1024):
+                hasher.update(images[list(rows[start : start + 1024])].contiguous().numpy().data)
+            return hasher.digest()
+
+        return cls(labels.long(), shape, lambda rows: images[list(rows)], digest)
+
+    @classmethod
+    def from_files(cls, paths: Sequence[Path], labels: Sequence[int], size: int) -> Examples:
+        """Serve image files as RGB, resized (bicubic) so that the short side is ``size``, and centre-cropped."""
+
+        def fetch(rows: Sequence[int]) -> Tensor:
+            with ThreadPoolExecutor(DECODERS) as pool:
+                return torch.stack(list(pool.map(lambda row: _decode(paths[row], size), rows)))
+
+        def digest(rows: Sequence[int]) -> bytes:
+            hasher = hashlib.sha256(f"rgb {size}".encode())
+            for row in rows:
+                hasher.update(hashlib.sha256(_read(paths[row])).digest())
+            return hasher.digest()
+
+        return cls(torch.tensor(labels, dtype=torch.long), (3, size, size), fetch, digest)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | Sequence[int]) -> Examples:
+        """Return the examples at a slice or at a list of positions."""
+        chosen = self._rows[rows] if isinstance(rows, slice) else [self._rows[row] for row in rows]
+        return Examples(self._all_labels, self.shape, self._fetch, self._digest, chosen)
+
+    @property
+    def labels(self) -> Tensor:
+        """Return the labels (N,)."""
+        return self._all_labels[self._rows]
+
+    def images(self) -> Tensor:
+        """Return all images at once as uint8 (N, C, H, W); prefer :meth:`batches` where there may be many."""
+        return self._fetch(self._rows)
+
+    def sample(self, count: int, seed: int) -> Examples:
+        """Return ``count`` examples drawn without replacement; a larger count with one seed holds a smaller one's."""
+        if not 0 < count <= len(self):
+            raise DataError(f"{count} images were asked for, but the split has {len(self)}; choose 1 to {len(self)}.")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self[sorted(order[:count].tolist())]
+
+    def batches(
+        self, size: int, device: str = "cpu", shuffle: torch.Generator | None = None, ahead: int = 1
+    ) -> Iterator[Batch]:
+        """Yield batches of ``size`` (the last may be smaller), in order or shuffled, decoding ``ahead`` of use."""
+        order = list(range(len(self))) if shuffle is None else torch.randperm(len(self), generator=shuffle).tolist()
+        bounds = list(pairwise([*range(0, len(order), size), len(order)])) if order else []
+
+        def prepare(start: int, stop: int) -> Batch:
+            places = order[start:stop]
+            rows = [self._rows[place] for place in places]
+            images = self._fetch(rows).to(device, non_blocking=True).to(torch.float32).div_(255)
+            return Batch(images, self._all_labels[rows].to(device), places)
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = [pool.submit(prepare, *bound) for bound in bounds[: ahead + 1]]
+            for place in range(len(bounds)):
+                batch = waiting.pop(0).result()
+                if place + ahead + 1 < len(bounds):
+                    waiting.append(pool.submit(prepare, *bounds[place + ahead + 1]))
+                yield batch
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return the sha256 over exactly the images and labels that are served, in order."""
+        hasher = hashlib.sha256(f"{self.shape} {self.labels.tolist()}".encode())
+        hasher.update(self._digest(self._rows))
+        return hasher.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"image {path} cannot be read ({error.strerror}); remove it or mend its permissions.") from None
+
+
+def _decode(path: Path, size: int) -> Tensor:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            picture: Image.Image = ImageOps.fit(file.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"image {path} cannot be decoded ({error}); replace or remove the file.") from None
+    return to_uint8(picture)
+
+
+def to_uint8(picture: Image) -> Tensor:
+    """Return a PIL image as uint8 (C, H, W)."""
+    import numpy as np
+
+    array = torch.from_numpy(np.array(picture))
+    return array.unsqueeze(0) if array.dim() == 2 else array.permute(2, 0, 1).contiguous()

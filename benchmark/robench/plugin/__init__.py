@@ -1,0 +1,1 @@
+"""The door: hook specifications, discovery of plugins, and the catalog of what they offer."""

@@ -1,0 +1,149 @@
+"""Every component that can be named in a run, and where it comes from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import pluggy
+
+from robench.contracts import ROLES, Component, Dataset
+from robench.errors import PluginError, SpecError, suggestion
+from robench.parameters import Value, parameters_of, resolve
+from robench.plugin import hookspecs
+from robench.plugin.discovery import Plugin, discover
+
+HOOKS = {role: f"robench_{role}s" for role in ROLES}
+
+#: What a name may not hold, because references (``name[key=value],name``) and ``-p name.key=value`` would misread it.
+_UNTYPEABLE = re.compile(r"[\s,.=\[\]]")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Hold one component class and the plugin that offers it."""
+
+    role: str
+    name: str
+    component: type[Component]
+    plugin: Plugin
+
+    @property
+    def summary(self) -> str:
+        """Return the first line of the component's docstring."""
+        return (inspect.getdoc(self.component) or "").partition("\n")[0]
+
+    def build(self, given: Mapping[str, Any]) -> Component:
+        """Return the component with ``given`` parameters; SpecError for one it does not have or cannot read."""
+        values: dict[str, Value] = resolve(self.name, self.component, given)
+        return self.component(**values)
+
+
+@dataclass
+class Catalog:
+    """Hold what the installed plugins offer, by role and name."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
+
+    def add(self, plugin: Plugin) -> None:
+        """Take in one plugin's components; a plugin whose offer is unusable becomes a broken one."""
+        try:
+            offers = _unlike(_offers(plugin)) if plugin.module is not None else []
+        except Exception as error:  # a hook is third-party code and may raise anything
+            plugin, offers = _broken(plugin, error), []
+        for offer in offers:
+            known = self.offers.get((offer.role, offer.name))
+            if known is not None:
+                raise PluginError(
+                    f"The {offer.role} '{offer.name}' is offered twice: by {known.plugin.label} and by "
+                    f"{plugin.label}. Uninstall one, or rename its component."
+                )
+        self.plugins.append(plugin)
+        self.offers.update({(offer.role, offer.name): offer for offer in offers})
+
+    def of(self, role: str) -> list[Offer]:
+        """Return the offers of one role, by name."""
+        return [offer for (kind, _), offer in sorted(self.offers.items()) if kind == role]
+
+    def find(self, role: str, name: str) -> Offer:
+        """Return the offer of that name, or raise SpecError with the closest name and any broken plugin."""
+        offer = self.offers.get((role, name))
+        if offer is not None:
+            return offer
+        broken = [plugin for plugin in self.plugins if plugin.broken]
+        blame = "".join(f" The plugin {plugin.label} is broken ({plugin.broken})." for plugin in broken)
+        raise SpecError(f"There is no {role} '{name}'; {suggestion(name, [o.name for o in self.of(role)])}{blame}")
+
+    def default_dataset(self) -> Offer:
+        """Return the dataset that is run when none is named."""
+        marked = [
+            offer for offer in self.of("dataset") if issubclass(offer.component, Dataset) and offer.component.default
+        ]
+        if len(marked) != 1:
+            names = ", ".join(f"{offer.name} ({offer.plugin.label})" for offer in marked) or "none"
+            raise SpecError(
+                f"No single default dataset is installed (marked default: {names}); name one with --dataset."
+            )
+        return marked[0]
+
+
+@lru_cache(maxsize=1)
+def catalog() -> Catalog:
+    """Return the catalog of this environment, discovered once a process."""
+    found = Catalog()
+    for plugin in discover():
+        found.add(plugin)
+    return found
+
+
+def _broken(plugin: Plugin, error: Exception) -> Plugin:
+    return Plugin(plugin.name, plugin.distribution, plugin.version, None, f"{type(error).__name__}: {error}")
+
+
+def _unlike(offers: Iterator[Offer]) -> list[Offer]:
+    """Return the offers; PluginError if one plugin gives two components one name."""
+    found: dict[tuple[str, str], Offer] = {}
+    for offer in offers:
+        known = found.setdefault((offer.role, offer.name), offer)
+        if known is not offer:
+            raise PluginError(
+                f"The {offer.role} '{offer.name}' is offered twice: {known.component.__qualname__} and "
+                f"{offer.component.__qualname__} have one name; rename one."
+            )
+    return list(found.values())
+
+
+def _offers(plugin: Plugin) -> Iterator[Offer]:
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin.module)
+    for role, base in ROLES.items():
+        hook = HOOKS[role]
+        caller = getattr(manager.hook, hook)
+        # pluggy leaves out a hook's None, and with it whatever an author meant to return.
+        for returned in caller() or [None] * len(caller.get_hookimpls()):
+            for component in returned if isinstance(returned, list | tuple) else [returned]:
+                yield _check(Offer(role, getattr(component, "name", ""), component, plugin), base, hook)
+
+
+def _check(offer: Offer, base: type[Component], hook: str) -> Offer:
+    component = offer.component
+    if not (isinstance(component, type) and issubclass(component, base)):
+        raise PluginError(f"{hook} must return a list of {base.__name__} classes, not {component!r}.")
+    if not offer.name:
+        raise PluginError(f"{component.__qualname__} from {hook} has no name; give it a class attribute 'name'.")
+    if not isinstance(offer.name, str) or _UNTYPEABLE.search(offer.name):
+        raise PluginError(
+            f"{component.__qualname__} from {hook} cannot be named {offer.name!r}: users type it on a command line, so "
+            "leave out spaces, commas, dots, = and brackets."
+        )
+    # dataclass() writes "Name(field: type = ...)" as the docstring of a class that has none.
+    if (component.__doc__ or "").startswith(f"{component.__name__}("):
+        raise PluginError(f"{component.__qualname__} has no docstring; its first line is what 'robench list' shows.")
+    parameters_of(component)
+    return offer

@@ -1,0 +1,215 @@
+"""fit: turn the victim into the defended victim, once, and check what was really trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robench.classifier import Classifier, check_logits
+from robench.contracts import Defense, require
+from robench.errors import ContractError, DataError, DeviceError, RobenchError
+from robench.evidence.card import Cost, Scalar, TrainingRecord
+from robench.evidence.digests import tensor_digests, weights_digest
+from robench.evidence.meter import Meter
+from robench.evidence.store import Store
+from robench.examples import Examples
+from robench.inference import freeze
+from robench.task import Checkpoint, Task
+
+KIND = "fit"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Hold the defended victim, frozen, and what is known about how it came to be."""
+
+    model: Classifier
+    training: TrainingRecord
+    cost: Cost
+    digest: str
+    train: str | None
+    train_n: int
+
+
+def fit(defense: Defense, victim: Classifier, train: Examples | None, task: Task, store: Store, key: str) -> Fitted:
+    """Return the defended victim: from the store if it is there, else fitted and stored.
+
+    Args:
+        defense: the defense.
+        victim: left untouched; the defense works on a copy.
+        train: the training split; None if the defense trains nothing.
+        task: carries the stage's seed, device and progress.
+        store: where the changed tensors are kept.
+        key: the fit's fingerprint.
+    """
+    with store.lock(KIND, key):
+        defended = _wrap(defense, victim, task)
+        artifact = store.get(KIND, key)
+        if artifact is None:
+            unfinished = store.scratch(KIND, key)
+            artifact = store.put(KIND, key, *_train(defense, defended, train, task, unfinished))
+            unfinished.unlink(missing_ok=True)
+        else:
+            _restore(defense, defended, artifact.tensors())
+    meta = artifact.meta
+    freeze(defended, task.device)
+    digest = weights_digest(defended)
+    require(
+        digest == meta["defended"],
+        f"{defense.name}.wrap gave other values than when it was fitted; draw initial values from "
+        "task.generator(...), never from the global generator.",
+    )
+    training = TrainingRecord(**{**meta["training"], "recipe": dict(defense.recipe())})
+    return Fitted(defended, training, Cost(**meta["cost"]), digest, meta["train"], meta["train_n"])
+
+
+def trains(defense: Defense) -> bool:
+    """Tell whether the defense overrides ``fit``."""
+    return type(defense).fit is not Defense.fit
+
+
+def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
+    try:
+        defended = defense.wrap(freeze(copy.deepcopy(victim), task.device), task)
+    except RobenchError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise ContractError(f"{defense.name}.wrap failed: {type(error).__name__}: {error}.") from error
+    require(
+        isinstance(defended, Classifier),
+        f"{defense.name}.wrap must return a robench.Classifier, not {type(defended).__name__}.",
+    )
+    return defended.to(task.device).eval()
+
+
+def _train(
+    defense: Defense, defended: Classifier, train: Examples | None, task: Task, unfinished: Path
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    declared = [name for name, parameter in defended.named_parameters() if parameter.requires_grad]
+    before = tensor_digests(defended)
+    meter = Meter(device=task.device, batch_size=0)
+    touched: set[str] = set()
+    checkpoint = Checkpoint(unfinished, extra=_resumable(meter, touched, task.history))
+    if trains(defense):
+        if train is None or not len(train):
+            raise DataError(f"{defense.name} needs training images, and the dataset has none.")
+        with ExitStack() as stack:
+
+            def surrogate(name: str) -> Classifier:
+                model = task.load_model(name)
+                stack.enter_context(meter.counting(model.network))
+                return model
+
+            stack.enter_context(_gradients_seen(defended, touched))
+            stack.enter_context(meter.counting(defended.network))
+            stack.enter_context(meter.clock())
+            _call_fit(defense, defended, train, task.replace(checkpoint=checkpoint, load_model=surrogate))
+        _check_trained(defense, defended, train, task)
+        meter.images = len(train or ())
+    parameters = {name for name, _ in defended.named_parameters()}
+    after = tensor_digests(defended)
+    changed = sorted(name for name in after if after[name] != before.get(name))
+    recipe: dict[str, Scalar] = dict(defense.recipe())
+    training = {
+        "trainable": sum(p.numel() for name, p in defended.named_parameters() if name in declared),
+        "names": declared,
+        "without_gradient": sorted(set(declared) - touched) if trains(defense) else [],
+        "undeclared": [name for name in changed if name in parameters and name not in declared],
+        "buffers": [name for name in changed if name not in parameters],
+        "recipe": recipe,
+        "history": task.history,
+        "gradient": defense.gradient,
+        "randomized": defense.randomized,
+    }
+    meta = {
+        "training": training,
+        "cost": meter.state(),
+        "defended": weights_digest(defended),
+        "train": train.fingerprint if train is not None else None,
+        "train_n": len(train) if train is not None else 0,
+    }
+    state = dict([*defended.named_parameters(), *defended.named_buffers()])
+    return meta, {name: state[name] for name in sorted({*changed, *declared})}
+
+
+def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
+    try:
+        defense.fit(defended, train, task)
+    except RobenchError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError):
+        raise DeviceError(
+            f"{defense.name} ran out of memory on {task.device} while training. The batch size is part of the "
+            f"training recipe, so robench does not change it: give -p {defense.name}.batch_size a smaller value."
+        ) from None
+    except Exception as error:  # a plugin may raise anything
+        raise ContractError(f"{defense.name}.fit failed: {type(error).__name__}: {error}.") from error
+
+
+def _check_trained(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
+    """Raise ContractError unless what came out of a fit is finite and still returns logits."""
+    for name, parameter in defended.named_parameters():
+        parameter.grad = None
+        require(
+            bool(torch.isfinite(parameter).all()),
+            f"{defense.name} diverged: after training, {name} holds NaN or infinite values. Lower its learning rate.",
+        )
+    defended.eval()
+    with torch.no_grad():
+        probe = next(train[: min(2, len(train))].batches(2, task.device)).images
+        check_logits(defended(probe), len(probe), len(task.classes), defense.name)
+
+
+def _restore(defense: Defense, defended: Classifier, tensors: dict[str, Tensor]) -> None:
+    state = dict([*defended.named_parameters(), *defended.named_buffers()])
+    for name, tensor in tensors.items():
+        require(
+            name in state and state[name].shape == tensor.shape,
+            f"{defense.name}.wrap no longer builds the tensor {name} that its stored fit has; raise its version.",
+        )
+        with torch.no_grad():
+            state[name].copy_(tensor)
+
+
+@contextmanager
+def _gradients_seen(model: nn.Module, touched: set[str]) -> Iterator[None]:
+    """Collect the names of parameters that receive a non-zero gradient inside."""
+
+    def watch(name: str) -> Any:
+        def seen(parameter: Tensor) -> None:
+            if name not in touched and parameter.grad is not None and bool(parameter.grad.any()):
+                touched.add(name)
+
+        return seen
+
+    handles = [
+        parameter.register_post_accumulate_grad_hook(watch(name))
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _resumable(meter: Meter, touched: set[str], history: list[dict[str, float]]) -> Any:
+    """Return how a checkpoint keeps the harness's own counts, so that a resumed fit reports the same."""
+
+    def get() -> dict[str, Any]:
+        return {"meter": meter.state(), "touched": sorted(touched), "history": list(history)}
+
+    def put(kept: dict[str, Any]) -> None:
+        meter.add(kept["meter"])
+        touched.update(kept["touched"])
+        history[:] = kept["history"]
+
+    return get, put

@@ -1,0 +1,104 @@
+"""record: write down everything needed to believe the number and to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from robench.case import Case
+from robench.evidence.card import (
+    CLOCKS,
+    AdversarialRecord,
+    Card,
+    CellRecord,
+    Cost,
+    Costs,
+    Gate,
+    Outcome,
+    ThreatRecord,
+    proportion,
+)
+from robench.evidence.provenance import environment
+from robench.evidence.statistics import pack_bits
+
+if TYPE_CHECKING:
+    from robench.stages.score import Outcomes  # the type of what is handed on, not the stage
+
+#: Above this many classes the confusion matrix is left out of the card; predictions stay in the store.
+MOST_CLASSES = 100
+
+
+def record(case: Case, gate: Gate, given: Mapping[str, Any]) -> Card:
+    """Return the card of a judged cell."""
+    cell, found = case.cell, case.adversarial
+    classes = len(case.data.classes)
+    surrogate = cell.surrogate.record() if cell.surrogate is not None else None
+    return Card(
+        id=cell.score_id,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        cell=CellRecord(
+            dataset=cell.dataset.record(),
+            victim=cell.victim.record(),
+            defense=cell.defense.record(),
+            attack=cell.attack.record(),
+            surrogate=surrogate,
+            surrogate_is_victim=cell.by_self,
+            threat=ThreatRecord(norm=cell.threat.norm, eps=cell.threat.eps, access=cell.threat.access),
+            seed=cell.seed,
+            n=case.n,
+            undefended=cell.undefended,
+            iterative=case.iterative,
+            given=dict(given),
+        ),
+        data=case.data,
+        model=case.model,
+        training=case.fitted.training,
+        clean=outcome(case.clean, classes),
+        adversarial=AdversarialRecord(
+            fingerprint=found.fingerprint,
+            artifact=found.key,
+            attacked=found.total("attacked"),
+            largest=found.largest("largest"),
+            outside_ball=found.total("outside_ball"),
+            outside_box=found.total("outside_box"),
+            excess=found.largest("excess"),
+            surrogate_clean=case.surrogate_clean,
+        ),
+        robust=outcome(case.robust, classes),
+        cost=Costs(
+            fit=case.fitted.cost,
+            craft=found.meter.cost(),
+            score=case.robust.cost,
+            gate=Cost(**case.probes.meter),
+        ),
+        gate=gate,
+        environment=environment(cell.device),
+        clocks=list(CLOCKS),
+    )
+
+
+def outcome(scored: Outcomes, classes: int) -> Outcome:
+    """Return the counts of per-image answers as the card holds them."""
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    labels, predictions = scored.labels.numpy(), scored.predictions.numpy()
+    names = list(range(classes))
+    columns = precision_recall_fscore_support(labels, predictions, labels=names, zero_division=0)
+    per_class = [[round(float(value), 6) for value in row] for row in zip(*columns, strict=True)]
+    present = [row[2] for row in per_class if row[3] > 0]
+    correct = scored.correct.tolist()
+    low, high = proportion(sum(correct), len(correct))
+    confusion = confusion_matrix(labels, predictions, labels=names).tolist() if classes <= MOST_CLASSES else None
+    return Outcome(
+        correct=sum(correct),
+        n=len(correct),
+        low=low,
+        high=high,
+        top5=int(scored.top5.sum()) if classes > 5 else None,
+        bits=pack_bits(correct),
+        per_class=per_class,
+        macro_f1=round(sum(present) / len(present), 6),
+        confusion=confusion,
+        artifact=scored.key,
+    )

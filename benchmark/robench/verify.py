@@ -1,0 +1,191 @@
+"""Recompute a card's numbers from its stored evidence, or from scratch. Nothing in a card is executed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from robench.api import choose_device, run
+from robench.bench import Bench, Options
+from robench.budget import BALL_TOLERANCE, parse_eps
+from robench.errors import CardError
+from robench.evidence.card import Card, ComponentRecord
+from robench.evidence.fingerprint import CHUNK, fingerprint
+from robench.evidence.statistics import pack_bits
+from robench.evidence.store import Artifact, Store
+from robench.plugin.catalog import catalog
+from robench.spec import SELF, Cell, Spec, plan
+from robench.stages.craft import KIND as ADVERSARIAL
+from robench.stages.craft import AdversarialSet
+from robench.stages.score import KIND as OUTCOMES
+from robench.task import Progress
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Report one comparison: ``good`` is None where the evidence is not at hand."""
+
+    what: str
+    good: bool | None
+    detail: str
+
+
+def request_of(card: Card) -> Spec:
+    """Return the request that asks for exactly this card's cell; CardError if the card contradicts itself."""
+    cell, given = card.cell, card.cell.given
+    n = given.get("n")
+    if n not in (None, cell.n):
+        raise CardError(f"The card counts {cell.n} images, but says that {n} were asked for.")
+    parts: dict[str, ComponentRecord] = {
+        "dataset": cell.dataset,
+        "victim": cell.victim,
+        "attack": cell.attack,
+        "defense": cell.defense,
+    }
+    surrogate: tuple[str, ...] = ()
+    if cell.surrogate is not None:
+        surrogate = (SELF if cell.surrogate_is_victim else cell.surrogate.name,)
+        if not cell.surrogate_is_victim:
+            parts["surrogate"] = cell.surrogate
+    return Spec(
+        dataset=cell.dataset.name,
+        victim=(cell.victim.name,),
+        defense=(cell.defense.name,),
+        attack=(cell.attack.name,),
+        surrogate=surrogate,
+        eps=(parse_eps(cell.threat.eps, cell.threat.norm),),
+        norm=cell.threat.norm,
+        seed=(cell.seed,),
+        n=n,
+        parameters={f"{role}.{key}": value for role, part in parts.items() for key, value in part.parameters.items()},
+    )
+
+
+def find_cell(card: Card, device: str) -> Cell | None:
+    """Return the card's cell as this installation plans it; None if code, files or versions differ."""
+    cells = plan(request_of(card), device, catalog())
+    return next((cell for cell in cells if cell.score_id == card.id), None)
+
+
+def verify(card: Card, store: Path, device: str, progress: Progress) -> Iterator[Finding]:
+    """Yield what the stored adversarial set and outcomes say about a card's numbers."""
+    device = choose_device(device)
+    kept = Store(store, warn=progress.note)
+    yield Finding("card", True, "follows the schema; counts, bits and intervals agree")
+    for name, outcome in (("clean", card.clean), ("robust", card.robust)):
+        yield _check_outcome(name, outcome.bits, outcome.correct, kept.get(OUTCOMES, outcome.artifact))
+    chunks = [kept.get(ADVERSARIAL, _chunk_key(card, start)) for start in range(0, card.cell.n, CHUNK)]
+    if any(chunk is None for chunk in chunks):
+        yield Finding("adversarial set", None, f"not in the store at {store}; give --store, or recompute with --rerun")
+        return
+    cell = find_cell(card, device)
+    if cell is None:
+        why = "this installation's components (code, version or files) are not those of the card"
+        yield Finding("re-score", None, f"{why}; install {card.cell.attack.plugin} as it was")
+        return
+    yield from _against_images(
+        card, cell, [chunk for chunk in chunks if chunk], Options(store=store, progress=progress), device
+    )
+
+
+def rerun(card: Card, device: str, progress: Progress) -> Iterator[Finding]:
+    """Yield the differences between a card and the same cell computed from scratch in an empty store."""
+    with tempfile.TemporaryDirectory(prefix="robench-verify-") as empty:
+        cards = run(request_of(card), store=empty, device=device, progress=progress)
+    again = next((found for found in cards if found.id == card.id), None)
+    if again is None:
+        again = _same_cell(card, cards)
+        yield Finding("code", None, "this installation's components are not byte for byte those of the card")
+    if again is None:
+        yield Finding("rerun", False, "this installation plans no such cell")
+        return
+    old, new = _deterministic(card), _deterministic(again)
+    for name in ("data", "model", "training", "clean", "adversarial", "robust", "cost", "gate"):
+        same = old[name] == new[name]
+        yield Finding(f"rerun, {name}", same, "the same" if same else _first_difference(old[name], new[name]))
+
+
+def _check_outcome(name: str, bits: str, correct: int, artifact: Artifact | None) -> Finding:
+    if artifact is None:
+        return Finding(f"{name} outcomes", None, "not in the store")
+    kept = artifact.tensors()
+    right = (kept["predictions"] == kept["labels"]).tolist()
+    good = pack_bits(right) == bits and sum(right) == correct
+    detail = f"{sum(right)} of {len(right)} right in the store, {correct} in the card"
+    return Finding(f"{name} outcomes", good, detail)
+
+
+def _chunk_key(card: Card, start: int) -> str:
+    return fingerprint("craft", set=card.adversarial.artifact, start=start)
+
+
+def _against_images(card: Card, cell: Cell, chunks: list[Artifact], options: Options, device: str) -> Iterator[Finding]:
+    bench = Bench(options, device, catalog())
+    data = bench.data(cell)
+    yield Finding("test images", data.test.fingerprint == card.data.test, "fingerprint of the images served here")
+    adversarial = AdversarialSet(card.adversarial.artifact, chunks, data.test.labels)
+    yield Finding(
+        "adversarial set",
+        adversarial.fingerprint == card.adversarial.fingerprint,
+        "fingerprint of the stored images",
+    )
+    defended = bench.defended(cell)
+    yield Finding("weights", defended.fitted.digest == card.model.defended, "digest of the defended victim")
+    largest, right = 0.0, []
+    size = bench.batch_size(data)
+    for clean, moved in zip(data.test.batches(size, device), _aligned(adversarial, size, device), strict=True):
+        inside = bool(((moved >= 0) & (moved <= 1)).all())
+        distance = float(cell.threat.distance(clean.images, moved).max())
+        largest = max(largest, distance if inside else float("inf"))
+        right += (defended.prepared.model(moved).argmax(1) == clean.labels).tolist()
+    good = largest <= card.cell.threat.eps + BALL_TOLERANCE
+    yield Finding("ball and box", good, f"largest perturbation {largest:.6f}, eps {card.cell.threat.eps:.6f}")
+    differ = sum(one != other for one, other in zip(right, card.robust.mask(), strict=True))
+    yield Finding("re-score", differ == 0, f"{differ} of {len(right)} images are answered differently")
+
+
+def _aligned(adversarial: AdversarialSet, size: int, device: str) -> Iterator[Any]:
+    """Yield the stored images in batches cut where the clean ones are cut."""
+    import torch
+
+    waiting = torch.empty(0)
+    for batch in adversarial.batches(size, device):
+        waiting = torch.cat([waiting.to(device), batch.images]) if len(waiting) else batch.images
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+    if len(waiting):
+        yield waiting
+
+
+def _same_cell(card: Card, cards: list[Card]) -> Card | None:
+    def place(one: Card) -> tuple[Any, ...]:
+        cell = one.cell
+        via = cell.surrogate.label if cell.surrogate else None
+        return (cell.defense.label, cell.attack.label, via, cell.threat, cell.seed)
+
+    return next((found for found in cards if place(found) == place(card)), None)
+
+
+def _deterministic(card: Card) -> dict[str, Any]:
+    """Return the card as JSON values without its clocks and without keys that name code."""
+    values: dict[str, Any] = msgspec.to_builtins(card)
+    for stage in values["cost"].values():
+        for clock in ("seconds", "peak_bytes", "joules"):
+            stage.pop(clock)
+    values["adversarial"].pop("artifact")
+    for outcome in (values["clean"], values["robust"]):
+        outcome.pop("artifact")
+    return values
+
+
+def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    for key, value in old.items():
+        if value != new.get(key):
+            return f"{key}: {str(value)[:80]} in the card, {str(new.get(key))[:80]} now"
+    return "new fields"

@@ -1,0 +1,177 @@
+"""Write the parts of the documentation that the code knows, or check that they are what it gives.
+
+python docs/generate.py           write docs/reference.md and the marked parts of README.md
+python docs/generate.py --check   exit 1 and name what differs
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+import click
+
+from robench.cli.commands import robench
+from robench.contracts import ROLES
+from robench.parameters import format_value, parameters_of
+from robench.plugin import hookspecs
+from robench.plugin.catalog import Catalog, Offer, catalog
+from robench_leaderboard import Row, boards, read_cards
+from robench_leaderboard.rank import Score
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "blur" / "robench_blur.py"
+
+
+def built_in() -> list[Offer]:
+    """Return the built-in offers, by role and name; other plugins of this environment are left out."""
+    known: Catalog = catalog()
+    return [offer for role in ROLES for offer in known.of(role) if offer.plugin.name == "builtins"]
+
+
+def components() -> str:
+    """Return a table of the built-in components."""
+    lines = ["| role | name | what it does |", "|:--|:--|:--|"]
+    roles: dict[str, list[str]] = {}
+    summaries: dict[str, str] = {}
+    for offer in built_in():
+        roles.setdefault(offer.name, []).append(offer.role)
+        summaries[offer.name] = offer.summary
+    lines += [f"| {', '.join(kinds)} | `{name}` | {summaries[name]} |" for name, kinds in roles.items()]
+    return "\n".join(lines)
+
+
+def parameters() -> str:
+    """Return the parameters of every built-in component."""
+    parts = []
+    for component in dict.fromkeys(offer.component for offer in built_in()):
+        declared = parameters_of(component)
+        parts.append(f"### `{component.name}`\n\n```text\n{inspect.getdoc(component)}\n```")
+        if component.source:
+            parts.append(f"Source: {component.source}")
+        if declared:
+            rows = [
+                f"| `{entry.name}` | {entry.type_name.replace('|', chr(92) + '|')} | "
+                f"`{format_value(entry.name, entry.default)}` | {entry.help} |"
+                for entry in declared.values()
+            ]
+            parts.append("\n".join(["| parameter | type | default | meaning |", "|:--|:--|:--|:--|", *rows]))
+    return "\n\n".join(parts)
+
+
+def hooks() -> str:
+    """Return the hook list."""
+    found = [(name, hook) for name, hook in vars(hookspecs).items() if name.startswith("robench_")]
+    lines = ["| hook | returns | what it offers |", "|:--|:--|:--|"]
+    for name, hook in found:
+        returns = str(inspect.signature(hook).return_annotation).strip("'")
+        lines.append(f"| `{name}` | `{returns}` | {inspect.getdoc(hook)} |")
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """Return the help of every command."""
+    parts = []
+    for name in [None, *robench.commands]:
+        command = robench if name is None else robench.commands[name]
+        context = click.Context(
+            command, info_name="robench" if name is None else f"robench {name}", max_content_width=100
+        )
+        parts.append(f"### `{context.info_name}`\n\n```text\n{command.get_help(context)}\n```")
+    return "\n\n".join(parts)
+
+
+def surface() -> str:
+    """Return what ``from robench import ...`` gives."""
+    import robench as package
+
+    rows = ["| name | what it is |", "|:--|:--|"]
+    for name in package.__all__:
+        lines = (inspect.getdoc(getattr(package, name)) or "").splitlines()
+        # A type alias has the docstring of typing.Literal, which says nothing about it.
+        says = (
+            lines[0]
+            if lines and inspect.isroutine(getattr(package, name)) | inspect.isclass(getattr(package, name))
+            else "a type"
+        )
+        rows.append(f"| `{name}` | {says} |")
+    return "\n".join(rows)
+
+
+def results() -> str:
+    """Return the README's table: the rankings of the embedded default, from the repository's cards."""
+    parts = []
+    for board in boards(read_cards([ROOT / "leaderboard" / "cards"])):
+        if board.setting.dataset == "digits":
+            head = "| rank | defense | clean % | robust % | transfer % | trainable | verdict |"
+            parts.append(
+                "\n".join([f"**{board.setting}**\n", head, "|--:|:--|--:|--:|--:|--:|:--|", *map(line, board.rows)])
+            )
+    return "\n\n".join(parts)
+
+
+def line(row: Row) -> str:
+    """Return one row of the README's table."""
+    transfer = min(row.transfer.values(), key=lambda score: score.rate, default=None)
+    columns = (row.rank or "-", row.title, percent(row.clean), percent(row.headline), percent(transfer))
+    return "| " + " | ".join(map(str, (*columns, f"{row.trainable:,}", row.verdict))) + " |"
+
+
+def percent(score: Score | None) -> str:
+    """Return an accuracy with its interval, as ``47.0 [42.7, 51.4]``."""
+    if score is None:
+        return "-"
+    low, high = score.interval
+    return f"{100 * score.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def page() -> str:
+    """Return docs/reference.md."""
+    return "\n\n".join(
+        [
+            "# Reference",
+            "<!-- Generated by docs/generate.py from the code; edit the code. -->",
+            "## Commands",
+            commands(),
+            "## Components",
+            components(),
+            parameters(),
+            "## Hooks",
+            "A plugin is a module named in the entry-point group `robench`; it has any of these, marked `@hookimpl`.",
+            hooks(),
+            "## `from robench import ...`",
+            surface(),
+            "",
+        ]
+    )
+
+
+def marked(text: str, name: str, content: str) -> str:
+    """Return ``text`` with what lies between the markers of ``name`` replaced."""
+    start, stop = f"<!-- {name}: generated by docs/generate.py -->", f"<!-- /{name} -->"
+    before, rest = text.split(start)
+    _, after = rest.split(stop)
+    return f"{before}{start}\n{content}\n{stop}{after}"
+
+
+def main() -> int:
+    """Write or check; return the exit code."""
+    readme = ROOT / "README.md"
+    text = marked(readme.read_text(encoding="utf-8"), "components", components())
+    text = marked(text, "example", f"```python\n{EXAMPLE.read_text(encoding='utf-8')}```")
+    wanted = {ROOT / "docs" / "reference.md": page(), readme: marked(text, "results", results())}
+    stale = [
+        path for path, content in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != content
+    ]
+    if "--check" in sys.argv:
+        for path in stale:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is not what the code gives; run: python docs/generate.py\n")
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(wanted[path], encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Numbers and names as both the page and the terminal print them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+
+from robench.budget import format_eps
+from robench.evidence.card import Card, Scalar
+from robench_leaderboard.rank import Row, Score
+
+NONE = "-"
+FEWER = (
+    "† not attacked with every attack that other rows of this table met (the details say which); "
+    "a worst case over fewer attacks flatters."
+)
+
+
+def plain(text: object, limit: int = 120) -> str:
+    """Return ``text`` on one line of at most ``limit``, without control or direction characters."""
+    # Cut before the walk, so that a 10 MB name costs nothing.
+    visible = (_visible(letter) for letter in str(text)[: 4 * limit])
+    line = " ".join("".join(visible).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _visible(letter: str) -> str:
+    return " " if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else letter
+
+
+def title(row: Row) -> str:
+    """Return the row's title; a long label never hides the seed behind it."""
+    return plain(row.defense, 80) + row.suffix
+
+
+def percent(score: Score | None) -> str:
+    """Return the accuracy and its interval in percent, such as ``37.4 [33.2, 41.7]``."""
+    if score is None:
+        return NONE
+    low, high = score.interval
+    return f"{100 * score.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def robust(row: Row) -> str:
+    """Return the headline, marked where the row met fewer attacks than others."""
+    return percent(row.headline) + (" †" if row.missing else "")
+
+
+def gain(row: Row) -> str:
+    """Return the signed gain in points, or that the row is what others are compared with."""
+    if row.undefended:
+        return "reference"
+    if row.gain is None:
+        return NONE
+    return f"{row.gain:+.1f}" if abs(row.gain) >= 0.05 else "0.0"
+
+
+def decimal(value: float | None) -> str:
+    """Return the value with about three digits."""
+    if value is None:
+        return NONE
+    if value >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def megabytes(octets: int) -> str:
+    """Return the memory in units of 10^6 bytes."""
+    return f"{octets / 1e6:,.0f}"
+
+
+def parameters(values: Mapping[str, Scalar]) -> str:
+    """Return all parameters, such as ``steps=10, step_size=2/255``."""
+    return ", ".join(f"{key}={_value(key, value)}" for key, value in sorted(values.items()))
+
+
+def _value(key: str, value: Scalar) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return format_eps(value) if "eps" in key or "step" in key else f"{value:g}"
+
+
+def software(card: Card) -> str:
+    """Return the versions and the machine that a card was made with."""
+    made = card.environment
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))
+    state = ", with uncommitted changes" if made.dirty else ""
+    revision = f" at {made.revision[:12]}{state}" if made.revision else ""
+    return "; ".join(
+        (
+            f"robench {made.robench}{revision}",
+            f"Python {made.python}",
+            packages or "no packages",
+            made.platform,
+        )
+    )

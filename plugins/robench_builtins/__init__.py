@@ -1,0 +1,51 @@
+"""The components that come with robench, through the same door as anybody's plugin."""
+
+from __future__ import annotations
+
+from robench import Attack, Dataset, Defense, Model, hookimpl
+
+
+@hookimpl
+def robench_datasets() -> list[type[Dataset]]:
+    """Offer the built-in datasets."""
+    from robench_builtins.datasets.cifar10 import Cifar10
+    from robench_builtins.datasets.digits import Digits
+    from robench_builtins.datasets.imagefolder import ImageFolder
+
+    return [Cifar10, Digits, ImageFolder]
+
+
+@hookimpl
+def robench_victims() -> list[type[Model]]:
+    """Offer the built-in victims."""
+    from robench_builtins.models.clip_vit_b32 import ClipVitB32
+    from robench_builtins.models.resnet20 import ResNet20
+    from robench_builtins.models.tiny_clip import TinyClip
+
+    return [ClipVitB32, ResNet20, TinyClip]
+
+
+@hookimpl
+def robench_surrogates() -> list[type[Model]]:
+    """Offer the same models as surrogates; ``self``, the undefended victim, is the harness's own."""
+    return robench_victims()
+
+
+@hookimpl
+def robench_attacks() -> list[type[Attack]]:
+    """Offer the built-in attacks."""
+    from robench_builtins.attacks.fgsm import FGSM
+    from robench_builtins.attacks.pgd import PGD
+
+    return [FGSM, PGD]
+
+
+@hookimpl
+def robench_defenses() -> list[type[Defense]]:
+    """Offer the built-in defenses."""
+    from robench_builtins.defenses.lora_ce import LoraCE
+    from robench_builtins.defenses.none import Undefended
+    from robench_builtins.defenses.tecoa import Tecoa
+    from robench_builtins.defenses.vpt import VPT
+
+    return [LoraCE, Tecoa, Undefended, VPT]

@@ -1,0 +1,113 @@
+"""CIFAR-10 as torchvision serves it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench import DataError, Dataset, parameter
+from robench_builtins.datasets.splits import stratified_order
+from robench_builtins.network import offline
+
+if TYPE_CHECKING:
+    from robench import Examples, Split
+
+
+class Cifar10(Dataset):
+    """Serve CIFAR-10: 60,000 photos of ten classes at 32 x 32.
+
+    10,000 test images are the official ones; 5,000 val and 45,000 train images are cut, stratified and seeded, from
+    the 50,000 official train images.
+    """
+
+    name = "cifar10"
+    victim = "clip-vit-b32"
+    source = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)."
+    licence = "none stated by the authors; cite the report"
+    templates = (
+        "a photo of a {}",
+        "a blurry photo of a {}",
+        "a low contrast photo of a {}",
+        "a photo of the {}",
+        "a bad photo of a {}",
+        "a photo of a small {}",
+        "a photo of a big {}",
+    )
+
+    root: str = parameter(
+        "", "folder that holds cifar-10-batches-py; empty: $ROBENCH_DATA, or robench's cache folder of the user"
+    )
+    val: int = parameter(5000, "validation images, cut from the official train images", minimum=10, maximum=49990)
+    train: int = parameter(0, "train images; 0: all that val leaves", minimum=0, maximum=49990)
+    split_seed: int = parameter(0, "seed that cuts val from train", minimum=0)
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the official names in official order."""
+        return ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+    def load(self, split: Split) -> Examples:
+        """Return one split as uint8 images (N, 3, 32, 32)."""
+        import torch
+
+        from robench import Examples
+
+        official = _official(self._folder(), train=split != "test")
+        images = torch.from_numpy(official.data).permute(0, 3, 1, 2)
+        labels = torch.tensor(official.targets)
+        if split != "test":
+            rows = self._rows(official.targets, split)
+            images, labels = images[rows], labels[rows]
+        return Examples.from_tensors(images.contiguous(), labels)
+
+    def _folder(self) -> Path:
+        import platformdirs
+
+        if self.root:
+            return Path(self.root).expanduser()
+        given = os.environ.get("ROBENCH_DATA")
+        return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("robench")) / "data"
+
+    def _rows(self, labels: list[int], split: Split) -> list[int]:
+        left = len(labels) - self.val
+        if left < max(self.train, 1):
+            raise DataError(
+                f"cifar10 has {len(labels)} train images, so val={self.val} leaves {max(left, 0)} for "
+                f"train={self.train or 'all'}; lower one of the two."
+            )
+        order = stratified_order(labels, self.split_seed)
+        if split == "val":
+            return sorted(order[: self.val])
+        return sorted(order[self.val :][: self.train or None])
+
+
+def _official(folder: Path, train: bool) -> Any:
+    """Return torchvision's data set, whose files are checked against their MD5 before they are unpickled."""
+    import warnings
+
+    from torchvision.datasets import CIFAR10
+
+    archive = folder / CIFAR10.filename
+    help_ = (
+        f"download {CIFAR10.url} (MD5 {CIFAR10.tgz_md5}), put it at {archive} and unpack it there, so that "
+        f"{folder / CIFAR10.base_folder} exists; or name another folder with -p dataset.root=DIR."
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy frets over the age of the official pickles
+            return CIFAR10(folder, train=train, download=not offline())
+    except RuntimeError as error:
+        missing = _first_missing(folder, CIFAR10)
+        why = "and the run is offline" if offline() else f"({error})"
+        raise DataError(f"cifar10 needs {missing}, which is missing or damaged {why}: {help_}") from error
+    except OSError as error:
+        raise DataError(f"cifar10 could not be downloaded or read ({error}): {help_}") from error
+
+
+def _first_missing(folder: Path, source: Any) -> Path:
+    from torchvision.datasets.utils import check_integrity
+
+    parts = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+    paths: list[tuple[Path, str]] = [(folder / source.base_folder / name, md5) for name, md5 in parts]
+    damaged = [path for path, md5 in paths if not check_integrity(str(path), md5)]
+    return damaged[0] if damaged else folder

@@ -1,0 +1,167 @@
+"""Any folder of class folders of image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robench import DataError, Dataset, parameter
+from robench_builtins.datasets.splits import shuffled_classes
+
+if TYPE_CHECKING:
+    from robench import Examples, Split
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+
+#: Class folder -> its image files, both sorted by byte.
+Tree = dict[str, list[Path]]
+
+
+class ImageFolder(Dataset):
+    """Serve your own photos: a folder with one subfolder a class.
+
+    Classes come in byte-sorted folder order, as torchvision numbers them; ``_`` and ``-`` in a folder's name become
+    spaces in its prompt. Images below a class folder count at any depth and with any common extension, in any case.
+    Splits are drawn per class and seeded. If there are train/ and test/ (or val/) subfolders with the same classes,
+    those are the splits: with val/ alone, as in ImageNet, it is the test split and a new val is cut from train.
+    """
+
+    name = "imagefolder"
+    source = "the user's own images"
+    licence = "the images' own"
+    templates = ("a photo of a {}", "a close-up photo of a {}", "a blurry photo of a {}", "a picture of a {}")
+
+    path: str = parameter("", "the folder of class folders")
+    size: int = parameter(224, "side in pixels to which the images are resized and cropped", minimum=8)
+    split_seed: int = parameter(0, "seed that cuts the splits", minimum=0)
+    test: float = parameter(0.2, "share of each class for test, where there is no test folder", minimum=0, maximum=1)
+    val: float = parameter(
+        0.1, "share of each class for val, as far as test leaves it, where there is no val folder", minimum=0, maximum=1
+    )
+    origin_name: str = parameter(
+        "",
+        "the published dataset these photos come from, e.g. cifar10, so that models' stated accuracies apply",
+    )
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the folders' names as words, in byte order of the folders."""
+        folders = list(self._trees()[0])
+        names = [" ".join(folder.replace("_", " ").replace("-", " ").split()) for folder in folders]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                other = folders[names.index(name)]
+                raise DataError(
+                    f"class folders '{other}' and '{folders[place]}' in {self._root()} both read as '{name}'; "
+                    "rename or merge them."
+                )
+        return tuple(names)
+
+    def origin(self) -> str:
+        """Return the published data set the user named, else this dataset's own name."""
+        return self.origin_name or self.name
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the folder."""
+        return (self._root(),)
+
+    def load(self, split: Split) -> Examples:
+        """Return one split, decoded on demand."""
+        from robench import Examples
+
+        tree, parts = self._trees()
+        chosen = parts[split] if split in parts else self._cut(tree, split, parts)
+        pairs = [(path, label) for label, paths in enumerate(chosen.values()) for path in paths]
+        if not pairs:
+            raise DataError(self._empty(split))
+        return Examples.from_files([path for path, _ in pairs], [label for _, label in pairs], self.size)
+
+    def _root(self) -> Path:
+        if not self.path:
+            raise DataError("imagefolder needs the folder of class folders: pass -p dataset.path=DIR.")
+        root = Path(self.path).expanduser()
+        if not root.is_dir():
+            raise DataError(f"imagefolder found no folder at {root}; pass -p dataset.path=DIR with one that exists.")
+        return root
+
+    def _trees(self) -> tuple[Tree, Mapping[str, Tree]]:
+        """Return the classes from which splits are cut, and the splits that have folders of their own."""
+        root = self._root()
+        layout = {name: root / name for name in ("train", "val", "test") if _has_folders(root / name)}
+        if "train" not in layout or len(layout) == 1:
+            return _classes(root, least=2), {}
+        parts = {name: _classes(folder, least=1) for name, folder in layout.items()}
+        for name, tree in parts.items():
+            odd = sorted(set(tree) ^ set(parts["train"]))
+            if odd:
+                raise DataError(
+                    f"{layout['train']} and {layout[name]} differ in their class folders ('{odd[0]}' is in only one "
+                    "of them); give both the same classes."
+                )
+        if "test" not in parts:
+            parts["test"] = parts.pop("val")
+        train = parts["train"] if "val" in parts else parts.pop("train")
+        return train, parts
+
+    def _cut(self, tree: Tree, split: Split, parts: Mapping[str, Tree]) -> Tree:
+        test = 0.0 if "test" in parts else self.test
+        labels = [label for label, paths in enumerate(tree.values()) for _ in paths]
+        files = [path for paths in tree.values() for path in paths]
+        cut: Tree = {}
+        for name, members in zip(tree, shuffled_classes(labels, self.split_seed), strict=True):
+            first, second = _counts(len(members), test, min(self.val, 1 - test))
+            rows = {"test": members[:first], "val": members[first : first + second]}
+            cut[name] = [files[row] for row in sorted(rows.get(split, members[first + second :]))]
+        return cut
+
+    def _empty(self, split: Split) -> str:
+        if split == "train":
+            return (
+                f"imagefolder leaves no train images of {self.path} with test={self.test:g} and val={self.val:g}; "
+                "lower them with -p dataset.test=0.2 -p dataset.val=0.1 for whatever has to be trained."
+            )
+        share = {"test": self.test, "val": self.val}[split]
+        return (
+            f"imagefolder leaves no {split} images of {self.path} with {split}={share:g}; "
+            f"raise it with -p dataset.{split}=0.2, or add images."
+        )
+
+
+def _counts(images: int, test: float, val: float) -> tuple[int, int]:
+    """Return how many of a class's images go to test and val: its share, but one at least of all that was asked."""
+    left = 1 if test + val < 1 else 0
+    first = min(max(round(test * images), 1), images - left) if test else 0
+    second = min(max(round(val * images), 1), images - left - first) if val else 0
+    return first, images - first if not left and val else second
+
+
+def _has_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(child.is_dir() for child in folder.iterdir())
+
+
+def _classes(root: Path, least: int) -> Tree:
+    """Return the class folders of ``root`` with their images; hidden folders do not count."""
+    folders = [child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    tree = {folder.name: _images(folder) for folder in sorted(folders, key=lambda folder: os.fsencode(folder.name))}
+    if not tree:
+        raise DataError(f"{root} has no class folders; put the images into one subfolder a class.")
+    if len(tree) == 1:
+        raise DataError(f"{root} has only one class folder, '{next(iter(tree))}'; a classifier needs two or more.")
+    for name, paths in tree.items():
+        if len(paths) < least:
+            raise DataError(
+                f"class folder {root / name} has {len(paths)} {'image' if len(paths) == 1 else 'images'} "
+                f"({', '.join(sorted(SUFFIXES))}) and needs {least} or more; add images or remove the folder."
+            )
+    return tree
+
+
+def _images(folder: Path) -> list[Path]:
+    found = [
+        Path(place) / name
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+    ]
+    return sorted(found, key=os.fsencode)

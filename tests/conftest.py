@@ -1,0 +1,38 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before torch is imported anywhere: spinning OpenMP threads make tiny models ten times slower on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+KIT = Path(os.environ.get("ROBENCH_KIT", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def kit() -> Path:
+    """Return the folder of the developers' real data kit; the test is skipped where it is absent."""
+    if not (KIT / "resnet20_cifar10.safetensors").is_file():
+        pytest.skip("the developers' data kit is not here (set ROBENCH_KIT to its folder)")
+    return KIT
+
+
+@pytest.fixture(scope="session")
+def cifar_folder(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return real, lossless CIFAR-10 test images as a folder of class folders of PNG files."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("cifar10-png")
+    with np.load(kit / "cifar10-lossless-subset.npz", allow_pickle=False) as data:
+        names = [str(name) for name in data["class_names"]]
+        for index, (pixels, label) in enumerate(zip(data["x_test"], data["y_test"], strict=True)):
+            folder = root / names[label]
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{index:05d}.png")
+    return root

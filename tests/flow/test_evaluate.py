@@ -1,0 +1,91 @@
+"""A bare module, no plugin."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import robench
+from robench import Dataset, Examples
+
+
+class Mean(nn.Module):
+    def __init__(self, gain=10.0):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, images):
+        brightness = self.gain * (images.flatten(1).mean(1) - 0.5)
+        return torch.stack([brightness, -brightness], 1)
+
+
+def greys(names=("bright", "dark")):
+    class Levels(Dataset):
+        """Serve grey levels of one's own."""
+
+        name = "levels"
+
+        def classes(self):
+            return names
+
+        def load(self, split):
+            levels = torch.tensor([128 + d for d in range(20)] + [127 - d for d in range(20)], dtype=torch.uint8)
+            images = levels.view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+            return Examples.from_tensors(images, torch.tensor([0] * 20 + [1] * 20))
+
+    return Levels()
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "pgd[steps=5,restarts=2]"])
+def test_a_module_is_measured_as_known_by_hand(attack):
+    card = robench.evaluate(Mean(), dataset=greys(), attack=attack, eps="8/255", device="cpu")
+
+    assert (card.clean.correct, card.clean.n) == (40, 40)
+    assert card.robust.correct == 2 * 12  # 0.5 + d > 8
+    assert card.gate.verdict == "VALID"
+    assert card.cell.victim.name == "module"
+
+
+def test_parameters_and_norm_reach_the_attack():
+    card = robench.evaluate(
+        Mean(), dataset=greys(), attack="pgd", eps="32/255", norm="L2", parameters={"attack.steps": 7}, device="cpu"
+    )
+
+    assert card.cell.attack.parameters["steps"] == 7
+    assert card.robust.correct == 2 * 12  # the L2 radius over sqrt(16) pixels
+
+
+def test_the_module_is_left_as_it_was():
+    module = Mean().train()
+    before = module.gain.detach().clone()
+    robench.evaluate(module, dataset=greys(), eps="8/255", device="cpu")
+
+    assert module.training
+    assert module.gain.requires_grad
+    assert module.gain.grad is None
+    assert torch.equal(module.gain, before)
+
+
+def test_two_modules_of_other_weights_are_two_victims(tmp_path):
+    one = robench.evaluate(Mean(10.0), dataset=greys(), store=tmp_path, device="cpu")
+    other = robench.evaluate(Mean(20.0), dataset=greys(), store=tmp_path, device="cpu")
+
+    assert one.id != other.id
+
+
+def test_softmax_outputs_are_a_sentence():
+    with pytest.raises(robench.RobenchError, match=r"module returns probabilities, not logits: .* Remove the softmax"):
+        robench.evaluate(nn.Sequential(Mean(), nn.Softmax(1)), dataset=greys(), device="cpu")
+
+
+def test_a_wrong_number_of_classes_is_a_sentence():
+    with pytest.raises(robench.RobenchError, match="module has 2 classes, but the dataset has 3"):
+        robench.evaluate(Mean(), dataset=greys(("a", "b", "c")), device="cpu")
+
+
+def test_cuda_where_there_is_none_is_a_sentence():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(robench.RobenchError, match="--device cuda was asked for, but torch sees no CUDA device here"):
+        robench.evaluate(Mean(), dataset=greys(), device="cuda")

@@ -1,0 +1,365 @@
+"""The store: whole or absent, checked, shared by real processes, and honest about what is damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from robench.errors import StoreError
+from robench.evidence.store import DATA, META, Store, default_root
+
+KEY = "ab" + "0" * 62
+TENSORS = {"images": torch.rand(5, 3, 4, 4), "labels": torch.arange(5), "mask": torch.tensor([True, False])}
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def store(tmp_path, told):
+    return Store(tmp_path / "store", told.append)
+
+
+@pytest.fixture
+def again(tmp_path, told):
+    """Return a function that opens the same store anew, as another process would."""
+    return lambda: Store(tmp_path / "store", told.append)
+
+
+def files(store):
+    return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file())
+
+
+# There and back
+
+
+def test_an_artifact_comes_back(store, again):
+    meta = {"text": "ü\n", "number": 0.1, "none": None, "list": [1, 2.5, True], "nested": {"b": 1, "a": 2}}
+    store.put("craft", KEY, meta, TENSORS)
+    found = again().get("craft", KEY)
+    assert found.meta == meta
+    tensors = found.tensors()
+    assert tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in TENSORS.items())
+    assert all(tensors[name].dtype == tensor.dtype for name, tensor in TENSORS.items())
+    assert files(store) == [f"craft/ab/{KEY}/{DATA}", f"craft/ab/{KEY}/{META}"]
+
+
+def test_float32_comes_back_bit_for_bit(store, again):
+    eps = torch.tensor([8 / 255, 1e-45, -0.0, 3.4e38, 1 / 3], dtype=torch.float32)
+    bits = torch.randint(0, 2**23, (1000,), dtype=torch.int32) | (100 << 23)
+    given = torch.cat([eps, bits.view(torch.float32)])
+    store.put("craft", KEY, {}, {"x": given})
+    assert torch.equal(again().get("craft", KEY).tensors()["x"].view(torch.int32), given.view(torch.int32))
+
+
+def test_views_and_gradients_are_stored_as_values(store):
+    weight = torch.rand(4, 6, requires_grad=True)
+    stored = store.put("fit", KEY, {}, {"weight": weight.T, "row": weight[1]}).tensors()
+    assert torch.equal(stored["weight"], weight.T)
+    assert torch.equal(stored["row"], weight[1])
+    assert not stored["weight"].requires_grad
+
+
+def test_without_tensors_there_is_only_the_metadata(store, again):
+    store.put("judge", KEY, {"gap": 0.5})
+    assert files(store) == [f"judge/ab/{KEY}/{META}"]
+    assert again().get("judge", KEY).meta == {"gap": 0.5}
+
+
+def test_keys_that_are_numbers_do_not_damage_their_artifact(store, again, told):
+    store.put("judge", KEY, {"by_class": {2: "b", 10: "a"}})
+    assert again().get("judge", KEY).meta == {"by_class": {"2": "b", "10": "a"}}
+    assert told == []
+
+
+def test_what_is_not_there_is_none(store, told):
+    assert store.get("craft", KEY) is None
+    assert told == []
+
+
+def test_kinds_are_kept_apart(store):
+    store.put("fit", KEY, {"a": 1})
+    assert store.get("craft", KEY) is None
+
+
+def test_the_first_of_two_writes_stays(store, again):
+    store.put("fit", KEY, {"writer": 1}, {"x": torch.ones(1)})
+    second = again().put("fit", KEY, {"writer": 2}, {"x": torch.zeros(1)})
+    assert second.meta == {"writer": 1}
+    assert second.tensors()["x"].item() == 1
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_an_artifact_is_checked_once_a_process(store, monkeypatch):
+    from robench.evidence import store as module
+
+    read, real = [], module._read_checked
+    monkeypatch.setattr(module, "_read_checked", lambda path: read.append(path) or real(path))
+    store.put("fit", KEY, {})
+    store.get("fit", KEY)
+    assert len(read) == 1
+
+
+# Interrupted writes
+
+
+@pytest.mark.parametrize("step", ["json.dump", "os.fsync", "safetensors.torch.save_file", "pathlib.Path.rename"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_interrupted_write_leaves_nothing(store, monkeypatch, step, error):
+    def interrupt(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, interrupt)
+        with pytest.raises(error):
+            store.put("fit", KEY, {"a": 1}, TENSORS)
+    assert files(store) == []
+    assert store.get("fit", KEY) is None
+    assert store.put("fit", KEY, {"a": 1}, TENSORS).meta == {"a": 1}
+
+
+@pytest.mark.parametrize("meta", [{"x": float("nan")}, {"x": float("inf")}, {"x": object()}])
+def test_what_json_cannot_hold_is_not_stored(store, meta):
+    with pytest.raises((ValueError, TypeError)):
+        store.put("fit", KEY, meta)
+    assert files(store) == []
+
+
+def test_a_write_killed_half_way_leaves_no_artifact(store, again):
+    code = (
+        "import os, sys, torch\n"
+        "from pathlib import Path\n"
+        "from robench.evidence.store import Store\n"
+        "os.fsync = lambda number: os.kill(os.getpid(), 9)\n"
+        "Store(Path(sys.argv[1])).put('fit', sys.argv[2], {}, {'x': torch.zeros(9)})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(store.root), KEY], check=False).returncode == -signal.SIGKILL
+    assert again().get("fit", KEY) is None
+    assert again().put("fit", KEY, {"a": 1}).meta == {"a": 1}
+
+
+def test_a_full_disk_is_said_in_a_sentence(store):
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    code = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from robench.errors import StoreError\n"
+        "from robench.evidence.store import Store\n"
+        "try:\n"
+        "    Store(Path(sys.argv[1])).put('fit', sys.argv[2], {}, {'x': torch.zeros(10000)})\n"
+        "except StoreError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(store.root), KEY]
+    done = subprocess.run(command, preexec_fn=small, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"The store at {store.root} cannot be written (")
+    assert "File too large" in done.stdout
+    assert done.stdout.endswith(
+        "). Free some space or mend the permissions, or choose another folder with --store; "
+        "what is already stored stays valid.\n"
+    )
+    assert files(store) == []
+
+
+# Damage
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def edit(path):
+    checks = json.loads(path.read_text())
+    checks["meta"]["correct"] = 999
+    path.write_text(json.dumps(checks))
+
+
+def foreign(path):
+    path.write_text('["something", "else"]')
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        (DATA, cut, "its tensors do not match their checksum"),
+        (DATA, flip, "its tensors do not match their checksum"),
+        (DATA, lambda path: path.unlink(), "a file is missing"),
+        (META, lambda path: path.unlink(), "a file is missing"),
+        (META, edit, "its metadata does not match its checksum"),
+        (META, foreign, "its metadata is not what robench writes"),
+        (META, lambda path: path.write_text(""), "Expecting value: line 1 column 1 (char 0)"),
+        (META, lambda path: path.write_bytes(b"\xff"), "'utf-8' codec can't decode byte 0xff in position 0: "),
+    ],
+)
+def test_a_damaged_artifact_is_set_aside_reported_and_computed_again(store, again, told, name, damage, reason):
+    path = store.put("craft", KEY, {"correct": 5}, TENSORS).path
+    damage(path / name)
+    later = again()
+    assert later.get("craft", KEY) is None
+    (aside,) = (store.root / "tmp").iterdir()
+    assert aside.name.startswith("damaged-")
+    assert [each.name for each in aside.iterdir()] == [KEY]
+    (text,) = told
+    assert text.startswith(f"{path} is damaged ({reason}")
+    assert text.endswith(f"); it was moved to {aside} and is computed again.")
+    assert later.put("craft", KEY, {"correct": 5}, TENSORS).meta == {"correct": 5}
+    assert again().get("craft", KEY).meta == {"correct": 5}
+    assert len(told) == 1
+
+
+def test_damage_that_another_process_moved_first_is_no_error(store, told):
+    path = store.put("craft", KEY, {}, TENSORS).path
+    path.rename(store.root / "elsewhere")
+    store._set_aside(path, "a file is missing")
+    assert told == []
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_what_does_not_read_back_is_an_error(store, monkeypatch):
+    monkeypatch.setattr(store, "get", lambda kind, key: None)
+    with pytest.raises(StoreError) as raised:
+        store.put("fit", KEY, {})
+    assert str(raised.value) == (
+        f"What was just written to {store.folder('fit', KEY)} does not read back; check the disk."
+    )
+
+
+def test_an_artifact_that_cannot_be_read_is_named(store):
+    path = store.folder("fit", KEY)
+    path.parent.mkdir(parents=True)
+    path.write_text("a file where a folder should be")
+    with pytest.raises(StoreError) as raised:
+        store.get("fit", KEY)
+    assert str(raised.value) == (
+        f"The store cannot read {path} (Not a directory); mend it or choose another with --store."
+    )
+
+
+# Several processes
+
+WRITER = (
+    "import sys, torch\n"
+    "from pathlib import Path\n"
+    "from robench.evidence.store import Store\n"
+    "store, key, writer = Store(Path(sys.argv[1]), print), sys.argv[2], sys.argv[3]\n"
+    "for round in range(30):\n"
+    "    torch.manual_seed(round)\n"
+    "    found = store.put('craft', f'{round:02d}' + key, {'round': round}, {'x': torch.rand(2000)})\n"
+    "    torch.manual_seed(round)\n"
+    "    assert torch.equal(found.tensors()['x'], torch.rand(2000))\n"
+    "    assert found.meta == {'round': round}\n"
+)
+
+
+def start(code, *words):
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_two_processes_may_write_the_same_keys(store, told):
+    processes = [start(WRITER, store.root, KEY, writer) for writer in range(2)]
+    assert [process.communicate(timeout=100) for process in processes] == [("", ""), ("", "")]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert all(store.get("craft", f"{place:02d}{KEY}").meta == {"round": place} for place in range(30))
+    assert len(files(store)) == 60
+    assert told == []
+
+
+WORKER = (
+    "import sys, time\n"
+    "from pathlib import Path\n"
+    "from robench.evidence.store import Store\n"
+    "store, key = Store(Path(sys.argv[1])), sys.argv[2]\n"
+    "with store.lock('fit', key):\n"
+    "    if store.get('fit', key) is None:\n"
+    "        print('works', flush=True)\n"
+    "        time.sleep(float(sys.argv[3]))\n"
+    "        store.put('fit', key, {'done': True})\n"
+)
+
+
+def test_a_lock_lets_one_process_do_the_work(store):
+    processes = [start(WORKER, store.root, KEY, 0.5) for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in processes]
+    assert sorted(said) == [("", ""), ("works\n", "")]
+
+
+def test_a_killed_holder_releases_its_lock(store):
+    holder = start(WORKER, store.root, KEY, 600)
+    assert holder.stdout.readline() == "works\n"
+    waiting = start(WORKER, store.root, KEY, 0)
+    time.sleep(0.3)
+    assert waiting.poll() is None
+    holder.kill()
+    holder.communicate(timeout=30)
+    assert waiting.communicate(timeout=30) == ("works\n", "")
+    assert store.get("fit", KEY).meta == {"done": True}
+
+
+def test_locks_of_other_work_do_not_wait(store, again):
+    with store.lock("fit", KEY), again().lock("craft", KEY), again().lock("fit", KEY[::-1]):
+        pass
+
+
+# Where it is
+
+
+def test_unfinished_work_has_a_place_of_its_own(store):
+    places = {store.scratch(kind, key) for kind in ("fit", "craft") for key in (KEY, KEY[::-1])}
+    assert len(places) == 4
+    assert {place.parent for place in places} == {store.root / "tmp"}
+
+
+def test_a_root_that_cannot_be_written_is_named_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError) as raised:
+        Store(tmp_path / "file" / "store")
+    assert str(raised.value) == (
+        f"The store at {tmp_path / 'file' / 'store'} cannot be written (Not a directory). Free some space or mend "
+        "the permissions, or choose another folder with --store; what is already stored stays valid."
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_root_without_permission_is_named_at_once(tmp_path):
+    (tmp_path / "store").mkdir(mode=0o500)
+    with pytest.raises(StoreError, match=r"cannot be written \(Permission denied\)"):
+        Store(tmp_path / "store")
+
+
+def test_the_default_root_is_named_or_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROBENCH_STORE", str(tmp_path))
+    assert default_root() == tmp_path
+    monkeypatch.delenv("ROBENCH_STORE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert default_root().name == "store"
+    assert "robench" in str(default_root())
+
+
+def test_opening_a_store_imports_no_torch(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from robench.evidence.store import Store\n"
+        "Store(Path(sys.argv[1])).put('fit', 'abc', {'a': 1}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0

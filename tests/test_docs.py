@@ -1,0 +1,125 @@
+"""The documentation is what the code gives: generated parts, links, and every example that can run here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "leaderboard").glob("*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def call(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False, **options)
+
+
+def test_generated_parts_are_what_the_code_gives():
+    done = call("docs/generate.py", "--check")
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_page_is_what_the_cards_give():
+    done = call(
+        "-c", "from robench.cli import main; main()", "leaderboard", "leaderboard/cards", "-o", "leaderboard", "--check"
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+def commands() -> list[str]:
+    """Return the README's robench commands, comments cut off."""
+    lines = re.findall(r"^\$ (?:.*&& )?(robench [^#\n]*)", README, flags=re.MULTILINE)
+    return [line.strip() for line in lines]
+
+
+def test_the_readme_has_commands():
+    assert len(commands()) >= 8
+    assert "robench run --defense tecoa --attack pgd" in commands()
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_of_the_readme_is_understood(line, tmp_path):
+    """Plan each run (what it downloads is not planned), show each page; nothing of it may be refused."""
+    if "CARD.json" in line:
+        line = line.replace("results/cards/CARD.json", next((ROOT / "leaderboard" / "cards").glob("*.json")).as_posix())
+    line = line.replace("dataset.path=photos", f"dataset.path={ROOT}").replace("checkpoint=DIR", f"checkpoint={ROOT}")
+    words = shlex.split(line)[1:]
+    if words[0] == "run":
+        from robench.api import choose_device
+        from robench.cli.run import requests, run_command
+        from robench.spec import plan
+
+        context = run_command.make_context("run", words[1:])
+        suite = context.params.pop("suite")
+        cells = [cell for spec in requests(suite, context.params) for cell in plan(spec, choose_device("cpu"))]
+        assert cells
+        return
+    store = ["--store", str(tmp_path)] if words[0] == "verify" else []
+    done = call("-c", "from robench.cli import main; main()", *words, *store)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch):
+    (example,) = [
+        code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "robench.evaluate" in code
+    ]
+    preamble = "import torch\nmy_module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))\n"
+    quick = example.replace('attack="pgd",', 'attack="pgd", parameters={"defense.epochs": 1, "attack.steps": 2},')
+    assert quick != example
+    monkeypatch.setenv("ROBENCH_STORE", str(tmp_path))
+    done = call("-c", preamble + quick, timeout=300)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] in ("VALID", "SUSPECT")
+
+
+def test_the_suites_are_understood():
+    from robench.spec import plan
+    from robench.suite import read_suite
+
+    for path in sorted((ROOT / "suites").glob("*.toml")):
+        suite = read_suite(path)
+        assert suite.title
+        assert all(plan(spec) for spec in suite.runs)
+
+
+def test_architecture_names_every_folder_and_no_other():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for named in re.findall(r"`((?:benchmark|plugins|leaderboard|suites|examples|benchmarks|docs)/[^`*]*)`", text):
+        assert (ROOT / named).exists(), named
+    for folder in (ROOT / "benchmark" / "robench").iterdir():
+        if folder.is_dir() and folder.name != "__pycache__":
+            assert f"benchmark/robench/{folder.name}/" in text
+
+
+def test_the_stages_do_not_import_each_other():
+    for path in (ROOT / "benchmark" / "robench" / "stages").glob("*.py"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        imports = [line for line in lines if line.startswith(("from robench.stages", "import robench.stages"))]
+        assert not imports, f"{path.name}: {imports}"
+
+
+def test_the_built_ins_use_only_the_public_door():
+    for path in (ROOT / "plugins" / "robench_builtins").rglob("*.py"):
+        private = re.findall(r"^\s*(?:from|import) robench\.\S+", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert not private, f"{path.name}: {private}"
+
+
+def test_the_harness_knows_no_plugin():
+    for path in (ROOT / "benchmark" / "robench").rglob("*.py"):
+        assert "robench_builtins" not in path.read_text(encoding="utf-8"), path
