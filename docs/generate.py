@@ -18,7 +18,7 @@ from robench.parameters import format_value, parameters_of
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench_leaderboard import Row, boards, read_cards
-from robench_leaderboard.rank import Score
+from robench_leaderboard.rows import Score
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "blur" / "robench_blur.py"

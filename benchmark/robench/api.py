@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.budget import Norm
-from robench.contracts import Dataset, Model
-from robench.errors import CardError, RobenchError
-from robench.evidence.card import Card, decode, encode
+from robench.cell import Cell
+from robench.contracts import Dataset, Model, Split
+from robench.errors import CardError, DataError, RobenchError
+from robench.evidence.card import Card
+from robench.evidence.cardfile import decode, encode
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store, default_root
 from robench.parameters import parameter
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench.plugin.discovery import Plugin
-from robench.spec import Cell, Spec, plan
+from robench.spec import Spec, plan
 from robench.task import Progress, Silent
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from robench.examples import Examples
 
 CARDS = "card"
 
@@ -161,7 +165,7 @@ def _card_key(cell: str, beside: Sequence[str]) -> str:
 def evaluate(
     module: nn.Module,
     *,
-    dataset: str | Dataset = "",
+    dataset: str | Dataset | tuple[Tensor, Tensor] = "",
     attack: str = "pgd",
     eps: str | float = "8/255",
     norm: Norm = "Linf",
@@ -176,7 +180,8 @@ def evaluate(
 
     Args:
         module: images (N, C, H, W) in [0, 1] -> logits; normalise inside. It is copied and left untouched.
-        dataset: a dataset's name, or a Dataset of your own; empty is the default dataset.
+        dataset: a dataset's name, a Dataset of your own, or ``(images, labels)``: uint8 or float32 in [0, 1],
+            (N, C, H, W), and (N,). Empty is the default dataset.
         attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
         eps: radius in pixel units.
         norm: ``Linf`` or ``L2``.
@@ -191,6 +196,8 @@ def evaluate(
     known = Catalog(list(catalog().plugins), dict(catalog().offers))
     model = given_model(module, name)
     known.offers["victim", name] = Offer("victim", name, model, own)
+    if isinstance(dataset, tuple):
+        dataset = given_images(*dataset)
     if isinstance(dataset, Dataset):
         known.offers["dataset", dataset.name] = Offer("dataset", dataset.name, type(dataset), own)
         parameters = {
@@ -217,13 +224,36 @@ def given_model(module: nn.Module, label: str) -> type[Model]:
         """A module handed to robench.evaluate."""
 
         name = label
-        weights: str = parameter(weights_digest(module), "sha256 of the module's tensors")
+        weights: str = parameter(default=weights_digest(module), help="sha256 of the module's tensors")
 
         def load(self, task: Any) -> Classifier:
             copied = copy.deepcopy(module)
             return copied if isinstance(copied, Classifier) else Classifier(copied, classes=len(task.classes))
 
     return Given
+
+
+def given_images(images: Tensor, labels: Tensor) -> Dataset:
+    """Return a Dataset component that serves these images as its test split; classes are 0 to the largest label."""
+    from robench.examples import Examples
+
+    served = Examples.from_tensors(images, labels)
+
+    class Images(Dataset):
+        """Images handed to robench.evaluate."""
+
+        name = "images"
+        content: str = parameter(default=served.fingerprint, help="sha256 of images and labels")
+
+        def classes(self) -> tuple[str, ...]:
+            return tuple(map(str, range(int(labels.max()) + 1)))
+
+        def load(self, split: Split) -> Examples:
+            if split != "test":
+                raise DataError("robench.evaluate was given test images only; use a Dataset for a defense that trains.")
+            return served
+
+    return Images()
 
 
 @contextmanager

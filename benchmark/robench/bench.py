@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import torch
 
+from robench.cell import SELF, Cell, Chosen, type_of
 from robench.classifier import Classifier
 from robench.contracts import Dataset, Defense, Model
 from robench.errors import DeviceError, SpecError
@@ -18,13 +19,12 @@ from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store, default_root
 from robench.inference import Prepared, prepare
 from robench.plugin.catalog import Catalog
-from robench.spec import SELF, Cell, Chosen, type_of
 from robench.stages.fit import Fitted, fit, trains
 from robench.stages.load import Data, load_data, load_model, serve
 from robench.task import Progress, Silent, Task
 
 #: Real images on which the rewrites of the inference graph are compared with the plain model.
-PROBE_IMAGES = 32
+PROBE_IMAGES = 8
 SMALL_SIDE = 64
 
 T = TypeVar("T")

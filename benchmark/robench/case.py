@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from robench.cell import Cell, type_of
 from robench.contracts import Attack, Model
-from robench.spec import Cell, type_of
 
 if TYPE_CHECKING:
     from robench.evidence.card import DataRecord, ModelRecord

@@ -8,12 +8,13 @@ from typing import Any
 
 from robench.bench import Bench
 from robench.case import Case
+from robench.cell import Cell, type_of
 from robench.classifier import ZeroShotClassifier
 from robench.contracts import Attack, Model, require
 from robench.errors import ContractError, RobenchError
-from robench.evidence.card import Card, DataRecord, ModelRecord, proportion
+from robench.evidence.card import Card, DataRecord, ModelRecord
 from robench.evidence.fingerprint import fingerprint
-from robench.spec import Cell, type_of
+from robench.evidence.statistics import proportion
 from robench.stages.craft import craft
 from robench.stages.judge import judge
 from robench.stages.probe import probe

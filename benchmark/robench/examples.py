@@ -56,12 +56,14 @@ class Examples:
 
     @classmethod
     def from_tensors(cls, images: Tensor, labels: Tensor) -> Examples:
-        """Serve uint8 ``images`` (N, C, H, W) from memory, with integer ``labels`` (N,)."""
-        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) != len(labels):
+        """Serve ``images`` (N, C, H, W) from memory, uint8 or float32 in [0, 1], with integer ``labels`` (N,)."""
+        if images.dtype not in (torch.uint8, torch.float32) or images.dim() != 4 or len(images) != len(labels):
             raise ContractError(
-                f"Examples.from_tensors takes uint8 images (N, C, H, W) and N labels, not {images.dtype} "
+                f"Examples.from_tensors takes uint8 or float32 images (N, C, H, W) and N labels, not {images.dtype} "
                 f"{tuple(images.shape)} and {len(labels)} labels."
             )
+        if images.dtype == torch.float32 and not bool(((images >= 0) & (images <= 1)).all()):
+            raise ContractError("Examples.from_tensors takes float32 images in [0, 1]; normalise inside the model.")
         shape = (images.shape[1], images.shape[2], images.shape[3])
 
         def digest(rows: Sequence[int]) -> bytes:
@@ -122,7 +124,8 @@ class Examples:
         def prepare(start: int, stop: int) -> Batch:
             places = order[start:stop]
             rows = [self._rows[place] for place in places]
-            images = self._fetch(rows).to(device, non_blocking=True).to(torch.float32).div_(255)
+            images = self._fetch(rows).to(device, non_blocking=True)
+            images = images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images
             return Batch(images, self._all_labels[rows].to(device), places)
 
         with ThreadPoolExecutor(1) as pool:

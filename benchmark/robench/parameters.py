@@ -27,7 +27,10 @@ def parameter(
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> Any:
-    """Declare one component parameter: its default, a sentence on what it means, and its range (inclusive)."""
+    """Declare one component parameter: its default, a sentence on what it means, and its range (inclusive).
+
+    Name the arguments, ``parameter(default=8, help="...")``: type checkers see a default only by its name (PEP 681).
+    """
     return dataclasses.field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
 
 
@@ -62,7 +65,7 @@ def parameters_of(component: type) -> dict[str, Parameter]:
         if field.default is dataclasses.MISSING or "help" not in field.metadata:
             raise PluginError(
                 f"Parameter '{field.name}' of {component.__qualname__} must be declared with "
-                "robench.parameter(default, 'what it means')."
+                "robench.parameter(default=..., help='what it means')."
             )
         meta = field.metadata
         found[field.name] = Parameter(

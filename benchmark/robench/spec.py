@@ -6,19 +6,15 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from typing import Any, cast, get_args
 
-from robench.budget import Access, Norm, ThreatModel, format_eps, parse_eps
-from robench.contracts import Attack, Component, Dataset, Defense, Model
+from robench.budget import Access, Norm, ThreatModel, parse_eps
+from robench.cell import SELF, Cell, Chosen, type_of
+from robench.contracts import Attack, Dataset, Defense, Model
 from robench.errors import SpecError, suggestion
-from robench.evidence.card import ComponentRecord, Scalar
-from robench.evidence.fingerprint import fingerprint, of_component
 from robench.parameters import parameters_of
 from robench.plugin.catalog import Catalog, Offer, catalog
 
-#: ``--surrogate self``: the undefended victim is the attacker's model.
-SELF = "self"
 DEFAULT_EPS = "8/255"
 _REFERENCE = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<inside>.*)\])?", re.DOTALL)
 
@@ -54,130 +50,6 @@ class Spec:
             name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for name, value in values.items()
         }
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Hold one component a request chose, with its parameters resolved, and where it comes from."""
-
-    offer: Offer
-    component: Component
-    #: The victim's tuning, where there is one: a default, not a change the user made.
-    tuning: tuple[tuple[str, Any], ...] = ()
-
-    def record(self) -> ComponentRecord:
-        """Return it as the card holds it."""
-        defaults = {name: entry.default for name, entry in parameters_of(type(self.component)).items()}
-        defaults.update(self.tuning)
-        values: dict[str, Scalar] = dict(self.component.parameters)
-        return ComponentRecord(
-            name=self.component.name,
-            version=self.component.version,
-            parameters=values,
-            changed={name: value for name, value in values.items() if value != defaults[name]},
-            plugin=self.offer.plugin.label,
-            code=self.key["code"],
-            files=self.key["files"],
-        )
-
-    @cached_property
-    def key(self) -> dict[str, Any]:
-        """Return what enters fingerprints."""
-        return of_component(self.component)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Fix one (dataset, victim, defense, attack, threat model, surrogate, seed): one card."""
-
-    dataset: Chosen
-    victim: Chosen
-    defense: Chosen
-    attack: Chosen
-    surrogate: Chosen | None
-    threat: ThreatModel
-    seed: int
-    n: int | None
-    device: str
-
-    @property
-    def undefended(self) -> bool:
-        """Tell whether this is a cell of the reference row."""
-        return bool(type_of(self.defense, Defense).undefended)
-
-    @property
-    def by_self(self) -> bool:
-        """Tell whether the surrogate is the undefended victim itself."""
-        return self.surrogate is self.victim
-
-    @cached_property
-    def data_id(self) -> str:
-        """Return the fingerprint of the test images."""
-        return fingerprint("load", dataset=self.dataset.key, n=self.n)
-
-    @cached_property
-    def fit_id(self) -> str:
-        """Return the fingerprint of the defended victim."""
-        return fingerprint(
-            "fit",
-            victim=self.victim.key,
-            dataset=self.dataset.key,
-            defense=self.defense.key,
-            # What trains nothing does not depend on the seed.
-            seed=None if self.undefended else self.seed,
-            device=self.device.partition(":")[0],
-        )
-
-    @cached_property
-    def craft_id(self) -> str:
-        """Return the fingerprint of the adversarial set; a transfer set does not depend on the defense."""
-        target = self.fit_id if self.surrogate is None else fingerprint("load", model=self.surrogate.key)
-        return fingerprint(
-            "craft",
-            target=target,
-            data=self.data_id,
-            attack=self.attack.key,
-            norm=self.threat.norm,
-            eps=self.threat.eps,
-            transfer=self.surrogate is not None,
-            seed=self.seed,
-            device=self.device.partition(":")[0],
-        )
-
-    @cached_property
-    def clean_id(self) -> str:
-        """Return the fingerprint of the defended victim's outcomes on the clean images."""
-        return fingerprint("score", model=self.fit_id, images=self.data_id)
-
-    @cached_property
-    def score_id(self) -> str:
-        """Return the fingerprint of the outcomes on the adversarial images; it identifies the cell."""
-        return fingerprint("score", model=self.fit_id, images=self.craft_id)
-
-    @cached_property
-    def ring(self) -> tuple[Any, ...]:
-        """Return what cells share that are judged against each other: all but defense, attack and access."""
-        return (
-            self.data_id,
-            fingerprint("load", model=self.victim.key),
-            self.threat.norm,
-            self.threat.eps,
-            self.seed,
-        )
-
-    @property
-    def title(self) -> str:
-        """Return a short name for progress and messages."""
-        via = "" if self.surrogate is None else f" via {SELF if self.by_self else self.surrogate.record().label}"
-        names = [chosen.record().label for chosen in (self.victim, self.defense, self.attack)]
-        return f"{' / '.join(names)}{via} at {self.threat.norm} {format_eps(self.threat.eps)}, seed {self.seed}"
-
-
-def type_of(chosen: Chosen, base: type[Any]) -> Any:
-    """Return the chosen component, known to be of type ``base``."""
-    if not isinstance(chosen.component, base):
-        raise TypeError(f"{chosen.component!r} is no {base.__name__}")
-    return chosen.component
 
 
 def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[Cell]:

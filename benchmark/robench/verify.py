@@ -13,13 +13,14 @@ import msgspec
 from robench.api import choose_device, run
 from robench.bench import Bench, Options
 from robench.budget import BALL_TOLERANCE, parse_eps
+from robench.cell import SELF, Cell
 from robench.errors import CardError
 from robench.evidence.card import Card, ComponentRecord
 from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.statistics import pack_bits
 from robench.evidence.store import Artifact, Store
 from robench.plugin.catalog import catalog
-from robench.spec import SELF, Cell, Spec, plan
+from robench.spec import Spec, plan
 from robench.stages.craft import KIND as ADVERSARIAL
 from robench.stages.craft import AdversarialSet
 from robench.stages.score import KIND as OUTCOMES

@@ -11,7 +11,7 @@ class Blur(Defense):
     name = "blur"
     source = "a low-pass filter, the simplest input transformation"
 
-    sigma: float = parameter(1.0, "standard deviation in pixels", minimum=0.1)
+    sigma: float = parameter(default=1.0, help="standard deviation in pixels", minimum=0.1)
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
         """Return the victim behind a Gaussian filter; gradients pass through it exactly."""

@@ -1,12 +1,12 @@
 """Read cards, rank them, render them. No model is run here and torch is never imported."""
 
 from robench_leaderboard.rank import Board as Board
-from robench_leaderboard.rank import Row as Row
 from robench_leaderboard.rank import boards as boards
 from robench_leaderboard.read import read_cards as read_cards
 from robench_leaderboard.render import check_leaderboard as check_leaderboard
 from robench_leaderboard.render import render_markdown as render_markdown
 from robench_leaderboard.render import write_leaderboard as write_leaderboard
+from robench_leaderboard.rows import Row as Row
 from robench_leaderboard.table import print_tables as print_tables
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from robench.evidence import card as cards_on_disk
+from robench.evidence import cardfile as cards_on_disk
 from robench.evidence.card import Card
 
 

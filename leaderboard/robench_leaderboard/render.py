@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from robench.errors import StoreError
 from robench.evidence.card import Card
 from robench_leaderboard import wording
-from robench_leaderboard.rank import Row, boards, per_image
+from robench_leaderboard.rank import boards
+from robench_leaderboard.rows import Row, per_image
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from robench.evidence.card import Card
 from robench_leaderboard import wording
-from robench_leaderboard.rank import Board, Row, boards
+from robench_leaderboard.rank import Board, boards
+from robench_leaderboard.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import Console

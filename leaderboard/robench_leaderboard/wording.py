@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from robench.budget import format_eps
 from robench.evidence.card import Card, Scalar
-from robench_leaderboard.rank import Row, Score
+from robench_leaderboard.rows import Row, Score
 
 NONE = "-"
 FEWER = (

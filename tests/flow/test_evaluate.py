@@ -89,3 +89,19 @@ def test_cuda_where_there_is_none_is_a_sentence():
         pytest.skip("this machine has CUDA")
     with pytest.raises(robench.RobenchError, match="--device cuda was asked for, but torch sees no CUDA device here"):
         robench.evaluate(Mean(), dataset=greys(), device="cuda")
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_and_labels_can_be_handed_over_as_they_are(dtype):
+    levels = torch.tensor([128 + d for d in range(20)] + [127 - d for d in range(20)], dtype=torch.uint8)
+    images = levels.view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+    images = images if dtype == torch.uint8 else images.float() / 255
+    card = robench.evaluate(Mean(), dataset=(images, torch.tensor([0] * 20 + [1] * 20)), eps="8/255", device="cpu")
+
+    assert (card.clean.correct, card.robust.correct) == (40, 24)
+    assert card.data.classes == ["0", "1"]
+
+
+def test_normalised_images_are_a_sentence():
+    with pytest.raises(robench.RobenchError, match=r"takes float32 images in \[0, 1\]; normalise inside the model"):
+        robench.evaluate(Mean(), dataset=(torch.randn(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])), device="cpu")

@@ -8,7 +8,7 @@ import torch
 
 from robench.api import rings, run, spec_from
 from robench.errors import DataError, SpecError
-from robench.evidence.card import decode, encode
+from robench.evidence.cardfile import decode, encode
 from robench.spec import plan
 
 

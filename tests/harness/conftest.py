@@ -23,9 +23,8 @@ from robench.evidence.card import (
     Outcome,
     ThreatRecord,
     TrainingRecord,
-    proportion,
 )
-from robench.evidence.statistics import pack_bits
+from robench.evidence.statistics import pack_bits, proportion
 
 CLEAN = (True, True, True, True, True, True, False, True, True, True)
 ROBUST = (True, False, False, True, False, False, False, True, False, False)

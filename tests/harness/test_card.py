@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from robench.errors import CardError, StoreError
-from robench.evidence.card import CLOCKS, SCHEMA_FILE, SCHEMA_VERSION, decode, encode, read, schema, write
+from robench.evidence.card import CLOCKS, SCHEMA_VERSION
+from robench.evidence.cardfile import SCHEMA_FILE, decode, encode, read, schema, write
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 

@@ -76,7 +76,7 @@ def test_tensors_are_served_as_they_are(served, images):
 @pytest.mark.parametrize(
     ("images_", "labels", "words"),
     [
-        (torch.zeros(2, 3, 4, 4), [0, 1], "torch.float32 (2, 3, 4, 4) and 2 labels"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.float64), [0, 1], "torch.float64 (2, 3, 4, 4) and 2 labels"),
         (torch.zeros(3, 4, 4, dtype=torch.uint8), [0, 1, 2], "torch.uint8 (3, 4, 4) and 3 labels"),
         (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [0], "torch.uint8 (2, 3, 4, 4) and 1 labels"),
     ],
@@ -84,7 +84,10 @@ def test_tensors_are_served_as_they_are(served, images):
 def test_other_tensors_are_refused(images_, labels, words):
     with pytest.raises(ContractError) as raised:
         Examples.from_tensors(images_, torch.tensor(labels))
-    assert str(raised.value) == f"Examples.from_tensors takes uint8 images (N, C, H, W) and N labels, not {words}."
+    assert (
+        str(raised.value)
+        == f"Examples.from_tensors takes uint8 or float32 images (N, C, H, W) and N labels, not {words}."
+    )
 
 
 def test_slices_and_lists_of_positions_share_the_data(served, images):

@@ -194,7 +194,7 @@ def test_a_field_without_a_sentence_or_a_default_is_the_plugins_fault(component)
         parameters_of(component)
     assert str(raised.value) == (
         f"Parameter 'steps' of {component.__qualname__} must be declared with "
-        "robench.parameter(default, 'what it means')."
+        "robench.parameter(default=..., help='what it means')."
     )
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from robench.errors import CardError
-from robench.evidence.card import proportion
-from robench.evidence.statistics import pack_bits, unpack_bits, wilson
+from robench.evidence.statistics import pack_bits, proportion, unpack_bits, wilson
 
 COUNTS = [(0, 1), (1, 1), (0, 10), (10, 10), (3, 10), (500, 1000), (999, 1000), (1, 10_000), (9260, 10_000)]
 

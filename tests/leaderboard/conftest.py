@@ -24,10 +24,9 @@ from robench.evidence.card import (
     Outcome,
     ThreatRecord,
     TrainingRecord,
-    encode,
-    proportion,
 )
-from robench.evidence.statistics import pack_bits
+from robench.evidence.cardfile import encode
+from robench.evidence.statistics import pack_bits, proportion
 
 MakeCard = Callable[..., Card]
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from robench.evidence.card import Card, Cost
 from robench.evidence.statistics import wilson
-from robench_leaderboard.rank import NO_WHITE_BOX, Board, Row, Score, boards, worst
+from robench_leaderboard.rank import Board, boards
+from robench_leaderboard.rows import NO_WHITE_BOX, Row, Score, worst
 
 MakeCard = Callable[..., Card]
 T, F = True, False

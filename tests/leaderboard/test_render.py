@@ -16,8 +16,8 @@ from markdown_it.token import Token
 from robench.errors import StoreError
 from robench.evidence.card import Card
 from robench_leaderboard import check_leaderboard, render_markdown, wording, write_leaderboard
-from robench_leaderboard.rank import Score
 from robench_leaderboard.render import escape, escape_html
+from robench_leaderboard.rows import Score
 
 MakeCard = Callable[..., Card]
 

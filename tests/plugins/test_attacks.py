@@ -208,13 +208,10 @@ SHORT = ("run", "--victim", "centroid", "--n", "20", "--attack")
 def test_gradients_left_on_the_model(site, centroid):
     site.install("greedy", centroid + GREEDY)
     done = site.robench(*SHORT, "greedy")
-    assert done.code == 1
+    assert done.code == 2
     assert "greedy left gradients on the model's parameters; use robench.input_gradient." in done.said
 
 
-@pytest.mark.xfail(
-    reason="stages/craft.py checks after storing and leaves the gradients on the shared model", strict=True
-)
 def test_gradients_left_on_the_model_do_not_touch_the_next_attack(site, centroid):
     site.install("greedy", centroid + GREEDY)
     done = site.robench(*SHORT, "greedy,pgd[steps=2]")
@@ -222,13 +219,11 @@ def test_gradients_left_on_the_model_do_not_touch_the_next_attack(site, centroid
     assert list(done.cards()) == [("centroid", "none", "pgd")]
 
 
-@pytest.mark.xfail(
-    reason="stages/craft.py checks after storing and leaves the gradients on the shared model", strict=True
-)
 def test_gradients_left_on_the_model_are_not_forgiven_the_second_time(site, centroid):
     site.install("greedy", centroid + GREEDY)
     site.robench(*SHORT, "greedy")
-    assert site.robench(*SHORT, "greedy").code == 1
+    again = site.robench(*SHORT, "greedy")
+    assert (again.code, "left gradients on the model's parameters" in again.err) == (2, True)
 
 
 def test_an_attack_that_raises_at_eps_zero_loses_its_cell(site, centroid):

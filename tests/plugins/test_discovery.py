@@ -85,13 +85,13 @@ BROKEN = {
             "    class Odd(Defense):\n        '''Do nothing.'''\n        name = 'odd'\n        k: int = 3\n"
             "    return [Odd]"
         ),
-        "must be declared with robench.parameter(default, 'what it means').",
+        "must be declared with robench.parameter(default=..., help='what it means').",
     ),
     "field without default": (
         hook(
             "    class Odd(Defense):\n        '''Do nothing.'''\n        name = 'odd'\n        k: int\n    return [Odd]"
         ),
-        "must be declared with robench.parameter(default, 'what it means').",
+        "must be declared with robench.parameter(default=..., help='what it means').",
     ),
     "default of another type": (
         hook(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from robench.cell import Cell, type_of
 from robench.contracts import Attack, Dataset, Defense
-from robench.spec import Cell, Spec, type_of
+from robench.spec import Spec
 
 
 def print_plan(spec: Spec, store: Path | None, device: str, offline: bool) -> None:

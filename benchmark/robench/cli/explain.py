@@ -17,7 +17,7 @@ def explain_command(card: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from robench.evidence.card import read
+    from robench.evidence.cardfile import read
     from robench_leaderboard.wording import plain
 
     found = read(card)

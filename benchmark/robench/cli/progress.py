@@ -1,7 +1,8 @@
-"""Progress on the terminal, with rich; on a pipe only the notes are printed."""
+"""Progress on the terminal, with rich; on a pipe a line for each finished stage."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -28,13 +29,16 @@ class Terminal:
     def track(self, items: Iterable[T], total: int, text: str) -> Iterator[T]:
         """Yield ``items`` while the bar ``text`` moves."""
         bar = self._bars.add_task(text, total=total)
+        begun = time.perf_counter()
         try:
             for item in items:
                 yield item
                 self._bars.advance(bar)
+            # A finished bar becomes a line: a long grid must not fill the screen with bars.
+            seconds = time.perf_counter() - begun
+            self._bars.console.print(f"{text} ({seconds:.1f} s)", style="dim", highlight=False, markup=False)
         finally:
-            if not self._bars.console.is_terminal and self._bars.tasks[-1].finished:
-                self._bars.console.print(f"{text}: done", highlight=False)
+            self._bars.remove_task(bar)
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""

@@ -95,7 +95,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         for spec in specs:
             print_plan(spec, store, given["device"], given["offline"])
         return
-    cards, failures = perform(specs, store, given)
+    cards, failures = perform(specs, store, out, given)
     finish(cards, out)
     if failures:
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
@@ -137,18 +137,30 @@ def requests(suite: Path | None, given: dict[str, Any]) -> tuple[Spec, ...]:
 
 
 def perform(
-    specs: tuple[Spec, ...], store: Path | None, given: dict[str, Any]
+    specs: tuple[Spec, ...], store: Path | None, out: Path, given: dict[str, Any]
 ) -> tuple[list[Card], list[tuple[str, str]]]:
-    """Return the cards, and title and reason of each failed cell."""
-    from robench.api import CellsFailed, run
+    """Return the cards, each written as soon as it is there, and title and reason of each failed cell."""
+    from robench.api import CellsFailed, choose_device, run
     from robench.cli.progress import terminal
+    from robench.errors import RobenchError
+    from robench.evidence.cardfile import write
+    from robench.spec import plan
 
-    cards, failures = [], []
+    for spec in specs:
+        plan(spec, choose_device(given["device"]))  # refuse what cannot be run before anything is
+    cards: list[Card] = []
+    failures: list[tuple[str, str]] = []
+
+    def keep(card: Card) -> None:
+        cards.append(card)
+        write(card, out / "cards")
+
     with terminal() as progress:
-        for spec in specs:
+        for place, spec in enumerate(specs, 1):
             try:
-                cards += run(
+                run(
                     spec,
+                    on_card=keep,
                     store=store,
                     device=given["device"],
                     batch_size=given["batch_size"],
@@ -158,23 +170,23 @@ def perform(
                     progress=progress,
                 )
             except CellsFailed as error:
-                cards += error.cards
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
+            except RobenchError as error:
+                if len(specs) == 1:
+                    raise
+                failures.append((f"run {place} of the suite", str(error)))
     return cards, failures
 
 
 def finish(cards: list[Card], out: Path) -> None:
-    """Write the cards and the leaderboard of all cards in ``out``, and print the table."""
+    """Write the leaderboard of all cards in ``out``, and print the table of these."""
     from rich.console import Console
 
-    from robench.evidence.card import write
     from robench_leaderboard import print_tables, read_cards, write_leaderboard
 
     if not cards:
         return
     folder = out / "cards"
-    for card in cards:
-        write(card, folder)
     page = write_leaderboard(read_cards([folder]), out)
     print_tables(cards, Console())
     click.echo(f"cards: {folder}\nleaderboard: {page}")

@@ -22,7 +22,7 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str) -> 
     """Recompute a card's numbers from the stored adversarial set and outcomes."""
     from robench import verify
     from robench.cli.progress import terminal
-    from robench.evidence.card import read
+    from robench.evidence.cardfile import read
     from robench.evidence.store import default_root
 
     found = read(card)

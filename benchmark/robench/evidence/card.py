@@ -6,22 +6,16 @@ validated against it when it is written and when it is read.
 
 from __future__ import annotations
 
-import json
-import math
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from robench.budget import Access, Norm, format_eps
-from robench.errors import CardError, StoreError
-from robench.evidence.statistics import unpack_bits, wilson
+from robench.evidence.statistics import unpack_bits
 from robench.parameters import format_value
 
 SCHEMA_VERSION = 1
-SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
 
 #: Dotted paths of what may differ between two runs of one spec on one machine; all else is deterministic.
 CLOCKS = ("created", "cost.*.seconds", "cost.*.peak_bytes", "cost.*.joules", "environment")
@@ -248,122 +242,3 @@ class Card(Record, frozen=True, kw_only=True):
         parts = (cell.dataset.name, cell.victim.name, cell.defense.name, cell.attack.name + via)
         stem = "-".join([*parts, cell.threat.norm, eps, f"seed{cell.seed}", f"n{cell.n}", self.id[:8]])
         return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem) + ".json"
-
-
-def proportion(correct: int, n: int) -> tuple[float, float]:
-    """Return the Wilson 95 % interval, rounded so that it prints the same everywhere."""
-    low, high = wilson(correct, n)
-    return round(low, 6), round(high, 6)
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a card, generated from the classes above."""
-    generated = msgspec.json.schema(Card)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "robench card", **generated}
-
-
-@lru_cache(maxsize=1)
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
-
-
-def encode(card: Card) -> bytes:
-    """Return the card as indented JSON, keys in schema order, after validating it."""
-    compact = msgspec.json.encode(card)
-    _validate(json.loads(compact), "the new card")
-    return msgspec.json.format(compact, indent=1) + b"\n"
-
-
-def decode(text: bytes, where: str) -> Card:
-    """Return the card in ``text``; raise CardError naming ``where`` if it is none. Nothing in it is executed."""
-    try:
-        raw = json.loads(
-            text,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_integer,
-        )
-        json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair can be read, but never be written
-        _validate(raw, where)
-        card = msgspec.convert(raw, Card)
-    except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        raise CardError(f"{where} is not a robench card: {str(error)[:300]}.") from None
-    _check_counts(card, where)
-    return card
-
-
-def read(path: Path) -> Card:
-    """Return the card stored at ``path``."""
-    try:
-        return decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise CardError(f"card {path} cannot be read ({error.strerror}).") from None
-
-
-def write(card: Card, folder: Path) -> Path:
-    """Write the card under its canonical name, atomically, unless the same bytes are there; return its path."""
-    import os
-
-    path = folder / card.file_name
-    text = encode(card)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_file() or path.read_bytes() != text:
-            scratch = path.with_name(f".{path.name}.{os.getpid()}")
-            scratch.write_bytes(text)
-            scratch.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"card {path} cannot be written ({error.strerror}); choose another folder with --out."
-        ) from None
-    return path
-
-
-def _validate(raw: Any, where: str) -> None:
-    problem = next(iter(sorted(_validator().iter_errors(raw), key=lambda error: list(map(str, error.path)))), None)
-    if problem is not None:
-        place = ".".join(map(str, problem.path)) or "the top level"
-        place = place if len(place) <= 200 else f"{place[:200]}..."
-        raise CardError(f"{where} does not follow card schema {SCHEMA_VERSION}: at {place}, {problem.message[:200]}.")
-
-
-def _check_counts(card: Card, where: str) -> None:
-    for name, outcome in (("clean", card.clean), ("robust", card.robust)):
-        try:
-            correct = sum(outcome.mask())
-        except CardError as error:
-            raise CardError(f"{where} contradicts itself: {name}: {error}") from None
-        if outcome.n != card.cell.n or correct != outcome.correct:
-            raise CardError(
-                f"{where} contradicts itself: {name} counts {outcome.correct} of {outcome.n}, its bits do not."
-            )
-        if proportion(outcome.correct, outcome.n) != (outcome.low, outcome.high):
-            raise CardError(f"{where} contradicts itself: the {name} interval does not follow from its counts.")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is too large a number")
-    return value
-
-
-def _integer(text: str) -> int:
-    # 18 digits always fit into the 64 bits that cards are written with.
-    if len(text) > 18:
-        raise ValueError(f"{text[:40]} is too large a number")
-    return int(text)

@@ -25,6 +25,12 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     return low, high
 
 
+def proportion(correct: int, n: int) -> tuple[float, float]:
+    """Return the Wilson 95 % interval, rounded so that it prints the same everywhere."""
+    low, high = wilson(correct, n)
+    return round(low, 6), round(high, 6)
+
+
 def pack_bits(flags: Sequence[bool]) -> str:
     """Return the flags as base64 of big-endian packed bits."""
     padded = [*flags, *[False] * (-len(flags) % 8)]

@@ -20,6 +20,7 @@ from robench.evidence.meter import Meter
 from robench.evidence.store import Artifact, Store
 from robench.examples import Batch, Examples
 from robench.halving import halving
+from robench.inference import freeze
 from robench.task import Task
 
 KIND = "adversarial"
@@ -103,16 +104,7 @@ def craft(
     meter = Meter(device=task.device)
     for chunk in chunks:
         meter.add(chunk.meta["meter"])
-    require_no_parameter_gradients(attack, model)
     return AdversarialSet(key, chunks, test.labels, meter)
-
-
-def require_no_parameter_gradients(attack: Attack, model: Classifier) -> None:
-    """Raise ContractError if an attack left gradients on the model's parameters."""
-    require(
-        all(parameter.grad is None for parameter in model.parameters()),
-        f"{attack.name} left gradients on the model's parameters; use robench.input_gradient.",
-    )
 
 
 def _craft_chunk(
@@ -145,12 +137,18 @@ def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, tas
         with meter.counting(model), meter.clock():
             # A clone, so that an attack which writes into its argument does not move the clean images.
             adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
-            return adversarial
     except (RobenchError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # a plugin may raise anything; an attack that raises never scores as robust
         where = f"images {task.indices[0]} to {task.indices[-1]}" if len(task.indices) else "the batch"
         raise ContractError(f"{attack.name} failed on {where}: {type(error).__name__}: {error}.") from error
+    finally:
+        # The next attack meets the model as this one did, whatever this one did to it.
+        greedy = any(parameter.grad is not None for parameter in model.parameters())
+        model.zero_grad(set_to_none=True)
+        freeze(model, task.device)
+    require(not greedy, f"{attack.name} left gradients on the model's parameters; use robench.input_gradient.")
+    return adversarial
 
 
 def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found: dict[str, Any]) -> Tensor:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from robench.case import Case
-from robench.evidence.card import Check, Gate, Status, proportion
+from robench.evidence.card import Check, Gate, Status
+from robench.evidence.statistics import proportion
 
 #: Share of all images that a weaker attack may win over a stronger one: above, SUSPECT; far above, INVALID.
 TOLERATED, INTOLERABLE = 0.01, 0.05
@@ -22,7 +23,9 @@ def judge(case: Case, ring: Sequence[Case]) -> Gate:
 
 
 def _check(name: str, status: Status, value: float | None, threshold: str, n: int, meaning: str) -> Check:
-    return Check(name=name, status=status, value=value, threshold=threshold, n=n, meaning=meaning)
+    # As float from the first: 0 and 0.0 are two texts in JSON.
+    number = None if value is None else float(value)
+    return Check(name=name, status=status, value=number, threshold=threshold, n=n, meaning=meaning)
 
 
 def _skip(name: str, threshold: str, reason: str) -> Check:

@@ -7,20 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from robench.case import Case
-from robench.evidence.card import (
-    CLOCKS,
-    AdversarialRecord,
-    Card,
-    CellRecord,
-    Cost,
-    Costs,
-    Gate,
-    Outcome,
-    ThreatRecord,
-    proportion,
-)
+from robench.evidence.card import CLOCKS, AdversarialRecord, Card, CellRecord, Cost, Costs, Gate, Outcome, ThreatRecord
 from robench.evidence.provenance import environment
-from robench.evidence.statistics import pack_bits
+from robench.evidence.statistics import pack_bits, proportion
 
 if TYPE_CHECKING:
     from robench.stages.score import Outcomes  # the type of what is handed on, not the stage

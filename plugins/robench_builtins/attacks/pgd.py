@@ -27,16 +27,21 @@ class PGD(Attack):
         "https://arxiv.org/abs/1706.06083"
     )
 
-    steps: int = parameter(20, "gradient steps from each start", minimum=1)
+    steps: int = parameter(default=20, help="gradient steps from each start", minimum=1)
     step_size: float | None = parameter(
-        None,
-        "alpha in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps if there are several steps",
+        default=None,
+        help="alpha in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps if there are several steps",
         minimum=0.0,
     )
-    restarts: int = parameter(1, "starts, each tried on the images that resisted the ones before", minimum=1)
-    random_start: bool = parameter(True, "start at a uniform draw from the ball instead of at the clean image")
+    restarts: int = parameter(
+        default=1, help="starts, each tried on the images that resisted the ones before", minimum=1
+    )
+    random_start: bool = parameter(
+        default=True, help="start at a uniform draw from the ball instead of at the clean image"
+    )
     target: Literal["untargeted", "least-likely", "random"] = parameter(
-        "untargeted", "class to move to: none, the least likely one of the clean image, or a random wrong one"
+        default="untargeted",
+        help="class to move to: none, the least likely one of the clean image, or a random wrong one",
     )
 
     @property

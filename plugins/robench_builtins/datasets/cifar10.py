@@ -36,11 +36,14 @@ class Cifar10(Dataset):
     )
 
     root: str = parameter(
-        "", "folder that holds cifar-10-batches-py; empty: $ROBENCH_DATA, or robench's cache folder of the user"
+        default="",
+        help="folder that holds cifar-10-batches-py; empty: $ROBENCH_DATA, or robench's cache folder of the user",
     )
-    val: int = parameter(5000, "validation images, cut from the official train images", minimum=10, maximum=49990)
-    train: int = parameter(0, "train images; 0: all that val leaves", minimum=0, maximum=49990)
-    split_seed: int = parameter(0, "seed that cuts val from train", minimum=0)
+    val: int = parameter(
+        default=5000, help="validation images, cut from the official train images", minimum=10, maximum=49990
+    )
+    train: int = parameter(default=0, help="train images; 0: all that val leaves", minimum=0, maximum=49990)
+    split_seed: int = parameter(default=0, help="seed that cuts val from train", minimum=0)
 
     def classes(self) -> tuple[str, ...]:
         """Return the official names in official order."""

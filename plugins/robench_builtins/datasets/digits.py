@@ -38,7 +38,9 @@ class Digits(Dataset):
         "the digit {}",
     )
 
-    split_seed: int = parameter(0, "seed that deals the images outside the test set to train and val", minimum=0)
+    split_seed: int = parameter(
+        default=0, help="seed that deals the images outside the test set to train and val", minimum=0
+    )
 
     def classes(self) -> tuple[str, ...]:
         """Return the digits' names, zero first."""

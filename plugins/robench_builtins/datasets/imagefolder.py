@@ -33,16 +33,21 @@ class ImageFolder(Dataset):
     licence = "the images' own"
     templates = ("a photo of a {}", "a close-up photo of a {}", "a blurry photo of a {}", "a picture of a {}")
 
-    path: str = parameter("", "the folder of class folders")
-    size: int = parameter(224, "side in pixels to which the images are resized and cropped", minimum=8)
-    split_seed: int = parameter(0, "seed that cuts the splits", minimum=0)
-    test: float = parameter(0.2, "share of each class for test, where there is no test folder", minimum=0, maximum=1)
+    path: str = parameter(default="", help="the folder of class folders")
+    size: int = parameter(default=224, help="side in pixels to which the images are resized and cropped", minimum=8)
+    split_seed: int = parameter(default=0, help="seed that cuts the splits", minimum=0)
+    test: float = parameter(
+        default=0.2, help="share of each class for test, where there is no test folder", minimum=0, maximum=1
+    )
     val: float = parameter(
-        0.1, "share of each class for val, as far as test leaves it, where there is no val folder", minimum=0, maximum=1
+        default=0.1,
+        help="share of each class for val, as far as test leaves it, where there is no val folder",
+        minimum=0,
+        maximum=1,
     )
     origin_name: str = parameter(
-        "",
-        "the published dataset these photos come from, e.g. cifar10, so that models' stated accuracies apply",
+        default="",
+        help="the published dataset these photos come from, e.g. cifar10, so that models' stated accuracies apply",
     )
 
     def classes(self) -> tuple[str, ...]:

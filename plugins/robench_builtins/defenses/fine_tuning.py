@@ -21,29 +21,31 @@ class FineTuning(Defense):
     A subclass says which parameters (``wrap``) and on which model the images are crafted (``crafts_on``).
     """
 
-    eps: float = parameter(8 / 255, "Linf radius of the training attack in pixel units", minimum=0, maximum=1)
-    attack_steps: int = parameter(5, "PGD steps of the training attack", minimum=1)
+    eps: float = parameter(
+        default=8 / 255, help="Linf radius of the training attack in pixel units", minimum=0, maximum=1
+    )
+    attack_steps: int = parameter(default=5, help="PGD steps of the training attack", minimum=1)
     step_size: float | None = parameter(
-        None,
-        "alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
+        default=None,
+        help="alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
         minimum=0,
     )
     temperature: float | None = parameter(
-        None, "temperature of the training loss; none: the victim's own, 1 / logit_scale", minimum=1e-4
+        default=None, help="temperature of the training loss; none: the victim's own, 1 / logit_scale", minimum=1e-4
     )
-    epochs: int = parameter(3, "passes over the training images", minimum=1)
-    batch_size: int = parameter(64, "images per update", minimum=1)
-    optimizer: Literal["adamw", "sgd"] = parameter("adamw", "update rule")
-    learning_rate: float = parameter(1e-4, "peak learning rate", minimum=0)
-    weight_decay: float = parameter(1e-4, "weight decay", minimum=0)
-    momentum: float = parameter(0.9, "momentum of sgd; adamw ignores it", minimum=0, maximum=1)
+    epochs: int = parameter(default=3, help="passes over the training images", minimum=1)
+    batch_size: int = parameter(default=64, help="images per update", minimum=1)
+    optimizer: Literal["adamw", "sgd"] = parameter(default="adamw", help="update rule")
+    learning_rate: float = parameter(default=1e-4, help="peak learning rate", minimum=0)
+    weight_decay: float = parameter(default=1e-4, help="weight decay", minimum=0)
+    momentum: float = parameter(default=0.9, help="momentum of sgd; adamw ignores it", minimum=0, maximum=1)
     schedule: Literal["onecycle", "cosine", "constant"] = parameter(
-        "onecycle",
-        "learning rate over the updates: cosine up and down, linear up and cosine to 0, or constant",
+        default="onecycle",
+        help="learning rate over the updates: cosine up and down, linear up and cosine to 0, or constant",
     )
     warmup: float = parameter(
-        0.15,
-        "part of the updates in which the learning rate rises; constant ignores it",
+        default=0.15,
+        help="part of the updates in which the learning rate rises; constant ignores it",
         minimum=0,
         maximum=0.9,
     )
@@ -81,10 +83,14 @@ class LoraTuning(FineTuning):
     W is (out, in) and stays as it is; A is (rank, in); B is (out, rank) and 0 at first.
     """
 
-    rank: int = parameter(8, "rank of the LoRA update", minimum=1)
-    alpha: int = parameter(32, "numerator of the LoRA scale alpha / rank", minimum=0)
-    dropout: float = parameter(0.0, "dropout before A during updates; off while crafting", minimum=0, maximum=0.9)
-    targets: str = parameter("q_proj,v_proj", "linear modules of the vision tower to adapt, separated by commas")
+    rank: int = parameter(default=8, help="rank of the LoRA update", minimum=1)
+    alpha: int = parameter(default=32, help="numerator of the LoRA scale alpha / rank", minimum=0)
+    dropout: float = parameter(
+        default=0.0, help="dropout before A during updates; off while crafting", minimum=0, maximum=0.9
+    )
+    targets: str = parameter(
+        default="q_proj,v_proj", help="linear modules of the vision tower to adapt, separated by commas"
+    )
 
     def target_names(self) -> tuple[str, ...]:
         """Return the names in ``targets``, sorted, so that their order makes no other defense."""

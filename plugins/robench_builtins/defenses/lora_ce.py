@@ -34,12 +34,14 @@ class LoraCE(LoraTuning):
     )
 
     adversary: Literal["transfer", "white-box", "clean"] = parameter(
-        "transfer",
-        "model that training images are crafted on: a surrogate, the defended model itself, or none",
+        default="transfer",
+        help="model that training images are crafted on: a surrogate, the defended model itself, or none",
     )
-    surrogate: str = parameter("self", "surrogate of adversary=transfer; self: the undefended victim")
-    attack_steps: int = parameter(7, "PGD steps of the training attack", minimum=1)
-    dropout: float = parameter(0.1, "dropout before A during updates; off while crafting", minimum=0, maximum=0.9)
+    surrogate: str = parameter(default="self", help="surrogate of adversary=transfer; self: the undefended victim")
+    attack_steps: int = parameter(default=7, help="PGD steps of the training attack", minimum=1)
+    dropout: float = parameter(
+        default=0.1, help="dropout before A during updates; off while crafting", minimum=0, maximum=0.9
+    )
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
         """Return the victim with LoRA on the targets."""

@@ -36,7 +36,7 @@ class Tecoa(LoraTuning):
     )
 
     trainable: Literal["lora", "full"] = parameter(
-        "lora", "what is trained: LoRA, or the whole image tower with its projection"
+        default="lora", help="what is trained: LoRA, or the whole image tower with its projection"
     )
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:

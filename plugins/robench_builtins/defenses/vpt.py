@@ -36,13 +36,17 @@ class VPT(FineTuning):
     )
 
     mode: Literal["shallow", "deep", "padding"] = parameter(
-        "shallow", "tokens before the first layer, tokens in every layer, or a frame of pixels"
+        default="shallow", help="tokens before the first layer, tokens in every layer, or a frame of pixels"
     )
-    tokens: int = parameter(10, "prompt tokens of the shallow and deep modes", minimum=1)
-    prompt_size: int = parameter(30, "width of the padding frame in pixels of the model's resolution", minimum=1)
-    init: Literal["vpt", "tecoa"] = parameter("vpt", "initial prompts: Xavier-uniform as VPT, or N(0, 1) as TeCoA")
-    learning_rate: float = parameter(1e-2, "peak learning rate", minimum=0)
-    weight_decay: float = parameter(0.0, "weight decay", minimum=0)
+    tokens: int = parameter(default=10, help="prompt tokens of the shallow and deep modes", minimum=1)
+    prompt_size: int = parameter(
+        default=30, help="width of the padding frame in pixels of the model's resolution", minimum=1
+    )
+    init: Literal["vpt", "tecoa"] = parameter(
+        default="vpt", help="initial prompts: Xavier-uniform as VPT, or N(0, 1) as TeCoA"
+    )
+    learning_rate: float = parameter(default=1e-2, help="peak learning rate", minimum=0)
+    weight_decay: float = parameter(default=0.0, help="weight decay", minimum=0)
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
         """Return the victim with prompts in place; they alone have gradients."""

@@ -22,9 +22,11 @@ class ClipVitB32(Model):
     reference = {"cifar10": 0.8906}
     reference_tolerance = 0.02
 
-    checkpoint: str = parameter("openai/clip-vit-base-patch32", "Hugging Face id or local folder of a CLIP checkpoint")
-    template: str = parameter("", "prompt with {} for the class name; empty: the dataset's first")
-    ensemble: bool = parameter(False, "average the text features of all the dataset's templates")
+    checkpoint: str = parameter(
+        default="openai/clip-vit-base-patch32", help="Hugging Face id or local folder of a CLIP checkpoint"
+    )
+    template: str = parameter(default="", help="prompt with {} for the class name; empty: the dataset's first")
+    ensemble: bool = parameter(default=False, help="average the text features of all the dataset's templates")
 
     def files(self) -> tuple[Path, ...]:
         """Return the checkpoint's folder, if it is a local one."""

@@ -39,9 +39,9 @@ class ResNet20(Model):
     reference = {"cifar10": 0.92}
     reference_tolerance = 0.015
 
-    checkpoint: str = parameter("", "weights as .safetensors or .pt; empty: those of the torch hub")
+    checkpoint: str = parameter(default="", help="weights as .safetensors or .pt; empty: those of the torch hub")
     normalisation: Literal["auto", "cifar10", "imagenet"] = parameter(
-        "auto", "statistics of the input normalisation; auto: those the file's layout was trained with"
+        default="auto", help="statistics of the input normalisation; auto: those the file's layout was trained with"
     )
 
     def files(self) -> tuple[Path, ...]:

@@ -36,8 +36,8 @@ class TinyClip(Model):
         "vpt": {"mode": "padding", "prompt_size": 12, "learning_rate": 1e-1, "epochs": 8, "attack_steps": 3},
     }
 
-    checkpoint: str = parameter("", "folder of a checkpoint to load in place of the shipped one")
-    template: str = parameter("", "prompt with {} for the class name; empty: the dataset's first")
+    checkpoint: str = parameter(default="", help="folder of a checkpoint to load in place of the shipped one")
+    template: str = parameter(default="", help="prompt with {} for the class name; empty: the dataset's first")
 
     def files(self) -> tuple[Path, ...]:
         """Return the checkpoint's folder."""
@@ -60,7 +60,7 @@ class TinyClip(Model):
         from robench_builtins.datasets.digits import Digits
         from robench_builtins.models.tiny_clip_recipe import accuracy, train_tiny_clip
 
-        digits = Digits(split_seed=0)
+        digits = Digits()
         task = task.replace(classes=digits.classes(), templates=digits.templates)
         classifier = train_tiny_clip(task, digits.load("train"), folder)
         return {
