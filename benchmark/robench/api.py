@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from robench.budget import Norm
 from robench.cell import Cell
-from robench.contracts import Dataset, Model, Split
-from robench.errors import CardError, DataError, RobenchError
+from robench.contracts import Dataset
+from robench.errors import CardError, RobenchError
 from robench.evidence.card import Card
 from robench.evidence.cardfile import decode, encode
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store, default_root
-from robench.parameters import parameter
-from robench.plugin.catalog import Catalog, Offer, catalog
-from robench.plugin.discovery import Plugin
+from robench.given import offer
+from robench.plugin.catalog import Catalog, catalog
 from robench.spec import Spec, plan
 from robench.task import Progress, Silent
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from robench.examples import Examples
 
 CARDS = "card"
 
@@ -192,68 +189,14 @@ def evaluate(
         store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
         **options: device, batch_size, compiled, prepared, progress as for :func:`run`.
     """
-    own = Plugin("evaluate", "robench.evaluate", "", None)
-    known = Catalog(list(catalog().plugins), dict(catalog().offers))
-    model = given_model(module, name)
-    known.offers["victim", name] = Offer("victim", name, model, own)
-    if isinstance(dataset, tuple):
-        dataset = given_images(*dataset)
-    if isinstance(dataset, Dataset):
-        known.offers["dataset", dataset.name] = Offer("dataset", dataset.name, type(dataset), own)
-        parameters = {
-            **{f"dataset.{key}": value for key, value in dataset.parameters.items()},
-            **(parameters or {}),
-        }
-        dataset = dataset.name
+    known, dataset, content = offer(catalog(), module, name, dataset)
+    parameters = {**content, **(parameters or {})}
     spec = Spec(
         dataset=dataset, victim=(name,), attack=(attack,), eps=(eps,), norm=norm, n=n, seed=(seed,),
-        parameters=parameters or {},
+        parameters=parameters,
     )  # fmt: skip
     with _folder(store) as root:
         return run(spec, store=root, known=known, **options)[0]
-
-
-def given_model(module: nn.Module, label: str) -> type[Model]:
-    """Return a Model component that serves a copy of ``module``."""
-    import copy
-
-    from robench.classifier import Classifier
-    from robench.evidence.digests import weights_digest
-
-    class Given(Model):
-        """A module handed to robench.evaluate."""
-
-        name = label
-        weights: str = parameter(default=weights_digest(module), help="sha256 of the module's tensors")
-
-        def load(self, task: Any) -> Classifier:
-            copied = copy.deepcopy(module)
-            return copied if isinstance(copied, Classifier) else Classifier(copied, classes=len(task.classes))
-
-    return Given
-
-
-def given_images(images: Tensor, labels: Tensor) -> Dataset:
-    """Return a Dataset component that serves these images as its test split; classes are 0 to the largest label."""
-    from robench.examples import Examples
-
-    served = Examples.from_tensors(images, labels)
-
-    class Images(Dataset):
-        """Images handed to robench.evaluate."""
-
-        name = "images"
-        content: str = parameter(default=served.fingerprint, help="sha256 of images and labels")
-
-        def classes(self) -> tuple[str, ...]:
-            return tuple(map(str, range(int(labels.max()) + 1)))
-
-        def load(self, split: Split) -> Examples:
-            if split != "test":
-                raise DataError("robench.evaluate was given test images only; use a Dataset for a defense that trains.")
-            return served
-
-    return Images()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench.contracts import require
+from robench.errors import require
 
 Interpolation = Literal["bicubic", "bilinear"]
 

@@ -10,8 +10,8 @@ from robench.bench import Bench
 from robench.case import Case
 from robench.cell import Cell, type_of
 from robench.classifier import ZeroShotClassifier
-from robench.contracts import Attack, Model, require
-from robench.errors import ContractError, RobenchError
+from robench.contracts import Attack, Model
+from robench.errors import ContractError, RobenchError, require
 from robench.evidence.card import Card, DataRecord, ModelRecord
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.statistics import proportion

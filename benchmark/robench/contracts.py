@@ -8,12 +8,12 @@ turns every subclass into a frozen, keyword-only dataclass, so a plugin author w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from robench.budget import Norm, ThreatModel
-from robench.errors import ContractError, SpecError, WeightsError
+from robench.errors import SpecError, WeightsError
 from robench.parameters import Value, parameter
 
 if TYPE_CHECKING:
@@ -180,11 +180,3 @@ ROLES: dict[str, type[Component]] = {
     "attack": Attack,
     "defense": Defense,
 }
-
-LoadModel = Callable[[str], "Classifier"]
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ContractError with ``message`` unless ``condition`` holds."""
-    if not condition:
-        raise ContractError(message)

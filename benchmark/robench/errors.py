@@ -59,3 +59,9 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     close = get_close_matches(wrong, names, n=1, cutoff=0.6)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}Known: {', '.join(names) or 'none'}."
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ContractError with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise ContractError(message)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robench.contracts import LoadModel
+    from robench.classifier import Classifier
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class Task:
     progress: Progress = dataclasses.field(default_factory=Silent)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     checkpoint: Checkpoint = dataclasses.field(default_factory=lambda: Checkpoint())
-    load_model: LoadModel = _no_model
+    load_model: Callable[[str], Classifier] = _no_model
 
     @property
     def threat(self) -> ThreatModel:

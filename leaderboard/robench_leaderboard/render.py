@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import html
-import os
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import StoreError
+from robench.evidence.atomic import write_whole
 from robench.evidence.card import Card
 from robench_leaderboard import wording
 from robench_leaderboard.rank import boards
@@ -41,15 +41,7 @@ def render_markdown(cards: Iterable[Card]) -> str:
 def write_leaderboard(cards: Iterable[Card], folder: Path) -> Path:
     """Write the page into ``folder``, atomically, unless the same bytes are there; return its path."""
     path = folder / FILE_NAME
-    page = render_markdown(cards).encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_file() or path.read_bytes() != page:
-            scratch = path.with_name(f".{path.name}.{os.getpid()}")
-            scratch.write_bytes(page)
-            scratch.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror}); choose another folder.") from None
+    write_whole(path, render_markdown(cards).encode())
     return path
 
 

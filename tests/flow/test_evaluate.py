@@ -105,3 +105,16 @@ def test_images_and_labels_can_be_handed_over_as_they_are(dtype):
 def test_normalised_images_are_a_sentence():
     with pytest.raises(robench.RobenchError, match=r"takes float32 images in \[0, 1\]; normalise inside the model"):
         robench.evaluate(Mean(), dataset=(torch.randn(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])), device="cpu")
+
+
+def test_the_classes_are_the_models_even_if_the_labels_do_not_reach_them(tmp_path):
+    class Wide(nn.Module):
+        def forward(self, images):
+            brightness = 10 * (images.flatten(1).mean(1) - 0.5)
+            return torch.stack([brightness, -brightness, torch.full_like(brightness, -100.0)], 1)
+
+    images = torch.full((6, 1, 4, 4), 200, dtype=torch.uint8)
+    card = robench.evaluate(Wide(), dataset=(images, torch.zeros(6, dtype=torch.long)), eps="1/255", device="cpu")
+
+    assert card.data.classes == ["0", "1", "2"]
+    assert card.clean.correct == 6

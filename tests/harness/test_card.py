@@ -108,7 +108,7 @@ def test_a_card_that_cannot_be_written_is_an_error(card, tmp_path):
     with pytest.raises(StoreError) as raised:
         write(card, tmp_path / "file")
     assert str(raised.value) == (
-        f"card {tmp_path / 'file' / card.file_name} cannot be written (File exists); choose another folder with --out."
+        f"{tmp_path / 'file' / card.file_name} cannot be written (File exists); choose another folder with --out."
     )
 
 

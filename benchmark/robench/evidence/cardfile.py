@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from robench.errors import CardError, StoreError
+from robench.errors import CardError
+from robench.evidence.atomic import write_whole
 from robench.evidence.card import SCHEMA_VERSION, Card
 from robench.evidence.statistics import proportion
 
@@ -68,17 +68,7 @@ def read(path: Path) -> Card:
 def write(card: Card, folder: Path) -> Path:
     """Write the card under its canonical name, atomically, unless the same bytes are there; return its path."""
     path = folder / card.file_name
-    text = encode(card)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_file() or path.read_bytes() != text:
-            scratch = path.with_name(f".{path.name}.{os.getpid()}")
-            scratch.write_bytes(text)
-            scratch.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"card {path} cannot be written ({error.strerror}); choose another folder with --out."
-        ) from None
+    write_whole(path, encode(card))
     return path
 
 

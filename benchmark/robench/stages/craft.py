@@ -12,8 +12,8 @@ from torch import Tensor
 
 from robench.budget import BALL_TOLERANCE
 from robench.classifier import Classifier
-from robench.contracts import Attack, require
-from robench.errors import ContractError, RobenchError
+from robench.contracts import Attack
+from robench.errors import ContractError, RobenchError, require
 from robench.evidence.digests import digest
 from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.meter import Meter

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from robench.classifier import Classifier, check_logits
-from robench.contracts import Defense, require
-from robench.errors import ContractError, DataError, DeviceError, RobenchError
+from robench.contracts import Defense
+from robench.errors import ContractError, DataError, DeviceError, RobenchError, require
 from robench.evidence.card import Cost, Scalar, TrainingRecord
 from robench.evidence.digests import tensor_digests, weights_digest
 from robench.evidence.meter import Meter

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from robench.classifier import Classifier, check_logits
-from robench.contracts import Dataset, Model, Split, require
-from robench.errors import ContractError, DataError, RobenchError
+from robench.contracts import Dataset, Model, Split
+from robench.errors import ContractError, DataError, RobenchError, require
 from robench.examples import Examples
 from robench.inference import freeze
 from robench.task import Progress, Task, derive_seed
