@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -140,7 +141,7 @@ class Bench:
             return self.model(cell, cell.victim if name == SELF else self._named(name))
 
         task = self.task(cell, "fit").replace(load_model=by_name)
-        train = serve(dataset, "train") if trains(defense) else None
+        train = partial(serve, dataset, "train") if trains(defense) else None
         fitted = fit(defense, self.model(cell, cell.victim), train, task, self.store, cell.fit_id)
         return Defended(fitted, self._prepare(cell, fitted.model))
 

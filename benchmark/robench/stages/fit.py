@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +38,20 @@ class Fitted:
     train_n: int
 
 
-def fit(defense: Defense, victim: Classifier, train: Examples | None, task: Task, store: Store, key: str) -> Fitted:
+def fit(
+    defense: Defense,
+    victim: Classifier,
+    train: Callable[[], Examples] | None,
+    task: Task,
+    store: Store,
+    key: str,
+) -> Fitted:
     """Return the defended victim: from the store if it is there, else fitted and stored.
 
     Args:
         defense: the defense.
         victim: left untouched; the defense works on a copy.
-        train: the training split; None if the defense trains nothing.
+        train: loads the training split, if it is needed; None if the defense trains nothing.
         task: carries the stage's seed, device and progress.
         store: where the changed tensors are kept.
         key: the fit's fingerprint.
@@ -54,7 +61,8 @@ def fit(defense: Defense, victim: Classifier, train: Examples | None, task: Task
         artifact = store.get(KIND, key)
         if artifact is None:
             unfinished = store.scratch(KIND, key)
-            artifact = store.put(KIND, key, *_train(defense, defended, train, task, unfinished))
+            examples = train() if train is not None else None
+            artifact = store.put(KIND, key, *_train(defense, defended, examples, task, unfinished))
             unfinished.unlink(missing_ok=True)
         else:
             _restore(defense, defended, artifact.tensors())
@@ -92,35 +100,21 @@ def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
 def _train(
     defense: Defense, defended: Classifier, train: Examples | None, task: Task, unfinished: Path
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Fit, and return what is known about it and the tensors that it changed or declared."""
     declared = [name for name, parameter in defended.named_parameters() if parameter.requires_grad]
-    before = tensor_digests(defended)
+    before, touched = tensor_digests(defended), set[str]()
     meter = Meter(device=task.device, batch_size=0)
-    touched: set[str] = set()
-    checkpoint = Checkpoint(unfinished, extra=_resumable(meter, touched, task.history))
-    if trains(defense):
-        if train is None or not len(train):
-            raise DataError(f"{defense.name} needs training images, and the dataset has none.")
-        with ExitStack() as stack:
-
-            def surrogate(name: str) -> Classifier:
-                model = task.load_model(name)
-                stack.enter_context(meter.counting(model.network))
-                return model
-
-            stack.enter_context(_gradients_seen(defended, touched))
-            stack.enter_context(meter.counting(defended.network))
-            stack.enter_context(meter.clock())
-            _call_fit(defense, defended, train, task.replace(checkpoint=checkpoint, load_model=surrogate))
-        _check_trained(defense, defended, train, task)
-        meter.images = len(train or ())
-    parameters = {name for name, _ in defended.named_parameters()}
+    if train is not None:
+        _fit_metered(defense, defended, train, task, unfinished, meter, touched)
     after = tensor_digests(defended)
     changed = sorted(name for name in after if after[name] != before.get(name))
+    tensors = dict([*defended.named_parameters(), *defended.named_buffers()])
+    parameters = {name for name, _ in defended.named_parameters()}
     recipe: dict[str, Scalar] = dict(defense.recipe())
     training = {
-        "trainable": sum(p.numel() for name, p in defended.named_parameters() if name in declared),
+        "trainable": sum(tensors[name].numel() for name in declared),
         "names": declared,
-        "without_gradient": sorted(set(declared) - touched) if trains(defense) else [],
+        "without_gradient": sorted(set(declared) - touched) if train is not None else [],
         "undeclared": [name for name in changed if name in parameters and name not in declared],
         "buffers": [name for name in changed if name not in parameters],
         "recipe": recipe,
@@ -135,8 +129,35 @@ def _train(
         "train": train.fingerprint if train is not None else None,
         "train_n": len(train) if train is not None else 0,
     }
-    state = dict([*defended.named_parameters(), *defended.named_buffers()])
-    return meta, {name: state[name] for name in sorted({*changed, *declared})}
+    return meta, {name: tensors[name] for name in sorted({*changed, *declared})}
+
+
+def _fit_metered(
+    defense: Defense,
+    defended: Classifier,
+    train: Examples,
+    task: Task,
+    unfinished: Path,
+    meter: Meter,
+    touched: set[str],
+) -> None:
+    """Fit with every pass counted and every gradient seen, surrogates' passes included."""
+    if not len(train):
+        raise DataError(f"{defense.name} needs training images, and the dataset has none.")
+    checkpoint = Checkpoint(unfinished, extra=_resumable(meter, touched, task.history))
+    with ExitStack() as stack:
+
+        def surrogate(name: str) -> Classifier:
+            model = task.load_model(name)
+            stack.enter_context(meter.counting(model.network))
+            return model
+
+        stack.enter_context(_gradients_seen(defended, touched))
+        stack.enter_context(meter.counting(defended.network))
+        stack.enter_context(meter.clock())
+        _call_fit(defense, defended, train, task.replace(checkpoint=checkpoint, load_model=surrogate))
+    _check_trained(defense, defended, train, task)
+    meter.images = len(train)
 
 
 def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
