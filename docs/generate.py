@@ -17,8 +17,7 @@ from robench.contracts import ROLES
 from robench.parameters import format_value, parameters_of
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
-from robench_leaderboard import Row, boards, read_cards
-from robench_leaderboard.rows import Score
+from robench_leaderboard import Row, boards, read_cards, wording
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "blur" / "robench_blur.py"
@@ -106,7 +105,14 @@ def results() -> str:
         if board.setting.dataset == "digits":
             head = "| rank | defense | clean % | robust % | transfer % | trainable | verdict |"
             parts.append(
-                "\n".join([f"**{board.setting}**\n", head, "|--:|:--|--:|--:|--:|--:|:--|", *map(line, board.rows)])
+                "\n".join(
+                    [
+                        f"**{board.setting.dataset}: {board.setting.contest}**\n",
+                        head,
+                        "|--:|:--|--:|--:|--:|--:|:--|",
+                        *map(line, board.rows),
+                    ]
+                )
             )
     return "\n\n".join(parts)
 
@@ -114,16 +120,9 @@ def results() -> str:
 def line(row: Row) -> str:
     """Return one row of the README's table."""
     transfer = min(row.transfer.values(), key=lambda score: score.rate, default=None)
-    columns = (row.rank or "-", row.title, percent(row.clean), percent(row.headline), percent(transfer))
+    accuracies = map(wording.percent, (row.clean, row.headline, transfer))
+    columns = (row.rank or "-", row.title, *accuracies)
     return "| " + " | ".join(map(str, (*columns, f"{row.trainable:,}", row.verdict))) + " |"
-
-
-def percent(score: Score | None) -> str:
-    """Return an accuracy with its interval, as ``47.0 [42.7, 51.4]``."""
-    if score is None:
-        return "-"
-    low, high = score.interval
-    return f"{100 * score.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def page() -> str:
