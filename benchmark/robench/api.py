@@ -104,7 +104,7 @@ def run(
                 store=root, device=device, batch_size=batch_size, compiled=compiled, prepared=prepared,
                 progress=progress or Silent(),
             )  # fmt: skip
-            bench = bench or Bench(options, device, known)
+            bench = bench or Bench(options, device)
             kept = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
             keep(kept, quick)
         for card in kept:

@@ -14,12 +14,11 @@ import torch
 from robench.cell import SELF, Cell, Chosen, type_of
 from robench.classifier import Classifier
 from robench.contracts import Dataset, Defense, Model
-from robench.errors import DeviceError, SpecError
+from robench.errors import ContractError, DeviceError, SpecError
 from robench.evidence.digests import weights_digest
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store, default_root
 from robench.inference import Prepared, prepare
-from robench.plugin.catalog import Catalog
 from robench.stages.fit import Fitted, fit, trains
 from robench.stages.load import Data, load_data, load_model, serve
 from robench.task import Progress, Silent, Task
@@ -80,11 +79,10 @@ class Defended:
 class Bench:
     """Load, fit and prepare each thing once, and keep the most recent ones."""
 
-    def __init__(self, options: Options, device: str, catalog: Catalog) -> None:
+    def __init__(self, options: Options, device: str) -> None:
         self.options = options
         self.device = use_device(device)
         self.store = Store(options.store, warn=options.progress.note)
-        self._catalog = catalog
         self._data: Recent[Data] = Recent(2)
         self._models: Recent[Classifier] = Recent(3)
         self._prepared: Recent[Prepared] = Recent(3)
@@ -138,16 +136,12 @@ class Bench:
         dataset: Dataset = type_of(cell.dataset, Dataset)
 
         def by_name(name: str) -> Classifier:
-            return self.model(cell, cell.victim if name == SELF else self._named(name))
+            return self.model(cell, _named(cell, name))
 
         task = self.task(cell, "fit").replace(load_model=by_name)
         train = partial(serve, dataset, "train") if trains(defense) else None
         fitted = fit(defense, self.model(cell, cell.victim), train, task, self.store, cell.fit_id)
         return Defended(fitted, self._prepare(cell, fitted.model))
-
-    def _named(self, name: str) -> Chosen:
-        offer = self._catalog.find("surrogate", name)
-        return Chosen(offer, offer.build({}))
 
     def _prepare(self, cell: Cell, model: Classifier) -> Prepared:
         if not self.options.prepared:
@@ -156,6 +150,17 @@ class Bench:
         count = min(PROBE_IMAGES, len(test))
         probe = next(test[:count].batches(count, self.device)).images
         return prepare(model, probe, compiled=self.options.compiled)
+
+
+def _named(cell: Cell, name: str) -> Chosen:
+    """Return a model that the cell's defense loads while fitting."""
+    found = next((chosen for chosen in cell.loads if chosen.component.name == name), None)
+    if name != SELF and found is None:
+        raise ContractError(
+            f"{cell.defense.component.name}.fit loads '{name}', which its surrogates() does not return; name it "
+            "there, so that the fit's fingerprint depends on it."
+        )
+    return found or cell.victim
 
 
 def use_device(device: str) -> str:

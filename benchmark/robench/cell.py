@@ -60,6 +60,8 @@ class Cell:
     seed: int
     n: int | None
     device: str
+    #: The models that the defense's fit loads by name.
+    loads: tuple[Chosen, ...] = ()
 
     @property
     def undefended(self) -> bool:
@@ -84,6 +86,7 @@ class Cell:
             victim=self.victim.key,
             dataset=self.dataset.key,
             defense=self.defense.key,
+            loads=[chosen.key for chosen in self.loads],
             # What trains nothing does not depend on the seed.
             seed=None if self.undefended else self.seed,
             device=self.device.partition(":")[0],

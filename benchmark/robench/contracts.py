@@ -160,6 +160,10 @@ class Defense(Component):
     def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
         """Train what :meth:`wrap` returned, in place. A test-time defense leaves this as it is."""
 
+    def surrogates(self) -> tuple[str, ...]:
+        """Return the names of the models that ``fit`` loads through ``task.load_model``; they enter its fingerprint."""
+        return ()
+
     def passes(self, images: int) -> tuple[int, int]:
         """Return the (forwards, backwards), in images, that a fit on ``images`` costs, for ``--dry-run``."""
         return 0, 0

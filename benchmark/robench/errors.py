@@ -13,7 +13,8 @@ RobenchError              exit code 2, printed without a traceback
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -65,3 +66,14 @@ def require(condition: bool, message: str) -> None:
     """Raise ContractError with ``message`` unless ``condition`` holds."""
     if not condition:
         raise ContractError(message)
+
+
+@contextmanager
+def told(what: str, kind: type[RobenchError] = ContractError) -> Iterator[None]:
+    """Turn whatever third-party code raises inside into a sentence: ``what`` failed, and with which error."""
+    try:
+        yield
+    except RobenchError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise kind(f"{what} failed: {type(error).__name__}: {error}.") from error

@@ -56,25 +56,27 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
     """Return the cells of a request, the undefended ones first; SpecError for what cannot be run as written."""
     known = known or catalog()
     _check_counts(spec)
-    thresholds = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
+    threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
     chooser = _Chooser(known, spec.parameters)
     dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
     victims = [chooser.choose("victim", name) for name in spec.victim or [_default_victim(dataset)]]
     attacks = [chooser.choose("attack", name) for name in spec.attack]
     cells = []
     for victim in victims:
-        defenses = list(_defenses(spec, known, chooser, type_of(victim, Model)))
+        defenses = [
+            (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
+        ]
         surrogates = [
             None,
             *(victim if name == SELF else chooser.choose("surrogate", name) for name in spec.surrogate),
         ]
-        for seed, threat, attack, defense, surrogate in itertools.product(
-            spec.seed, thresholds, attacks, defenses, surrogates
+        for seed, threat, attack, (defense, loads), surrogate in itertools.product(
+            spec.seed, threats, attacks, defenses, surrogates
         ):
             access: Access = "white-box" if surrogate is None else "transfer"
             threat = ThreatModel(threat.norm, threat.eps, access)
             type_of(attack, Attack).check(threat)
-            cells.append(Cell(dataset, victim, defense, attack, surrogate, threat, seed, spec.n, device))
+            cells.append(Cell(dataset, victim, defense, attack, surrogate, threat, seed, spec.n, device, loads))
     chooser.refuse_unused()
     return _unique(cells)
 
@@ -104,6 +106,12 @@ def _defenses(spec: Spec, known: Catalog, chooser: _Chooser, victim: Model) -> I
         marked = [o for o in known.of("defense") if issubclass(o.component, Defense) and o.component.undefended]
         yield from (Chosen(offer, offer.build({})) for offer in marked[:1])
     yield from sorted(chosen, key=lambda entry: not type_of(entry, Defense).undefended)
+
+
+def _loads(defense: Chosen, chooser: _Chooser) -> tuple[Chosen, ...]:
+    """Return the models that a defense's fit loads by name, with the parameters the request gives them."""
+    names = type_of(defense, Defense).surrogates()
+    return tuple(chooser.choose("surrogate", name) for name in names if name != SELF)
 
 
 def _unique(cells: list[Cell]) -> list[Cell]:

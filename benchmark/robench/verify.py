@@ -53,6 +53,8 @@ def request_of(card: Card) -> Spec:
         surrogate = (SELF if cell.surrogate_is_victim else cell.surrogate.name,)
         if not cell.surrogate_is_victim:
             parts["surrogate"] = cell.surrogate
+    by_name = {f"{part.name}.{key}": value for part in cell.loads for key, value in part.parameters.items()}
+    by_role = {f"{role}.{key}": value for role, part in parts.items() for key, value in part.parameters.items()}
     return Spec(
         dataset=cell.dataset.name,
         victim=(cell.victim.name,),
@@ -63,7 +65,7 @@ def request_of(card: Card) -> Spec:
         norm=cell.threat.norm,
         seed=(cell.seed,),
         n=n,
-        parameters={f"{role}.{key}": value for role, part in parts.items() for key, value in part.parameters.items()},
+        parameters={**by_name, **by_role},
     )
 
 
@@ -126,7 +128,7 @@ def _chunk_key(card: Card, start: int) -> str:
 
 
 def _against_images(card: Card, cell: Cell, chunks: list[Artifact], options: Options, device: str) -> Iterator[Finding]:
-    bench = Bench(options, device, catalog())
+    bench = Bench(options, device)
     data = bench.data(cell)
     yield Finding("test images", data.test.fingerprint == card.data.test, "fingerprint of the images served here")
     adversarial = AdversarialSet(card.adversarial.artifact, chunks, data.test.labels)

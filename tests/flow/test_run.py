@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 import pytest
 import torch
 
-from robench.api import rings, run, spec_from
+from robench import Classifier, Defense, Model, parameter
+from robench.api import CellsFailed, rings, run, spec_from
 from robench.errors import DataError, SpecError
 from robench.evidence.cardfile import decode, encode
 from robench.spec import plan
@@ -200,3 +203,82 @@ def test_a_run_leaves_the_global_generator_alone(grey):
     grey.run(eps="8/255", surrogate="self")
 
     assert torch.equal(torch.get_rng_state(), expected)
+
+
+class Borrower(Defense):
+    """Train on images crafted on a model that is loaded by name."""
+
+    name = "borrower"
+    lender: str = parameter(default="lender", help="the model's name")
+    seen: ClassVar[list[float]] = []
+
+    def surrogates(self):
+        return (self.lender,)
+
+    def fit(self, defended, train, task):
+        self.seen.append(float(task.load_model("lender").network.gain))
+
+
+class Lender(Model):
+    """Serve a network with a gain."""
+
+    name = "lender"
+    gain: float = parameter(default=10.0, help="its gain")
+
+    def load(self, task):
+        network = MeanNetwork()
+        with torch.no_grad():
+            network.gain.fill_(self.gain)
+        return Classifier(network, classes=2)
+
+
+class MeanNetwork(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, images):
+        brightness = self.gain * (images.flatten(1).mean(1) - 0.5)
+        return torch.stack([brightness, -brightness], 1)
+
+
+def test_a_fit_loads_models_with_the_parameters_of_the_request(grey):
+    Borrower.seen.clear()
+    roles = (("defense", Borrower), ("surrogate", Lender))
+    first = grey.run(*roles, defense="borrower", eps="8/255", parameters={"lender.gain": 3.0})
+    second = grey.run(*roles, defense="borrower", eps="8/255", parameters={"lender.gain": 4.0})
+    grey.run(*roles, defense="borrower", eps="8/255", parameters={"lender.gain": 4.0})
+
+    assert Borrower.seen == [3.0, 4.0]  # another model is another fit; the same one is not fitted again
+    assert first[1].id != second[1].id
+    assert first[1].cell.loads[0].parameters == {"gain": 3.0}
+
+
+def test_a_model_that_a_fit_loads_without_saying_so_is_a_sentence(grey):
+    class Sly(Borrower):
+        """Load what it does not name."""
+
+        name = "sly"
+
+        def surrogates(self):
+            return ()
+
+    with pytest.raises(CellsFailed, match=r"sly\.fit loads 'lender', which its surrogates\(\) does not return"):
+        grey.run(("defense", Sly), ("surrogate", Lender), defense="sly", eps="8/255")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_out_of_memory_while_training_names_the_batch_size(grey, error):
+    class Hungry(Borrower):
+        """Ask for too much."""
+
+        name = "hungry"
+
+        def surrogates(self):
+            return ()
+
+        def fit(self, defended, train, task):
+            raise error
+
+    with pytest.raises(CellsFailed, match=r"hungry ran out of memory on cpu .* give -p hungry\.batch_size a smaller"):
+        grey.run(("defense", Hungry), defense="hungry", eps="8/255")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robench.classifier import Classifier, check_logits
 from robench.contracts import Defense
-from robench.errors import ContractError, DataError, DeviceError, RobenchError, require
+from robench.errors import ContractError, DataError, DeviceError, require, told
 from robench.evidence.card import Cost, Scalar, TrainingRecord
 from robench.evidence.digests import tensor_digests, weights_digest
 from robench.evidence.meter import Meter
@@ -84,12 +84,8 @@ def trains(defense: Defense) -> bool:
 
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
-    try:
+    with told(f"{defense.name}.wrap"):
         defended = defense.wrap(freeze(copy.deepcopy(victim), task.device), task)
-    except RobenchError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raise ContractError(f"{defense.name}.wrap failed: {type(error).__name__}: {error}.") from error
     require(
         isinstance(defended, Classifier),
         f"{defense.name}.wrap must return a robench.Classifier, not {type(defended).__name__}.",
@@ -162,16 +158,15 @@ def _fit_metered(
 
 def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
     try:
-        defense.fit(defended, train, task)
-    except RobenchError:
-        raise
-    except (torch.OutOfMemoryError, MemoryError):
+        with told(f"{defense.name}.fit"):
+            defense.fit(defended, train, task)
+    except ContractError as error:
+        if not isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
+            raise
         raise DeviceError(
             f"{defense.name} ran out of memory on {task.device} while training. The batch size is part of the "
             f"training recipe, so robench does not change it: give -p {defense.name}.batch_size a smaller value."
         ) from None
-    except Exception as error:  # a plugin may raise anything
-        raise ContractError(f"{defense.name}.fit failed: {type(error).__name__}: {error}.") from error
 
 
 def _check_trained(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:

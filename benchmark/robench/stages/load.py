@@ -8,7 +8,7 @@ import torch
 
 from robench.classifier import Classifier, check_logits
 from robench.contracts import Dataset, Model, Split
-from robench.errors import ContractError, DataError, RobenchError, require
+from robench.errors import DataError, require, told
 from robench.examples import Examples
 from robench.inference import freeze
 from robench.task import Progress, Task, derive_seed
@@ -57,12 +57,8 @@ def load_data(dataset: Dataset, n: int | None) -> Data:
 
 def serve(dataset: Dataset, split: Split) -> Examples:
     """Return one split; whatever a dataset raises becomes a sentence."""
-    try:
+    with told(f"loading {dataset.name} ({split})", DataError):
         examples = dataset.load(split)
-    except RobenchError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raise DataError(f"loading {dataset.name} ({split}) failed: {type(error).__name__}: {error}.") from error
     kind = type(examples).__name__
     require(isinstance(examples, Examples), f"{dataset.name}.load must return robench.Examples, not {kind}.")
     return examples
@@ -70,12 +66,8 @@ def serve(dataset: Dataset, split: Split) -> Examples:
 
 def load_model(model: Model, data: Data, task: Task) -> Classifier:
     """Return the model's classifier on the task's device, frozen, after holding it to its contract."""
-    try:
+    with told(f"loading {model.name}"):
         classifier = model.load(task)
-    except RobenchError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raise ContractError(f"loading {model.name} failed: {type(error).__name__}: {error}.") from error
     require(
         isinstance(classifier, Classifier),
         f"{model.name}.load must return a robench.Classifier, not {type(classifier).__name__}; wrap the network: "

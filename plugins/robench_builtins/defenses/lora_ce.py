@@ -47,6 +47,10 @@ class LoraCE(LoraTuning):
         """Return the victim with LoRA on the targets."""
         return self.add_lora(victim, task)
 
+    def surrogates(self) -> tuple[str, ...]:
+        """Return the surrogate, where images are transferred."""
+        return (self.surrogate,) if self.adversary == "transfer" else ()
+
     def crafts_on(self, defended: Classifier, task: Task) -> Classifier | None:
         """Return the surrogate, the defended model or None, as ``adversary`` says."""
         if self.adversary == "transfer":
