@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.statistics import pack_bits
 from robench.evidence.store import Artifact, Store
 from robench.plugin.catalog import catalog
-from robench.spec import Spec, plan
+from robench.spec import Spec, plan, split_reference
 from robench.stages.craft import KIND as ADVERSARIAL
 from robench.stages.craft import AdversarialSet
 from robench.stages.score import KIND as OUTCOMES
@@ -69,6 +69,34 @@ def request_of(card: Card) -> Spec:
     )
 
 
+def row_of(card: Card) -> Spec:
+    """Return the request for the card's row: its defended victim under every attack that was run beside this one.
+
+    The gate judges a cell beside the others of its row, so that they must be computed again for the same verdict.
+    """
+    exact, given = request_of(card), card.cell.given
+    try:
+        attacks, surrogates = _names(given["attack"]), _names(given["surrogate"])
+        typed = {str(key): value for key, value in given["parameters"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise CardError("The card does not say with which attacks it was run; only robench's own cards do.") from None
+    named = {split_reference(text)[0] for text in (*attacks, *surrogates)}
+    kept = {key: value for key, value in typed.items() if key.partition(".")[0] in {"attack", "surrogate", *named}}
+    fixed = {
+        key: value for key, value in exact.parameters.items() if key.partition(".")[0] not in ("attack", "surrogate")
+    }
+    parameters = {**kept, **fixed}
+    return replace(
+        exact, attack=attacks, surrogate=surrogates, parameters=parameters, baseline=given.get("baseline", True)
+    )
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise TypeError
+    return tuple(given)
+
+
 def find_cell(card: Card, device: str) -> Cell | None:
     """Return the card's cell as this installation plans it; None if code, files or versions differ."""
     cells = plan(request_of(card), device, catalog())
@@ -99,7 +127,7 @@ def verify(card: Card, store: Path, device: str, progress: Progress) -> Iterator
 def rerun(card: Card, device: str, progress: Progress) -> Iterator[Finding]:
     """Yield the differences between a card and the same cell computed from scratch in an empty store."""
     with tempfile.TemporaryDirectory(prefix="robench-verify-") as empty:
-        cards = run(request_of(card), store=empty, device=device, progress=progress)
+        cards = run(row_of(card), store=empty, device=device, progress=progress)
     again = next((found for found in cards if found.id == card.id), None)
     if again is None:
         again = _same_cell(card, cards)

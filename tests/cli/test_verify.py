@@ -34,7 +34,8 @@ def test_a_true_card_verifies(robench, real_run):
 
 
 def test_a_true_card_verifies_from_scratch(robench, real_run):
-    done = robench("verify", real_run.card("tecoa-fgsm"), "--rerun")
+    # Judged beside fgsm, it is computed again beside fgsm: the same checks with the same values.
+    done = robench("verify", real_run.card("tecoa-pgd"), "--rerun")
     assert done.code == 0, done.said
     assert set(marks(done).values()) == {"ok"}
     assert "rerun, robust" in marks(done)
@@ -113,3 +114,33 @@ def test_a_card_that_counts_other_images_than_were_asked_for(robench, tamper):
     done = robench("verify", card, "--rerun")
     assert done.code == 2
     assert "The card counts 60 images, but says that 61 were asked for." in done.said
+
+
+def test_transfer_cards_verify_from_scratch_beside_their_row(robench, tmp_path):
+    words = (
+        "--defense",
+        "tecoa,vpt",
+        "--attack",
+        "fgsm,pgd",
+        "--surrogate",
+        "self",
+        "--eps",
+        "4/255,8/255",
+        "--n",
+        "20",
+    )
+    quick = ("-p", "pgd.steps=2", "-p", "defense.epochs=1", "-p", "tecoa.rank=2", "-p", "vpt.prompt_size=2")
+    run = robench("run", *words, *quick, "--store", tmp_path / "store", "--out", tmp_path)
+    assert run.code == 0, run.said
+    for name in ("*tecoa-pgd-via-self-Linf-8*", "*none-fgsm-Linf-4*"):
+        (card,) = (tmp_path / "cards").glob(name)
+        done = robench("verify", card, "--rerun")
+        assert (done.code, set(marks(done).values())) == (0, {"ok"}), done.said
+
+
+@pytest.mark.parametrize("given", [{}, {"attack": "pgd"}, {"attack": ["pgd"], "surrogate": [], "parameters": 3}])
+def test_a_card_that_does_not_say_how_it_was_run_cannot_be_rerun(robench, tamper, given):
+    card = tamper("tecoa-pgd", lambda content: content["cell"].update(given=given))
+    done = robench("verify", card, "--rerun")
+    assert (done.code, "Traceback" in done.said) == (2, False)
+    assert "does not say with which attacks it was run" in done.said
