@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robench.adaptive import straight_through as straight_through
     from robench.api import evaluate as evaluate
     from robench.api import run as run
     from robench.budget import Norm as Norm
@@ -65,6 +66,7 @@ _HOME = {
     "parameter": "parameters",
     "parse_eps": "budget",
     "run": "api",
+    "straight_through": "adaptive",
     "to_uint8": "examples",
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robench.adaptive import Expected, counted, drawing
 from robench.budget import BALL_TOLERANCE
 from robench.classifier import Classifier
 from robench.contracts import Attack
@@ -112,7 +113,7 @@ def _craft_chunk(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     meter = Meter(device=task.device)
     result = torch.empty(len(part), *part.shape)
-    found = {"outside_ball": 0, "outside_box": 0, "excess": 0.0, "largest": 0.0}
+    found = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
 
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
         chosen = task.replace(indices=[start + place for place in places])
@@ -133,8 +134,9 @@ def _craft_chunk(
 
 
 def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
+    start = task.indices[0] if len(task.indices) else 0
     try:
-        with meter.counting(model), meter.clock():
+        with meter.counting(counted(model)), meter.clock(), drawing(isinstance(model, Expected), task, "craft", start):
             # A clone, so that an attack which writes into its argument does not move the clean images.
             adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
     except (RobenchError, torch.OutOfMemoryError, MemoryError):
@@ -183,6 +185,7 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
         moved[wrong] = task.threat.project(images[wrong], moved[wrong])
     found["outside_ball"] += int(out_of_ball.sum())
     found["outside_box"] += int(out_of_box.sum())
+    found["unmoved"] += int((distance == 0).sum())
     found["excess"] = max(found["excess"], float((distance - task.threat.eps).max()), 0.0)
     found["largest"] = max(found["largest"], float(task.threat.distance(images, moved).max()))
     return moved
