@@ -114,7 +114,7 @@ class Task:
         stop_early: an image may leave the batch once an iterate fools the model.
         indices: position in the test set of each image of this batch, so that randomness is per image.
         history: training metrics in the order they were logged.
-        checkpoint: keeps the state of a long fit, so that it continues after a kill.
+        checkpoint: keeps the state of a long fit or attack, so that it continues after a kill.
         load_model: gives a surrogate by name; ``self`` is the undefended victim.
     """
 
