@@ -99,7 +99,8 @@ class Bench:
     def task(self, cell: Cell, *stage: object) -> Task:
         """Return the task of one stage of a cell."""
         data = self.data(cell)
-        return data.task(cell.seed, self.device, self.batch_size(data), self.options.progress, *stage)
+        task = data.task(cell.seed, self.device, self.batch_size(data), self.options.progress, *stage)
+        return task.replace(timeout=self.options.timeout)
 
     def batch_size(self, data: Data) -> int:
         """Return the batch size asked for, or one that suits the device and the resolution."""

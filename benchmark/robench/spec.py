@@ -124,11 +124,10 @@ def _ways(
 
 
 def _queries(known: Catalog) -> Chosen | None:
-    """Return the first attack on offer that asks only for answers, with its defaults; None if there is none."""
-    for offer in known.of("attack"):
-        if issubclass(offer.component, Attack) and offer.component.queries_only:
-            return Chosen(offer, offer.build({}))
-    return None
+    """Return the attack on offer that asks for most answers and nothing else; None if there is none."""
+    built = [Chosen(offer, offer.build({})) for offer in known.of("attack")]
+    asking = [chosen for chosen in built if type_of(chosen, Attack).queries_only]
+    return max(asking, key=lambda entry: sum(type_of(entry, Attack).passes()), default=None)
 
 
 def _access(attack: Chosen) -> Access:

@@ -75,11 +75,12 @@ def falls(case: Case, ring: Sequence[Case]) -> Check:
             "it with the defense 'none'.",
         )  # fmt: skip
     clean, robust = same[0].clean.correct, same[0].robust.correct
-    lowest_clean, highest_robust = (
-        proportion(int(clean.sum()), len(clean))[0],
-        proportion(int(robust.sum()), len(robust))[1],
-    )
-    fell = highest_robust < lowest_clean
+    fell = _fell(same[0])
+    others = [other for other in attacked if other.row == same[0].row and other is not same[0]]
+    if not fell and any(_fell(other) for other in others):
+        return skip(
+            name, threshold, "A control beside attacks that do work there; the row's headline comes from those."
+        )
     meaning = (
         "The attack works where there is no defense."
         if fell
@@ -88,6 +89,11 @@ def falls(case: Case, ring: Sequence[Case]) -> Check:
         "step size, a larger eps or more images."
     )
     return check(name, "pass" if fell else "suspect", float(robust.float().mean()), threshold, len(robust), meaning)
+
+
+def _fell(case: Case) -> bool:
+    high = proportion(int(case.robust.correct.sum()), case.n)[1]
+    return high < proportion(int(case.clean.correct.sum()), case.n)[0]
 
 
 def dearer(case: Case, ring: Sequence[Case]) -> Check:
