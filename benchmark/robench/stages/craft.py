@@ -144,10 +144,14 @@ def _craft_chunk(
 def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
     start = task.indices[0] if len(task.indices) else 0
     try:
-        with meter.counting(counted(model)), meter.clock(), drawing(isinstance(model, Expected), task, "craft", start):
+        with (
+            meter.counting(counted(model)),
+            meter.clock(),
+            drawing(isinstance(model, Expected), task, "craft", start),
+            time_limit(task.timeout, attack.name),
+        ):
             # A clone, so that an attack which writes into its argument does not move the clean images.
-            with time_limit(task.timeout, attack.name):
-                adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
+            adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
     except (RobenchError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # a plugin may raise anything; an attack that raises never scores as robust
