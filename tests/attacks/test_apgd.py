@@ -162,8 +162,7 @@ class Prototypes(nn.Module):
 def test_targets_are_the_likeliest_wrong_classes_in_turn(lab):
     model, images = lab.frozen(Prototypes(), 10), torch.full((1, *lab.SHAPE), 0.5)
     images[0, 0, 0, :8] = torch.tensor([0.9, 0.5, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1])
-    images[0, 0, 1, :2] = 0.0
-    for rank, target in ((1, 2), (2, 3), (3, 1)):
+    for rank, target in ((1, 2), (2, 3)):
         found = apgd(model, images, zeros(1), lab.task("Linf", 0.02), loss="dlr-targeted", targets=(rank,), steps=30)
         moved = (found - images).flatten()
         assert moved[target].item() == pytest.approx(0.02, abs=1e-4)
