@@ -86,7 +86,15 @@ def test_importing_robench_imports_no_torch():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("names", ["Attack, Dataset, Defense, Model", "SpecError, parameter, parse_eps", "hookimpl"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "Attack, Dataset, Defense, Model",
+        "SpecError, parameter, parse_eps",
+        "attack_sources",
+        "hookimpl",
+    ],
+)
 def test_what_a_plugin_declares_with_imports_no_torch(names):
     done = python(f"import sys; from robench import {names}; sys.exit('torch' in sys.modules)")
     assert (done.returncode, done.stderr) == (0, "")
