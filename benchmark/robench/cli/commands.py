@@ -9,6 +9,7 @@ import click
 from robench.cli.catalog import list_command, show_command
 from robench.cli.explain import explain_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.plugins import plugins_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
 from robench.cli.verify import verify_command
@@ -30,6 +31,7 @@ for command in (
     run_command,
     list_command,
     show_command,
+    plugins_command,
     explain_command,
     verify_command,
     train_command,
