@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 
 from robench.cli.catalog import list_command, show_command
+from robench.cli.check import check_plugin_command
 from robench.cli.explain import explain_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.plugins import plugins_command
@@ -32,6 +33,7 @@ for command in (
     list_command,
     show_command,
     plugins_command,
+    check_plugin_command,
     explain_command,
     verify_command,
     train_command,
