@@ -13,7 +13,7 @@ from robench.evidence.digests import tensor_digests
 from robench.stages.fit import trains
 from robench.testing import gradients, material, models
 from robench.testing.material import LARGE, SMALL, USUAL, Setting
-from robench.testing.subject import Checks, NotTried, Subject, close, logits_of, unchanged
+from robench.testing.subject import TRAIN_IMAGES, Checks, NotTried, Subject, close, logits_of, unchanged
 
 
 def victims(subject: Subject) -> None:
@@ -80,7 +80,7 @@ def trains_what_it_declares(subject: Subject) -> None:
         not training.without_gradient,
         f"{subject.name} declares {len(training.without_gradient)} trainable parameters that never had a gradient "
         f"({', '.join(training.without_gradient[:3])}); leave gradients on in wrap for what fit trains, and for "
-        "nothing else.",
+        f"nothing else. (The kit trains on {TRAIN_IMAGES} images: if that is a single step, try it with more epochs.)",
     )
     require(
         not training.undeclared,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import tempfile
 import unittest
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -56,6 +58,7 @@ class Subject:
         self.component: Any = component
         self.name = component.name or type(component).__name__
         self._victim = victim
+        self._state = self._memory()
         self._made: dict[Any, Any] = {}
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -140,18 +143,29 @@ class Subject:
     @cached_property
     def store(self) -> Store:
         """Return a store that goes when the subject does."""
-        self._folder = tempfile.TemporaryDirectory(prefix="robench-kit-", ignore_cleanup_errors=True)
-        return Store(Path(self._folder.name))
+        folder = tempfile.mkdtemp(prefix="robench-kit-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Store(Path(folder))
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
-        """Raise ContractError if the component keeps anything of what happens inside."""
-        before = repr(vars(self.component))
+        """Raise ContractError if the component keeps anything of what has happened so far and inside."""
         yield
         require(
-            repr(vars(self.component)) == before,
+            self._memory() == self._state,
             f"{self.name} writes into itself while it works; a component is frozen, so keep results in local "
             "variables, and what one run learns out of the next.",
+        )
+
+    def _memory(self) -> str:
+        """Return what the component holds; a cached_property depends on the parameters alone and does not count."""
+        kind = type(self.component)
+        return repr(
+            {
+                name: value
+                for name, value in vars(self.component).items()
+                if not isinstance(getattr(kind, name, None), cached_property)
+            }
         )
 
 
