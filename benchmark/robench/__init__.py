@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from robench.parameters import Value as Value
     from robench.parameters import parameter as parameter
     from robench.plugin.hookspecs import hookimpl as hookimpl
+    from robench.plugin.versions import API_VERSION as API_VERSION
     from robench.task import Task as Task
 
 _HOME = {
+    "API_VERSION": "plugin.versions",
     "Attack": "contracts",
     "Batch": "examples",
     "Card": "evidence.card",
@@ -87,6 +89,12 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
+        from robench.plugin.deprecation import RENAMED, warn_deprecated
+
+        if name in RENAMED:
+            new, since = RENAMED[name]
+            warn_deprecated(f"robench.{name}", f"robench.{new}", since)
+            return __getattr__(new)
         raise AttributeError(f"module 'robench' has no attribute '{name}'")
     value = getattr(import_module(f"robench.{_HOME[name]}"), name)
     globals()[name] = value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from robench import Attack, Dataset, Defense, Model, hookimpl
 
+ROBENCH_API = 1
+
 
 @hookimpl
 def robench_datasets() -> list[type[Dataset]]:

@@ -11,6 +11,7 @@ import pytest
 import robench
 
 NAMES = [
+    "API_VERSION",
     "Attack",
     "Batch",
     "Card",
@@ -61,7 +62,7 @@ def test_the_surface_is_exactly_this():
 def test_every_name_is_importable(name):
     found = getattr(robench, name)
     assert found is getattr(robench, name)
-    assert callable(found) or typing.get_origin(found) is not None or name in ("Value", "hookimpl")
+    assert callable(found) or typing.get_origin(found) is not None or name in ("API_VERSION", "Value", "hookimpl")
 
 
 def test_everything_public_is_documented():

@@ -7,8 +7,10 @@ from importlib.metadata import version
 import click
 
 from robench.cli.catalog import list_command, show_command
+from robench.cli.check import check_plugin_command
 from robench.cli.explain import explain_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.plugins import plugins_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
 from robench.cli.verify import verify_command
@@ -30,6 +32,8 @@ for command in (
     run_command,
     list_command,
     show_command,
+    plugins_command,
+    check_plugin_command,
     explain_command,
     verify_command,
     train_command,

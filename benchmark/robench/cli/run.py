@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robench.cli.options import Names, joined, read_parameters, read_seeds
+from robench.cli.options import Names, joined, read_parameters, read_seeds, without_option
 from robench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ NAMES = Names()
     show_default=True,
     help="Folder of the cards and LEADERBOARD.md.",
 )
+@without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
 def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **given: Any) -> None:  # fmt: skip
     """Measure clean and robust accuracy, judge the numbers, and rank them.
