@@ -63,6 +63,16 @@ class Board:
         return self.ranked + self.unranked
 
     @property
+    def victims(self) -> list[str]:
+        """Return the labels of the victims."""
+        return sorted({row.victim for row in self.rows})
+
+    @property
+    def energy(self) -> bool:
+        """Say whether energy was measured for any row."""
+        return any(row.fit_joules is not None or row.craft_joules is not None for row in self.rows)
+
+    @property
     def has_transfer(self) -> bool:
         """Say whether any row was attacked through a surrogate."""
         return any(row.transfer for row in self.rows)
