@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robench.contracts import Attack as Attack
     from robench.contracts import Dataset as Dataset
     from robench.contracts import Defense as Defense
+    from robench.contracts import Exporter as Exporter
     from robench.contracts import Model as Model
     from robench.contracts import Split as Split
     from robench.errors import ContractError as ContractError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from robench.parameters import Value as Value
     from robench.parameters import parameter as parameter
     from robench.plugin.hookspecs import hookimpl as hookimpl
+    from robench.standings import leaderboard as leaderboard
     from robench.task import Task as Task
 
 _HOME = {
@@ -48,6 +50,7 @@ _HOME = {
     "Dataset": "contracts",
     "Defense": "contracts",
     "Examples": "examples",
+    "Exporter": "contracts",
     "Model": "contracts",
     "Norm": "budget",
     "Preprocess": "classifier",
@@ -62,6 +65,7 @@ _HOME = {
     "evaluate": "api",
     "hookimpl": "plugin.hookspecs",
     "input_gradient": "classifier",
+    "leaderboard": "standings",
     "parameter": "parameters",
     "parse_eps": "budget",
     "run": "api",

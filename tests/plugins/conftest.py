@@ -97,7 +97,7 @@ class Site:
             timeout=120,
             env={
                 **os.environ,
-                "PYTHONPATH": str(self.path),
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(self.path), os.environ.get("PYTHONPATH")))),
                 "COLUMNS": "400",
                 "OMP_WAIT_POLICY": "passive",
                 "ROBENCH_STORE": str(self.root / "store"),

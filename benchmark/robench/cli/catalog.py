@@ -6,7 +6,7 @@ import inspect
 
 import click
 
-ROLES = ("dataset", "victim", "surrogate", "attack", "defense")
+ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
 
 
 @click.command("list")
