@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from robench.contracts import Attack as Attack
     from robench.contracts import Dataset as Dataset
     from robench.contracts import Defense as Defense
+    from robench.contracts import Exporter as Exporter
     from robench.contracts import Model as Model
     from robench.contracts import Split as Split
     from robench.errors import ContractError as ContractError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from robench.parameters import parameter as parameter
     from robench.plugin.hookspecs import hookimpl as hookimpl
     from robench.plugin.versions import API_VERSION as API_VERSION
+    from robench.standings import leaderboard as leaderboard
     from robench.task import Task as Task
 
 _HOME = {
@@ -57,6 +59,7 @@ _HOME = {
     "Dataset": "contracts",
     "Defense": "contracts",
     "Examples": "examples",
+    "Exporter": "contracts",
     "Model": "contracts",
     "Norm": "budget",
     "Preprocess": "classifier",
@@ -76,6 +79,7 @@ _HOME = {
     "hookimpl": "plugin.hookspecs",
     "input_gradient": "classifier",
     "noise": "attacks.noise",
+    "leaderboard": "standings",
     "parameter": "parameters",
     "parse_eps": "budget",
     "run": "api",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robench import Attack, Dataset, Defense, Model, hookimpl
+from robench_exports import robench_exporters as robench_exporters
 
 ROBENCH_API = 1
 

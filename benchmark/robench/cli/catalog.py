@@ -8,7 +8,7 @@ import click
 
 from robench.cli.options import without_option
 
-ROLES = ("dataset", "victim", "surrogate", "attack", "defense")
+ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
 
 
 @click.command("list")

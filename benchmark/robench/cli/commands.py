@@ -8,7 +8,9 @@ import click
 
 from robench.cli.catalog import list_command, show_command
 from robench.cli.check import check_plugin_command
+from robench.cli.compare import compare_command
 from robench.cli.explain import explain_command
+from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.plugins import plugins_command
 from robench.cli.run import run_command
@@ -38,5 +40,7 @@ for command in (
     verify_command,
     train_command,
     leaderboard_command,
+    compare_command,
+    export_command,
 ):
     robench.add_command(command)

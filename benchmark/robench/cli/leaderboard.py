@@ -25,7 +25,7 @@ def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool) -> None
     if not check:
         click.echo(f"leaderboard: {write_leaderboard(found, out)}")
         return
-    difference = check_leaderboard(found, out / "LEADERBOARD.md")
+    difference = check_leaderboard(found, out)
     if difference:
         click.echo(difference)
         raise click.exceptions.Exit(1)
