@@ -17,6 +17,8 @@ from robench.errors import CardError, RobenchError
 from robench.evidence.card import Card
 from robench.evidence.cardfile import decode, encode
 from robench.evidence.fingerprint import fingerprint
+from robench.evidence.gallery import KIND as GALLERY
+from robench.evidence.gallery import gallery_key
 from robench.evidence.store import Store, default_root
 from robench.given import offer
 from robench.plugin.catalog import Catalog, catalog
@@ -62,6 +64,7 @@ def run(
     compiled: bool = False,
     prepared: bool = True,
     progress: Progress | None = None,
+    gallery: bool = False,
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
     **request: Any,
@@ -77,6 +80,7 @@ def run(
         compiled: use torch.compile.
         prepared: merge adapters, fold batch norms and store channels last where the logits agree.
         progress: shows how far the stages are.
+        gallery: keep a few images of each cell in the store, for ``robench report``.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
         **request: the fields of :class:`robench.spec.Spec`; single names need no list.
@@ -96,16 +100,17 @@ def run(
     bench, cards, failures = None, [], []
     for ring in rings(cells):
         kept = cached(ring, quick)
-        if kept is None:
+        if kept is None or (gallery and not illustrated(ring, quick)):
             from robench.bench import Bench, Options
             from robench.conductor import run_ring
 
             options = Options(
                 store=root, device=device, batch_size=batch_size, compiled=compiled, prepared=prepared,
-                progress=progress or Silent(),
+                progress=progress or Silent(), gallery=gallery,
             )  # fmt: skip
             bench = bench or Bench(options, device)
-            kept = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            made = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            kept = kept or made  # pictures may have been all that was missing
             keep(kept, quick)
         for card in kept:
             on_card(card)
@@ -146,6 +151,11 @@ def cached(ring: Sequence[Cell], store: Store) -> list[Card] | None:
         except CardError:  # written by another version of the schema: measure again
             return None
     return cards
+
+
+def illustrated(ring: Sequence[Cell], store: Store) -> bool:
+    """Tell whether the store has the pictures of every cell."""
+    return all(store.get(GALLERY, gallery_key(cell.score_id)) for cell in ring)
 
 
 def keep(cards: Sequence[Card], store: Store) -> None:

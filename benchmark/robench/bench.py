@@ -41,6 +41,7 @@ class Options:
         compiled: use torch.compile on the inference graph.
         prepared: rewrite the inference graph (merge, fold, channels last) where the logits agree.
         progress: shows how far the stages are.
+        gallery: keep a few images of each cell to look at.
     """
 
     store: Path = field(default_factory=default_root)
@@ -49,6 +50,7 @@ class Options:
     compiled: bool = False
     prepared: bool = True
     progress: Progress = field(default_factory=Silent)
+    gallery: bool = False
 
 
 class Recent(Generic[T]):

@@ -16,6 +16,7 @@ from robench.evidence.card import Card, DataRecord, ModelRecord
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.statistics import proportion
 from robench.stages.craft import craft
+from robench.stages.illustrate import illustrate
 from robench.stages.judge import judge
 from robench.stages.probe import probe
 from robench.stages.record import record
@@ -82,6 +83,8 @@ def measure(cell: Cell, bench: Bench) -> Case:
         store,
         cell.score_id,
     )
+    if bench.options.gallery:
+        illustrate(model, data.test, adversarial, clean, robust, task, store, cell.score_id)
     return Case(
         cell=cell,
         data=data_record(cell, bench),
