@@ -9,6 +9,7 @@ import click
 from robench.cli.catalog import list_command, show_command
 from robench.cli.explain import explain_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
 from robench.cli.verify import verify_command
@@ -34,5 +35,6 @@ for command in (
     verify_command,
     train_command,
     leaderboard_command,
+    report_command,
 ):
     robench.add_command(command)
