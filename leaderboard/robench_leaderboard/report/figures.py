@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from robench.evidence.atomic import write_whole
 from robench.evidence.card import Card
 from robench_leaderboard.report import plots
 from robench_leaderboard.report.collect import Report
-from robench_leaderboard.report.plots import Axis, Plot, Series
+from robench_leaderboard.report.plots import Plot, Series
 from robench_leaderboard.report.results import TransferTable, transfer_tables
+from robench_leaderboard.report.scales import Logarithmic, scale
 from robench_leaderboard.wording import plain
 
 if TYPE_CHECKING:
@@ -103,12 +104,14 @@ def _chart(plot: Plot) -> Figure:
     if plot.front:
         corners = [corner[0] for corner in plot.front], [corner[1] for corner in plot.front]
         axes.step(*corners, where="post", color="#566372", linestyle=(0, (3, 3)), linewidth=0.8, zorder=1)
-    _axis(plot.x, axes.set_xlabel, axes.set_xlim, [mark.x for one in plot.series for mark in one.marks])
-    _axis(plot.y, axes.set_ylabel, axes.set_ylim, [mark.y for one in plot.series for mark in one.marks])
+    axes.set_xlabel(_literal(plot.x.label))
+    axes.set_ylabel(_literal(plot.y.label))
+    if plot.y.zero:
+        axes.set_ylim(bottom=0)
     if plot.x.names:
         axes.set_xticks([value for value, _ in plot.x.names], [name for _, name in plot.x.names])
     values = [mark.x for one in plot.series for mark in one.marks]
-    if plot.x.cost and max(values) > 0:
+    if isinstance(scale(plot.x, values), Logarithmic):
         # Linear up to the smallest cost, so that 0 has a place of its own.
         axes.set_xscale("symlog", linthresh=min(value for value in values if value > 0))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
@@ -142,12 +145,6 @@ def _errors(values: list[tuple[float, tuple[float, float] | None]]) -> list[list
         [max(value - interval[0], 0.0) for value, interval in values if interval is not None],
         [max(interval[1] - value, 0.0) for value, interval in values if interval is not None],
     ]
-
-
-def _axis(axis: Axis, name: Callable[..., Any], limit: Callable[..., Any], values: list[float]) -> None:
-    name(_literal(axis.label))
-    if axis.zero:
-        limit(bottom=min(0.0, *values)) if name.__name__ == "set_ylabel" else limit(left=min(0.0, *values))
 
 
 def _transfer(report: Report, table: TransferTable) -> Figure:

@@ -188,13 +188,28 @@ def claims(report: Report) -> Iterator[tuple[str, str]]:
         if not leaders:
             yield title, "Nothing may be ranked here; the reasons are below the table."
             continue
-        first, names = leaders[0], [report.name(row, board) for row in leaders]
-        together = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-        verb = "lead, tied," if len(names) > 1 else "leads" if len(board.ranked) > 1 else "stands"
-        words = f"{together} {verb} at {wording.percent(first.headline)} % robust"
+        if len(leaders) > 1:
+            yield title, _tie(report, board, leaders)
+            continue
+        first = leaders[0]
+        verb = "leads with" if len(board.ranked) > 1 else "reaches"
+        words = f"{report.name(first, board)} {verb} {wording.percent(first.headline)} % robust"
         if first.gain is not None:
             words += f", {wording.gain(first)} points over the undefended victim"
-        yield title, f"{words}, and {wording.percent(first.clean)} % clean."
+        yield title, f"{words}, at {wording.percent(first.clean)} % clean."
+
+
+def _tie(report: Report, board: Board, leaders: list[Row]) -> str:
+    shown = leaders if len(leaders) <= 3 else leaders[:2]
+    others = [] if len(leaders) <= 3 else [f"{len(leaders) - 2} others"]
+    names = _together([*(report.name(row, board) for row in shown), *others])
+    robust = _together([wording.percent(row.headline) for row in shown])
+    clean = _together([wording.percent(row.clean) for row in shown])
+    return f"{names} lead and are not told apart: {robust} % robust, at {clean} % clean."
+
+
+def _together(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 42
 TONES = 8
 #: Series named beside their marks; more are named in the legend alone.
 NAMED = 10
+#: Letters of such a name, and the width of one: on one side of any mark there is room for it.
+LETTERS, LETTER = 22, 7
 #: Least distance of two names, in units of the drawing.
 LINE = 13
 
@@ -133,10 +135,11 @@ class Drawing:
         # Above the mark, clear of both intervals.
         heights = spread([y - 7 for _, y, _ in drawn], LINE, TOP + 8, HEIGHT - BOTTOM - 4)
         for (x, _, series), height in zip(drawn, heights, strict=True):
-            rightwards = x < LEFT + 0.62 * (WIDTH - LEFT - RIGHT)
+            name = plain(series.name, LETTERS)
+            rightwards = x + 8 + LETTER * len(name) <= WIDTH
             yield _element(
                 "text",
-                escape(plain(series.name, 22)),
+                escape(name),
                 x=x + (8 if rightwards else -8),
                 y=height,
                 text_anchor="start" if rightwards else "end",
