@@ -13,7 +13,7 @@ from robench.evidence.gallery import Picture, gallery_name, read_gallery
 from robench_leaderboard.rank import Board, boards
 from robench_leaderboard.read import read_cards
 from robench_leaderboard.rows import Attacked, Row
-from robench_leaderboard.wording import plain
+from robench_leaderboard.wording import plain, title
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Report:
         """Return what a chart calls the row: its title, with the victim where the board, or the report, has several."""
         rows = [other for _, other in self.rows] if board is None else board.rows
         several = len({other.victim for other in rows}) > 1
-        return f"{row.title} on {self.brief(row.victim)}" if several else row.title
+        return f"{title(row)} on {self.brief(row.victim)}" if several else title(row)
 
     def brief(self, label: str) -> str:
         """Return a dataset's or victim's label without its parameters, unless they tell it from another one here."""

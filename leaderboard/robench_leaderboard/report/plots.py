@@ -191,7 +191,9 @@ def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Atta
         marks = {0.0: headline(row.clean)}
         marks |= {attacked.card.cell.threat.eps: headline(attacked.score) for _, attacked in points}
         drawn = tuple(Mark(eps, y, None, upright) for eps, (y, upright) in sorted(marks.items()))
-        series.append(Series(f"{name}, {attack}", report.tone(row), drawn, attacks.index(attack), joined=True))
+        series.append(
+            Series(plain(f"{name}, {attack}", 160), report.tone(row), drawn, attacks.index(attack), joined=True)
+        )
     radii = sorted({mark.x for one in series for mark in one.marks})
     axis = Axis("eps (0 is the clean accuracy)", names=tuple((eps, format_eps(eps)) for eps in radii))
     transfer = found[0][1].access == "transfer"

@@ -54,8 +54,8 @@ class Drawing:
     def whole(self) -> Markup:
         """Return the ``<svg>``."""
         key = self.plot.key
-        head = _element("title", escape(f"{self.plot.about}: {self.plot.title}"), id=f"{key}-title")
-        head += _element("desc", escape(self.plot.says), id=f"{key}-desc")
+        head = _element("title", escape(plain(f"{self.plot.about}: {self.plot.title}", 300)), id=f"{key}-title")
+        head += _element("desc", escape(plain(self.plot.says, 1000)), id=f"{key}-desc")
         body = [head, self.axes(), self.front()]
         body += [self.series(place, series) for place, series in enumerate(self.plot.series)]
         body += self.names()
