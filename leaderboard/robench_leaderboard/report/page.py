@@ -57,6 +57,7 @@ def render_report(report: Report) -> str:
         # Only this script may run, whatever else got into the page; and nothing may be fetched.
         hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         pages=pages,
+        anchors={shown.anchor for shown in pages},
         left_out=len(report.cells) - len(pages),
         charts=charts(report),
         results=results.results(report),
