@@ -45,6 +45,7 @@ class Options:
         gate: how hard the harness tries to disprove the numbers.
         timeout: seconds that an attack may take for one batch; None waits.
         progress: shows how far the stages are.
+        gallery: keep a few images of each cell to look at.
     """
 
     store: Path = field(default_factory=default_root)
@@ -55,6 +56,7 @@ class Options:
     gate: Level = field(default_factory=level_of)
     timeout: float | None = None
     progress: Progress = field(default_factory=Silent)
+    gallery: bool = False
 
 
 class Recent(Generic[T]):

@@ -13,6 +13,7 @@ from robench.cli.explain import explain_command
 from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.plugins import plugins_command
+from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
 from robench.cli.verify import verify_command
@@ -42,5 +43,6 @@ for command in (
     leaderboard_command,
     compare_command,
     export_command,
+    report_command,
 ):
     robench.add_command(command)

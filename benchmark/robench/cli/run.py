@@ -77,6 +77,7 @@ NAMES = Names()
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
+@click.option("--no-gallery", is_flag=True, help="Keep no pictures for robench report.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -89,7 +90,7 @@ NAMES = Names()
     type=click.Path(path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="Folder of the cards and LEADERBOARD.md.",
+    help="Folder of the cards, their pictures and LEADERBOARD.md.",
 )
 @without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
@@ -160,6 +161,8 @@ def perform(
     from robench.cli.progress import terminal
     from robench.errors import RobenchError
     from robench.evidence.cardfile import write
+    from robench.evidence.gallery import keep_gallery
+    from robench.evidence.store import Store, default_root
     from robench.spec import plan
 
     for spec in specs:
@@ -170,6 +173,8 @@ def perform(
     def keep(card: Card) -> None:
         cards.append(card)
         write(card, out / "cards")
+        if not given["no_gallery"]:
+            keep_gallery(Store(store or default_root()), card, out / "gallery")
 
     with terminal() as progress:
         for place, spec in enumerate(specs, 1):
@@ -188,6 +193,7 @@ def perform(
                     gate_cost=given["gate_cost"],
                     timeout=given["timeout"],
                     progress=progress,
+                    gallery=not given["no_gallery"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
