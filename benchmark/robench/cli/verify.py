@@ -18,24 +18,27 @@ import click
     help="Folder that holds the artifacts [default: the user's cache folder].",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
-def verify_command(card: Path, rerun: bool, store: Path | None, device: str) -> None:
+@click.option("--trust-code", is_flag=True, help="Run Python, TorchScript or exported files that the card names.")
+def verify_command(card: Path, rerun: bool, store: Path | None, device: str, trust_code: bool) -> None:
     """Recompute a card's numbers from the stored adversarial set and outcomes."""
     from robench import verify
     from robench.cli.progress import terminal
     from robench.evidence.cardfile import read
     from robench.evidence.store import default_root
+    from robench_leaderboard.wording import plain
 
     found = read(card)
     with terminal() as progress:
         findings = (
-            verify.rerun(found, device, progress)
+            verify.rerun(found, device, progress, trust=trust_code)
             if rerun
-            else verify.verify(found, store or default_root(), device, progress)
+            else verify.verify(found, store or default_root(), device, progress, trust=trust_code)
         )
         wrong = 0
         for finding in findings:
             mark = {True: "ok", False: "WRONG", None: "not at hand"}[finding.good]
-            click.echo(f"{mark:12}{finding.what}: {finding.detail}")
+            # A detail quotes the card, which may come from anyone: no control characters reach the terminal.
+            click.echo(f"{mark:12}{finding.what}: {plain(finding.detail, 600)}")
             wrong += finding.good is False
     if wrong:
         click.echo(f"{card} does not verify: {wrong} findings above are wrong.")
