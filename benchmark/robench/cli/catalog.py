@@ -6,13 +6,20 @@ import inspect
 
 import click
 
+from robench.cli import completers
+
 ROLES = ("dataset", "victim", "surrogate", "attack", "defense")
 
 
 @click.command("list")
 @click.argument("role", required=False, type=click.Choice(ROLES))
 def list_command(role: str | None) -> None:
-    """List what can be named in a run, and any plugin that is broken."""
+    """List what can be named in a run, and any plugin that is broken.
+
+    \b
+    robench list
+    robench list attack
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -32,9 +39,14 @@ def list_command(role: str | None) -> None:
 
 
 @click.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completers.components)
 def show_command(name: str) -> None:
-    """Show a component: what it does, its parameters, its source, and which plugin it comes from."""
+    """Show a component: what it does, its parameters, its source, and which plugin it comes from.
+
+    \b
+    robench show pgd
+    robench show imagefolder
+    """
     from robench.errors import SpecError, suggestion
     from robench.plugin.catalog import Offer, catalog
 

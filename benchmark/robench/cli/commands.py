@@ -7,6 +7,8 @@ from importlib.metadata import version
 import click
 
 from robench.cli.catalog import list_command, show_command
+from robench.cli.completion import completion_command
+from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.run import run_command
@@ -34,5 +36,7 @@ for command in (
     verify_command,
     train_command,
     leaderboard_command,
+    doctor_command,
+    completion_command,
 ):
     robench.add_command(command)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from robench.cli import completers
+
 
 @click.command("verify")
-@click.argument("card", type=click.Path(path_type=Path))
+@click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
 @click.option("--rerun", is_flag=True, help="Compute the cell again from scratch, in an empty store.")
 @click.option(
     "--store",
@@ -20,7 +22,15 @@ import click
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--trust-code", is_flag=True, help="Run Python, TorchScript or exported files that the card names.")
 def verify_command(card: Path, rerun: bool, store: Path | None, device: str, trust_code: bool) -> None:
-    """Recompute a card's numbers from the stored adversarial set and outcomes."""
+    """Recompute a card's numbers from the stored adversarial set and outcomes.
+
+    Nothing in a card is executed. Exit code 1 if a number is wrong; what is not in the store is "not at hand".
+
+    \b
+    robench verify results/cards/CARD.json
+    robench verify CARD.json --rerun                  from scratch, beside the same attacks
+    robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
+    """
     from robench import verify
     from robench.cli.progress import terminal
     from robench.evidence.cardfile import read
