@@ -165,7 +165,8 @@ class Bench:
 
 def _named(cell: Cell, name: str) -> Chosen:
     """Return a model that the cell's defense loads while fitting."""
-    found = next((chosen for chosen in cell.loads if chosen.component.name == name), None)
+    typed = [other for other in type_of(cell.defense, Defense).surrogates() if other != SELF]
+    found = dict(zip(typed, cell.loads, strict=True)).get(name)
     if name != SELF and found is None:
         raise ContractError(
             f"{cell.defense.component.name}.fit loads '{name}', which its surrogates() does not return; name it "

@@ -145,6 +145,11 @@ def input_gradient(loss: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Te
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
         values = loss(images)
+        require(
+            values.requires_grad,
+            "The model's logits carry no gradient back to its images: it runs under torch.no_grad, detaches, or was "
+            "exported so. A white-box attack cannot be run on it; let gradients through (and export it again).",
+        )
         (gradient,) = torch.autograd.grad(values.sum(), images)
     return values.detach(), gradient
 

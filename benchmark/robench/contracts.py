@@ -42,6 +42,9 @@ class Component:
     source: ClassVar[str] = ""
     #: The licence of the data or weights that are loaded, where there are any.
     licence: ClassVar[str] = ""
+    #: True if loading runs code that the parameters name: ``robench verify`` then asks for ``--trust-code``, since a
+    #: card comes from anyone.
+    runs_code: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the subclass a frozen, keyword-only dataclass, so that its fields are its parameters."""
@@ -56,6 +59,11 @@ class Component:
     def files(self) -> tuple[Path, ...]:
         """Return the local files and folders the result depends on; their content enters the fingerprint."""
         return ()
+
+    @classmethod
+    def shorthand(cls, text: str) -> Mapping[str, str] | None:
+        """Return the parameters that ``text``, such as ``folder:photos``, stands for; None if it does not mean this."""
+        return None
 
 
 class Dataset(Component):

@@ -9,13 +9,19 @@ import click
 from robench.cli.options import without_option
 
 ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
+from robench.cli import completers
 
 
 @click.command("list")
 @click.argument("role", required=False, type=click.Choice(ROLES))
 @without_option
 def list_command(role: str | None) -> None:
-    """List what can be named in a run, and any plugin that is broken."""
+    """List what can be named in a run, and any plugin that is broken.
+
+    \b
+    robench list
+    robench list attack
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -35,10 +41,15 @@ def list_command(role: str | None) -> None:
 
 
 @click.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completers.components)
 @without_option
 def show_command(name: str) -> None:
-    """Show a component: what it does, its parameters, its source, and which plugin it comes from."""
+    """Show a component: what it does, its parameters, its source, and which plugin it comes from.
+
+    \b
+    robench show pgd
+    robench show imagefolder
+    """
     from robench.errors import SpecError, suggestion
     from robench.plugin.catalog import Offer, catalog
 

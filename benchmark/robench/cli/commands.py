@@ -9,6 +9,8 @@ import click
 from robench.cli.catalog import list_command, show_command
 from robench.cli.check import check_plugin_command
 from robench.cli.compare import compare_command
+from robench.cli.completion import completion_command
+from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
@@ -44,5 +46,7 @@ for command in (
     compare_command,
     export_command,
     report_command,
+    doctor_command,
+    completion_command,
 ):
     robench.add_command(command)

@@ -6,7 +6,9 @@ import os
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from robench.cli import completers
 from robench.errors import SpecError
 from robench.plugin import WITHOUT
 
@@ -31,6 +33,10 @@ class Names(click.ParamType[list[str]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Return the list."""
         return value if isinstance(value, list) else split_names(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete component names and their parameters."""
+        return completers.names(ctx, param, incomplete)
 
 
 def joined(values: tuple[list[str], ...]) -> tuple[str, ...]:

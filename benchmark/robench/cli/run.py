@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robench.cli import completers
 from robench.cli.options import Names, joined, read_parameters, read_seeds, without_option
 from robench.errors import SpecError
 
@@ -18,9 +19,21 @@ NAMES = Names()
 
 
 @click.command("run")
-@click.argument("suite", required=False, type=click.Path(path_type=Path))
-@click.option("--dataset", default="", metavar="NAME", help="Dataset [default: the embedded digits].")
-@click.option("--victim", type=NAMES, multiple=True, help="Models under test [default: the dataset's usual one].")
+@click.argument("suite", required=False, type=click.Path(path_type=Path), shell_complete=completers.suites)
+@click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    shell_complete=completers.names,
+    help="Dataset [default: the embedded digits]; folder:DIR is one of your own.",
+)
+@click.option(
+    "--victim",
+    type=NAMES,
+    multiple=True,
+    help="Models under test [default: the dataset's usual one]; FILE.py:FUNCTION, hf-dir:DIR, torchscript:FILE and "
+    "export:FILE are models of your own.",
+)
 @click.option("--defense", type=NAMES, multiple=True, help="Defenses; the undefended victim is always measured too.")
 @click.option(
     "--attack",
@@ -42,6 +55,7 @@ NAMES = Names()
     "parameters",
     multiple=True,
     metavar="ROLE.NAME=VALUE",
+    shell_complete=completers.parameters,
     help="A component's parameter, such as attack.steps=20.",
 )
 @click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
@@ -103,6 +117,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     robench run --defense tecoa --attack pgd
     robench run --defense none,lora-ce,tecoa,vpt --attack fgsm,pgd --surrogate self --eps 4/255,8/255
     robench run --defense 'tecoa[trainable=full]' -p attack.steps=50 --n 200
+    robench run --victim net.py:build --dataset folder:photos --attack pgd --eps 4/255
     robench run suites/digits.toml
     """
     specs = requests(suite, given)
