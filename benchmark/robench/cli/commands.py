@@ -11,6 +11,7 @@ from robench.cli.explain import explain_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
+from robench.cli.traps import traps_command
 from robench.cli.verify import verify_command
 
 
@@ -33,6 +34,7 @@ for command in (
     explain_command,
     verify_command,
     train_command,
+    traps_command,
     leaderboard_command,
 ):
     robench.add_command(command)
