@@ -10,8 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robench.adaptive import straight_through as straight_through
     from robench.api import evaluate as evaluate
     from robench.api import run as run
+    from robench.attacks import attack_sources as attack_sources
+    from robench.attacks.apgd import apgd as apgd
+    from robench.attacks.autoattack import autoattack as autoattack
+    from robench.attacks.fab import fab as fab
+    from robench.attacks.noise import noise as noise
+    from robench.attacks.square import square as square
     from robench.budget import Norm as Norm
     from robench.budget import ThreatModel as ThreatModel
     from robench.budget import parse_eps as parse_eps
@@ -59,12 +66,19 @@ _HOME = {
     "Value": "parameters",
     "WeightsError": "errors",
     "ZeroShotClassifier": "classifier",
+    "apgd": "attacks.apgd",
+    "attack_sources": "attacks",
+    "autoattack": "attacks.autoattack",
     "evaluate": "api",
+    "fab": "attacks.fab",
     "hookimpl": "plugin.hookspecs",
     "input_gradient": "classifier",
+    "noise": "attacks.noise",
     "parameter": "parameters",
     "parse_eps": "budget",
     "run": "api",
+    "square": "attacks.square",
+    "straight_through": "adaptive",
     "to_uint8": "examples",
 }
 

@@ -8,12 +8,14 @@ turns every subclass into a frozen, keyword-only dataclass, so a plugin author w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from robench.budget import Norm, ThreatModel
-from robench.errors import SpecError, WeightsError
+from robench.errors import ContractError, SpecError, WeightsError
 from robench.parameters import Value, parameter
 
 if TYPE_CHECKING:
@@ -65,6 +67,12 @@ class Dataset(Component):
     #: True for the one dataset that is run when none is named.
     default: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the test split be loaded by the harness only, never while a defense is fitted."""
+        super().__init_subclass__(**kwargs)
+        if "load" in cls.__dict__:
+            cls.load = _sealable(cls.load)  # type: ignore[method-assign]  # the same method behind a guard
+
     def classes(self) -> tuple[str, ...]:
         """Return the class names in label order."""
         raise NotImplementedError
@@ -76,6 +84,33 @@ class Dataset(Component):
     def load(self, split: Split) -> Examples:
         """Return the images and labels of one split; the splits are disjoint and the same every time."""
         raise NotImplementedError
+
+
+_sealed = 0
+
+
+@contextmanager
+def test_split_sealed() -> Iterator[None]:
+    """Refuse the test split inside: test images never choose a parameter, a checkpoint or a hyper-parameter."""
+    global _sealed
+    _sealed += 1
+    try:
+        yield
+    finally:
+        _sealed -= 1
+
+
+def _sealable(load: Callable[..., Examples]) -> Callable[..., Examples]:
+    @wraps(load)
+    def guarded(self: Dataset, split: Split) -> Examples:
+        if _sealed and split == "test":
+            raise ContractError(
+                f"the test split of {self.name} was asked for while a defense is fitted; test images never choose a "
+                "hyper-parameter or a checkpoint: use the validation split, dataset.load('val')."
+            )
+        return load(self, split)
+
+    return guarded
 
 
 class Model(Component):
@@ -104,6 +139,8 @@ class Attack(Component):
 
     #: The norms this attack can be run in.
     norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
+    #: True if the attack only asks for answers and never for gradients: black-box access.
+    queries_only: ClassVar[bool] = False
 
     @property
     def iterative(self) -> bool:
@@ -143,10 +180,14 @@ class Defense(Component):
     defense declares to train. The harness compares that with what really had a gradient and what changed.
     """
 
-    #: How the defended forward treats gradients. ``straight-through``: the backward pass is an approximation.
+    #: How the defended forward treats gradients. ``exact``: attacked end to end. ``straight-through``: attacked
+    #: through what :meth:`adaptive` returns (BPDA). ``none``: attacked by queries and by transfer.
     gradient: ClassVar[Gradient] = "exact"
-    #: True if two forwards of one image may differ.
+    #: True if two forwards of one image may differ. The harness then attacks the mean over ``draws`` forwards (EOT)
+    #: and reports the mean accuracy over as many.
     randomized: ClassVar[bool] = False
+    #: Forwards that stand for the expectation of a randomized defense.
+    draws: ClassVar[int] = 10
     #: True for the one defense that leaves the victim as it is: the row that others are compared with.
     undefended: ClassVar[bool] = False
 
@@ -159,6 +200,14 @@ class Defense(Component):
 
     def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
         """Train what :meth:`wrap` returned, in place. A test-time defense leaves this as it is."""
+
+    def adaptive(self, defended: Classifier, task: Task) -> Classifier:
+        """Return the classifier through which a ``straight-through`` defense is attacked.
+
+        Its forward must give the defended logits; only its backward may be an approximation. Where ``wrap`` already
+        used :func:`robench.straight_through` for what has no useful gradient, this need not be overridden.
+        """
+        return defended
 
     def surrogates(self) -> tuple[str, ...]:
         """Return the names of the models that ``fit`` loads through ``task.load_model``; they enter its fingerprint."""

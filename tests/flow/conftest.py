@@ -45,6 +45,8 @@ class Greys(Dataset):
         if split == "train":
             levels, labels = levels[:40], labels[:40]
         images = torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+        if split == "train":  # other images, of nearly the same mean
+            images[:, :, 0, 0] += 1
         return Examples.from_tensors(images, torch.tensor(labels))
 
 

@@ -59,6 +59,21 @@ NAMES = Names()
     default=None,
     help="Images at once [default: by device and resolution].",
 )
+@click.option(
+    "--gate",
+    default="standard",
+    show_default=True,
+    metavar="LEVEL",
+    help="How hard to try to disprove the numbers: quick, standard or thorough.",
+)
+@click.option("--gate-images", type=int, default=None, help="Most images a dear probe takes [default: by level].")
+@click.option(
+    "--gate-cost",
+    type=float,
+    default=None,
+    help="Most passes the gate may add, as a share of the cell's own [default: 0.15, 1, or no limit].",
+)
+@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Give up an attack on one batch after.")
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
@@ -93,7 +108,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         from robench.cli.dry import print_plan
 
         for spec in specs:
-            print_plan(spec, store, given["device"], given["offline"])
+            print_plan(spec, store, given["device"], given["offline"], given["gate"])
         return
     cards, failures = perform(specs, store, out, given)
     finish(cards, out)
@@ -167,6 +182,10 @@ def perform(
                     offline=given["offline"],
                     compiled=given["compiled"],
                     prepared=not given["no_prepare"],
+                    gate=given["gate"],
+                    gate_images=given["gate_images"],
+                    gate_cost=given["gate_cost"],
+                    timeout=given["timeout"],
                     progress=progress,
                 )
             except CellsFailed as error:

@@ -90,7 +90,14 @@ def _check_counts(card: Card, where: str) -> None:
             raise CardError(
                 f"{where} contradicts itself: {name} counts {outcome.correct} of {outcome.n}, its bits do not."
             )
-        if proportion(outcome.correct, outcome.n) != (outcome.low, outcome.high):
+        hits = outcome.hits
+        if (hits is None) != (outcome.draws == 1) or (hits is not None and len(hits) != outcome.n):
+            raise CardError(f"{where} contradicts itself: {name} has {outcome.draws} draws, but other hits per image.")
+        if hits is not None and [2 * hit > outcome.draws for hit in hits] != outcome.mask():
+            raise CardError(f"{where} contradicts itself: the {name} bits are not the majority of the draws.")
+        if hits is not None and max(hits) > outcome.draws:
+            raise CardError(f"{where} contradicts itself: {name} counts more hits than draws.")
+        if proportion(outcome.rate * outcome.n, outcome.n) != (outcome.low, outcome.high):
             raise CardError(f"{where} contradicts itself: the {name} interval does not follow from its counts.")
 
 

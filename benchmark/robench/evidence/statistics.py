@@ -14,8 +14,12 @@ from statistics import NormalDist
 from robench.errors import CardError
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval (E. B. Wilson 1927) of ``correct`` out of ``n``."""
+def wilson(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval (E. B. Wilson 1927) of ``correct`` out of ``n``.
+
+    A mean over draws per image may be no whole number: the interval is then conservative, since the variance of
+    means within [0, 1] is at most that of a Bernoulli variable of the same rate.
+    """
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     rate, spread = correct / n, z * z / n
     centre = (rate + spread / 2) / (1 + spread)
@@ -25,7 +29,7 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     return low, high
 
 
-def proportion(correct: int, n: int) -> tuple[float, float]:
+def proportion(correct: float, n: int) -> tuple[float, float]:
     """Return the Wilson 95 % interval, rounded so that it prints the same everywhere."""
     low, high = wilson(correct, n)
     return round(low, 6), round(high, 6)
