@@ -6,10 +6,10 @@ import inspect
 
 import click
 
+from robench.cli import completers
 from robench.cli.options import without_option
 
 ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
-from robench.cli import completers
 
 
 @click.command("list")

@@ -18,6 +18,7 @@ from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
+from robench.cli.traps import traps_command
 from robench.cli.verify import verify_command
 
 
@@ -42,6 +43,7 @@ for command in (
     explain_command,
     verify_command,
     train_command,
+    traps_command,
     leaderboard_command,
     compare_command,
     export_command,
