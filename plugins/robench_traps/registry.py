@@ -14,7 +14,8 @@ TWINS: tuple[Twin, ...] = (*honest.TWINS, *honest_defenses.TWINS)
 
 def chosen(names: tuple[str, ...]) -> list[Trap | Twin]:
     """Return the evaluations of these names, or all; SpecError for a name there is none of."""
-    known: dict[str, Trap | Twin] = {entry.name: entry for entry in (*TRAPS, *TWINS)}
+    everything: tuple[Trap | Twin, ...] = (*TRAPS, *TWINS)
+    known = {entry.name: entry for entry in everything}
     for name in names:
         if name not in known:
             raise SpecError(f"There is no trap or twin '{name}'; {suggestion(name, known)}")

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import click
 
+from robench.cli.audit import audit_command
 from robench.cli.catalog import list_command, show_command
 from robench.cli.check import check_plugin_command
 from robench.cli.compare import compare_command
@@ -41,6 +42,7 @@ for command in (
     plugins_command,
     check_plugin_command,
     explain_command,
+    audit_command,
     verify_command,
     train_command,
     traps_command,
