@@ -12,6 +12,7 @@ from robench.cli.explain import explain_command
 from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.run import run_command
+from robench.cli.submit import submit_command
 from robench.cli.train import train_command
 from robench.cli.verify import verify_command
 
@@ -38,5 +39,6 @@ for command in (
     leaderboard_command,
     compare_command,
     export_command,
+    submit_command,
 ):
     robench.add_command(command)

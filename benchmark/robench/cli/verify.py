@@ -24,6 +24,7 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str) -> 
     from robench.cli.progress import terminal
     from robench.evidence.cardfile import read
     from robench.evidence.store import default_root
+    from robench_leaderboard.wording import plain
 
     found = read(card)
     with terminal() as progress:
@@ -35,7 +36,8 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str) -> 
         wrong = 0
         for finding in findings:
             mark = {True: "ok", False: "WRONG", None: "not at hand"}[finding.good]
-            click.echo(f"{mark:12}{finding.what}: {finding.detail}")
+            # A card may come from anyone: no control characters reach the terminal.
+            click.echo(f"{mark:12}{finding.what}: {plain(finding.detail, 600)}")
             wrong += finding.good is False
     if wrong:
         click.echo(f"{card} does not verify: {wrong} findings above are wrong.")
