@@ -18,6 +18,7 @@ from robench.cli.leaderboard import leaderboard_command
 from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
+from robench.cli.submit import submit_command
 from robench.cli.train import train_command
 from robench.cli.traps import traps_command
 from robench.cli.verify import verify_command
@@ -52,5 +53,6 @@ for command in (
     report_command,
     doctor_command,
     completion_command,
+    submit_command,
 ):
     robench.add_command(command)
