@@ -10,6 +10,7 @@ from robench.cli.catalog import list_command, show_command
 from robench.cli.check import check_plugin_command
 from robench.cli.explain import explain_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
@@ -33,6 +34,7 @@ for command in (
     list_command,
     show_command,
     plugins_command,
+    new_command,
     check_plugin_command,
     explain_command,
     verify_command,
