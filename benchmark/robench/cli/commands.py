@@ -15,6 +15,7 @@ from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
@@ -41,6 +42,7 @@ for command in (
     list_command,
     show_command,
     plugins_command,
+    new_command,
     check_plugin_command,
     explain_command,
     audit_command,
