@@ -206,6 +206,7 @@ class Gate(Record, frozen=True, kw_only=True):
     checks: list[Check]
     level: Annotated[Name, Meta(description="how hard the harness tried: quick, standard or thorough")] = "quick"
     images: Annotated[Natural, Meta(description="most images that a dear probe took")] = 0
+    limit: Annotated[float | None, Meta(description="most passes it could spend, as a share of the cell's own")] = None
     share: Annotated[float, Meta(ge=0, description="passes of the gate relative to the cell's own")] = 0.0
 
 

@@ -19,5 +19,6 @@ def judge(case: Case, ring: Sequence[Case]) -> Gate:
         checks=checks,
         level=case.level.name,
         images=case.level.images,
+        limit=case.level.cost,
         share=round(case.gate_share, 6),
     )

@@ -133,4 +133,4 @@ def _score(
         result["top5"][batch.indices] = (best == batch.labels[:, None]).any(1).cpu()
         meter.images += len(batch.images)
         meter.batch_size = max(meter.batch_size, len(batch.images))
-    return store.put(KIND, key, {"meter": meter.state()}, result)
+    return store.put(KIND, key, {"meter": meter.state(), "draws": draws}, result)
