@@ -182,6 +182,7 @@ def perform(
 
     for spec in specs:
         plan(spec, choose_device(given["device"]))  # refuse what cannot be run before anything is
+    stored = Store(store or default_root())
     cards: list[Card] = []
     failures: list[tuple[str, str]] = []
 
@@ -189,7 +190,7 @@ def perform(
         cards.append(card)
         write(card, out / "cards")
         if not given["no_gallery"]:
-            keep_gallery(Store(store or default_root()), card, out / "gallery")
+            keep_gallery(stored, card, out / "gallery")
 
     with terminal() as progress:
         for place, spec in enumerate(specs, 1):

@@ -28,38 +28,52 @@ class Report:
     boards: tuple[Board, ...]
     galleries: Mapping[str, list[Picture]]
 
-    @property
+    @cached_property
     def rows(self) -> list[tuple[Board, Row]]:
         """Return every row beside its board, in the order of the table."""
         return [(board, row) for board in self.boards for row in board.rows]
 
-    @property
+    @cached_property
     def cells(self) -> list[Attacked]:
         """Return every card, in the order of the table."""
         return [attacked for _, row in self.rows for attacked in row.attacks]
 
     def tone(self, row: Row) -> int:
         """Return the number of the row's colour: 0 for the undefended, the others by name, the same in every chart."""
-        if row.undefended:
-            return 0
-        known = sorted({other.defense for _, other in self.rows if not other.undefended})
-        return 1 + known.index(row.defense)
+        return 0 if row.undefended else self._tones[row.defense]
 
     def name(self, row: Row, board: Board | None = None) -> str:
         """Return what a chart calls the row: its title, with the victim where the board, or the report, has several."""
-        rows = [other for _, other in self.rows] if board is None else board.rows
-        several = len({other.victim for other in rows}) > 1
+        several = len(self._victims[board]) > 1
         return f"{title(row)} on {self.brief(row.victim)}" if several else title(row)
 
     def brief(self, label: str) -> str:
         """Return a dataset's or victim's label without its parameters, unless they tell it from another one here."""
         base = label.partition("[")[0]
-        alike = {other for other in self._labels if other.partition("[")[0] == base}
-        return plain(base if len(alike) == 1 else label, 60)
+        return plain(base if len(self._labels.get(base, ())) == 1 else label, 60)
 
     @cached_property
-    def _labels(self) -> set[str]:
-        return {label for board, row in self.rows for label in (board.setting.dataset, row.victim)}
+    def _tones(self) -> dict[str, int]:
+        known = sorted({row.defense for _, row in self.rows if not row.undefended})
+        return {defense: place + 1 for place, defense in enumerate(known)}
+
+    @cached_property
+    def _victims(self) -> dict[Board | None, set[str]]:
+        """Return the victims of each board, and under None those of all."""
+        found: dict[Board | None, set[str]] = {None: set()}
+        for board, row in self.rows:
+            found[None].add(row.victim)
+            found.setdefault(board, set()).add(row.victim)
+        return found
+
+    @cached_property
+    def _labels(self) -> dict[str, set[str]]:
+        """Return the labels of datasets and victims by what stands before their parameters."""
+        found: dict[str, set[str]] = {}
+        for board, row in self.rows:
+            for label in (board.setting.dataset, row.victim):
+                found.setdefault(label.partition("[")[0], set()).add(label)
+        return found
 
 
 def collect(paths: Iterable[Path]) -> Report:

@@ -115,7 +115,10 @@ def _template() -> Template:
 
     def shown(value: Any) -> Any:
         """Take control and direction characters out of whatever text a card put here; autoescape does the rest."""
-        return wording.plain(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
+        if not isinstance(value, str) or isinstance(value, Markup):
+            return value
+        harmless = len(value) <= LONGEST and value.isascii() and value.isprintable()  # most of 5,000 cards' words
+        return value if harmless else wording.plain(value, LONGEST)
 
     environment = Environment(
         loader=PackageLoader("robench_leaderboard"),

@@ -60,6 +60,7 @@ class Plot:
         title: what of it is shown, in a line.
         says: the reading of it, for who cannot see it.
         front: the corners of a staircase behind the marks.
+        left_out: series that were dropped, so that the others can be read.
     """
 
     key: str
@@ -70,7 +71,11 @@ class Plot:
     y: Axis
     series: tuple[Series, ...]
     front: tuple[tuple[float, float], ...] = ()
+    left_out: int = 0
 
+
+#: Lines in one plot; of more, those that end highest.
+MOST_LINES = 24
 
 CLEAN = Axis("clean accuracy, %", percent=True)
 ROBUST = Axis("robust accuracy, %", percent=True, zero=True)
@@ -194,12 +199,23 @@ def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Atta
         series.append(
             Series(plain(f"{name}, {attack}", 160), report.tone(row), drawn, attacks.index(attack), joined=True)
         )
+    best = sorted(series, key=lambda one: -one.marks[-1].y)[:MOST_LINES]
+    kept, left_out = [one for one in series if one in best], len(series) - len(best)
     radii = sorted({mark.x for one in series for mark in one.marks})
     axis = Axis("eps (0 is the clean accuracy)", names=tuple((eps, format_eps(eps)) for eps in radii))
     transfer = found[0][1].access == "transfer"
-    says = f"{len(series)} lines over {len(radii)} radii, falling from the clean accuracy."
+    says = f"{len(kept)} lines over {len(radii)} radii, falling from the clean accuracy."
     label = "accuracy under transfer, %" if transfer else "accuracy under attack, %"
-    return Plot(key, "Accuracy against eps", title, says, axis, Axis(label, percent=True, zero=True), tuple(series))
+    return Plot(
+        key,
+        "Accuracy against eps",
+        title,
+        says,
+        axis,
+        Axis(label, percent=True, zero=True),
+        tuple(kept),
+        left_out=left_out,
+    )
 
 
 def training(report: Report) -> Iterator[Plot]:

@@ -132,19 +132,28 @@ class Drawing:
             return
         drawn = [(self.left(one.marks[0].x), self.down(one.marks[0].y), one) for one in self.plot.series]
         drawn.sort(key=lambda item: (item[1], item[0]))
-        # Above the mark, clear of both intervals.
-        heights = spread([y - 7 for _, y, _ in drawn], LINE, TOP + 8, HEIGHT - BOTTOM - 4)
-        for (x, _, series), height in zip(drawn, heights, strict=True):
-            name = plain(series.name, LETTERS)
-            rightwards = x + 8 + LETTER * len(name) <= WIDTH
-            yield _element(
-                "text",
-                escape(name),
-                x=x + (8 if rightwards else -8),
-                y=height,
-                text_anchor="start" if rightwards else "end",
-                class_=f"name t{series.tone % TONES}",
-            )
+        sides = {True: [one for one in drawn if _rightwards(one, drawn)]}
+        sides[False] = [one for one in drawn if one not in sides[True]]
+        for rightwards, marks in sides.items():
+            # Above the mark, clear of both intervals.
+            heights = spread([y - 7 for _, y, _ in marks], LINE, TOP + 8, HEIGHT - BOTTOM - 4)
+            for (x, _, series), height in zip(marks, heights, strict=True):
+                yield _element(
+                    "text",
+                    escape(plain(series.name, LETTERS)),
+                    x=x + (8 if rightwards else -8),
+                    y=height,
+                    text_anchor="start" if rightwards else "end",
+                    class_=f"name t{series.tone % TONES}",
+                )
+
+
+def _rightwards(mark: tuple[float, float, Series], drawn: Sequence[tuple[float, float, Series]]) -> bool:
+    """Say on which side of a mark its name goes: away from a neighbour at its height, if there is room."""
+    x, y, series = mark
+    length = 8 + LETTER * len(plain(series.name, LETTERS))
+    crowded = any(x < other < x + length + LINE and abs(height - y) < 2 * LINE for other, height, _ in drawn)
+    return x + length <= WIDTH and not (crowded and x - length >= LEFT)
 
 
 def spread(places: Sequence[float], apart: float, low: float, high: float) -> list[float]:
