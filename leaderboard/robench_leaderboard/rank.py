@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from robench.budget import format_eps
@@ -62,17 +63,17 @@ class Board:
         """Return all rows, ranked first."""
         return self.ranked + self.unranked
 
-    @property
+    @cached_property
     def victims(self) -> list[str]:
         """Return the labels of the victims."""
         return sorted({row.victim for row in self.rows})
 
-    @property
+    @cached_property
     def energy(self) -> bool:
         """Say whether energy was measured for any row."""
         return any(row.fit_joules is not None or row.craft_joules is not None for row in self.rows)
 
-    @property
+    @cached_property
     def has_transfer(self) -> bool:
         """Say whether any row was attacked through a surrogate."""
         return any(row.transfer for row in self.rows)

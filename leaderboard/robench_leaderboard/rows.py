@@ -76,7 +76,7 @@ class Row:
         """Return the outcome under each attack, white-box first."""
         return tuple(sorted(map(Attacked, self.cards), key=_attack_order))
 
-    @property
+    @cached_property
     def white_box(self) -> tuple[Attacked, ...]:
         """Return the outcomes of attacks through the defended victim end to end (by queries if it has no gradient)."""
         return tuple(attacked for attacked in self.attacks if attacked.end_to_end)
