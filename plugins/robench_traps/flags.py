@@ -13,13 +13,13 @@ from types import CodeType, FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from robench import Classifier, Examples, RobenchError, Task, input_gradient
 from robench.attacks.apgd import apgd
 from robench.attacks.directions import random_direction
 from robench.attacks.losses import FEWEST_CLASSES, Loss, dlr
 from robench.attacks.square import square
-from torch import Tensor
-
-from robench import Classifier, Examples, RobenchError, Task, input_gradient
 
 #: Five forwards whose normalised logits differ by more than this are random.
 RANDOM_FORWARDS, RANDOM_DIFFERENCE = 5, 1e-4
