@@ -92,6 +92,8 @@ def surface() -> str:
         says = (
             lines[0]
             if lines and inspect.isroutine(getattr(package, name)) | inspect.isclass(getattr(package, name))
+            else "the version of the door, a number"
+            if name == "API_VERSION"
             else "a type"
         )
         rows.append(f"| `{name}` | {says} |")

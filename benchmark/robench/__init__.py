@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from robench.contracts import Attack as Attack
     from robench.contracts import Dataset as Dataset
     from robench.contracts import Defense as Defense
+    from robench.contracts import Exporter as Exporter
     from robench.contracts import Model as Model
     from robench.contracts import Split as Split
     from robench.errors import ContractError as ContractError
@@ -43,9 +44,12 @@ if TYPE_CHECKING:
     from robench.parameters import Value as Value
     from robench.parameters import parameter as parameter
     from robench.plugin.hookspecs import hookimpl as hookimpl
+    from robench.plugin.versions import API_VERSION as API_VERSION
+    from robench.standings import leaderboard as leaderboard
     from robench.task import Task as Task
 
 _HOME = {
+    "API_VERSION": "plugin.versions",
     "Attack": "contracts",
     "Batch": "examples",
     "Card": "evidence.card",
@@ -55,6 +59,7 @@ _HOME = {
     "Dataset": "contracts",
     "Defense": "contracts",
     "Examples": "examples",
+    "Exporter": "contracts",
     "Model": "contracts",
     "Norm": "budget",
     "Preprocess": "classifier",
@@ -74,6 +79,7 @@ _HOME = {
     "hookimpl": "plugin.hookspecs",
     "input_gradient": "classifier",
     "noise": "attacks.noise",
+    "leaderboard": "standings",
     "parameter": "parameters",
     "parse_eps": "budget",
     "run": "api",
@@ -87,6 +93,12 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
+        from robench.plugin.deprecation import RENAMED, warn_deprecated
+
+        if name in RENAMED:
+            new, since = RENAMED[name]
+            warn_deprecated(f"robench.{name}", f"robench.{new}", since)
+            return __getattr__(new)
         raise AttributeError(f"module 'robench' has no attribute '{name}'")
     value = getattr(import_module(f"robench.{_HOME[name]}"), name)
     globals()[name] = value

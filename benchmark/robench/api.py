@@ -17,6 +17,8 @@ from robench.errors import CardError, RobenchError
 from robench.evidence.card import Card
 from robench.evidence.cardfile import decode, encode
 from robench.evidence.fingerprint import fingerprint
+from robench.evidence.gallery import KIND as GALLERY
+from robench.evidence.gallery import gallery_key
 from robench.evidence.store import Store, default_root
 from robench.gate.level import DEFAULT_LEVEL, Level, level_of
 from robench.given import offer
@@ -67,6 +69,7 @@ def run(
     gate_cost: float | None = None,
     timeout: float | None = None,
     progress: Progress | None = None,
+    gallery: bool = False,
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
     **request: Any,
@@ -86,6 +89,7 @@ def run(
         gate_cost: the most passes the gate may add, as a share of the cell's own; None is the level's own.
         timeout: seconds an attack may take for one batch before its cell fails; None waits.
         progress: shows how far the stages are.
+        gallery: keep a few images of each cell in the store, for ``robench report``.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
         **request: the fields of :class:`robench.spec.Spec`; single names need no list.
@@ -106,16 +110,17 @@ def run(
     bench, cards, failures = None, [], []
     for ring in rings(cells):
         kept = cached(ring, quick, level)
-        if kept is None:
+        if kept is None or (gallery and not illustrated(ring, quick)):
             from robench.bench import Bench, Options
             from robench.conductor import run_ring
 
             options = Options(
                 store=root, device=device, batch_size=batch_size, compiled=compiled, prepared=prepared,
-                gate=level, timeout=timeout, progress=progress or Silent(),
+                gate=level, timeout=timeout, progress=progress or Silent(), gallery=gallery,
             )  # fmt: skip
             bench = bench or Bench(options, device)
-            kept = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            made = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            kept = kept or made  # pictures may have been all that was missing
             keep(kept, quick, level)
         for card in kept:
             on_card(card)
@@ -156,6 +161,11 @@ def cached(ring: Sequence[Cell], store: Store, level: Level) -> list[Card] | Non
         except CardError:  # written by another version of the schema: measure again
             return None
     return cards
+
+
+def illustrated(ring: Sequence[Cell], store: Store) -> bool:
+    """Tell whether the store has the pictures of every cell."""
+    return all(store.get(GALLERY, gallery_key(cell.score_id)) for cell in ring)
 
 
 def keep(cards: Sequence[Card], store: Store, level: Level) -> None:

@@ -45,6 +45,7 @@ class Options:
         gate: how hard the harness tries to disprove the numbers.
         timeout: seconds that an attack may take for one batch; None waits.
         progress: shows how far the stages are.
+        gallery: keep a few images of each cell to look at.
     """
 
     store: Path = field(default_factory=default_root)
@@ -55,6 +56,7 @@ class Options:
     gate: Level = field(default_factory=level_of)
     timeout: float | None = None
     progress: Progress = field(default_factory=Silent)
+    gallery: bool = False
 
 
 class Recent(Generic[T]):
@@ -163,7 +165,8 @@ class Bench:
 
 def _named(cell: Cell, name: str) -> Chosen:
     """Return a model that the cell's defense loads while fitting."""
-    found = next((chosen for chosen in cell.loads if chosen.component.name == name), None)
+    typed = [other for other in type_of(cell.defense, Defense).surrogates() if other != SELF]
+    found = dict(zip(typed, cell.loads, strict=True)).get(name)
     if name != SELF and found is None:
         raise ContractError(
             f"{cell.defense.component.name}.fit loads '{name}', which its surrogates() does not return; name it "

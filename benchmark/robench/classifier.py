@@ -44,7 +44,8 @@ class Preprocess(nn.Module):
         if self.size is None or images.shape[-2:] == (self.size, self.size):
             return (images - mean) / std
         resized = self._resize(images, self.size)
-        if torch.is_grad_enabled() and resized.requires_grad:
+        grey = resized.shape[1] != mean.shape[1]  # one channel becomes three, which has no room in place
+        if grey or (torch.is_grad_enabled() and resized.requires_grad):
             return (resized - mean) / std
         return resized.sub_(mean).div_(std)  # in place: no gradient needs it, and at 224 memory traffic is the cost
 
@@ -144,6 +145,11 @@ def input_gradient(loss: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Te
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
         values = loss(images)
+        require(
+            values.requires_grad,
+            "The model's logits carry no gradient back to its images: it runs under torch.no_grad, detaches, or was "
+            "exported so. A white-box attack cannot be run on it; let gradients through (and export it again).",
+        )
         (gradient,) = torch.autograd.grad(values.sum(), images)
     return values.detach(), gradient
 

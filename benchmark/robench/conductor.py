@@ -22,6 +22,7 @@ from robench.gate.level import Purse
 from robench.gate.ring import end_to_end, standing_mask
 from robench.gate.subject import Subject, Trial
 from robench.stages.craft import craft
+from robench.stages.illustrate import illustrate
 from robench.stages.judge import judge
 from robench.stages.probe import Found, probe_row, probe_trial
 from robench.stages.record import record
@@ -90,6 +91,8 @@ def measure(cell: Cell, bench: Bench) -> Case:
     stored = adversarial.batches(task.batch_size, bench.device)
     robust = score(model, stored, labels, task, store, cell.score_id, f"score {name}, {attack.name}", draws)
 
+    if bench.options.gallery:
+        illustrate(model, data.test, adversarial, clean, robust, task, store, cell.score_id)
     return Case(
         cell=cell,
         data=data_record(cell, bench),

@@ -1,4 +1,4 @@
-"""The five roles a plugin can play, and what each must do.
+"""The six roles a plugin can play, and what each must do.
 
 A component is a class; its fields, declared with :func:`robench.parameter`, are its parameters. The base class
 turns every subclass into a frozen, keyword-only dataclass, so a plugin author writes neither decorator nor
@@ -8,7 +8,7 @@ turns every subclass into a frozen, keyword-only dataclass, so a plugin author w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robench.classifier import Classifier
+    from robench.evidence.card import Card
     from robench.examples import Examples
     from robench.task import Task
 
@@ -41,6 +42,9 @@ class Component:
     source: ClassVar[str] = ""
     #: The licence of the data or weights that are loaded, where there are any.
     licence: ClassVar[str] = ""
+    #: True if loading runs code that the parameters name: ``robench verify`` then asks for ``--trust-code``, since a
+    #: card comes from anyone.
+    runs_code: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the subclass a frozen, keyword-only dataclass, so that its fields are its parameters."""
@@ -55,6 +59,11 @@ class Component:
     def files(self) -> tuple[Path, ...]:
         """Return the local files and folders the result depends on; their content enters the fingerprint."""
         return ()
+
+    @classmethod
+    def shorthand(cls, text: str) -> Mapping[str, str] | None:
+        """Return the parameters that ``text``, such as ``folder:photos``, stands for; None if it does not mean this."""
+        return None
 
 
 class Dataset(Component):
@@ -225,6 +234,18 @@ class Defense(Component):
         return {"defense": self.name, **self.parameters}
 
 
+class Exporter(Component):
+    """Write results in a form that other tools read."""
+
+    def write(self, cards: Sequence[Card], target: Path) -> None:
+        """Write the cards to ``target``: a file, or a folder where this form is one.
+
+        ``robench.leaderboard(cards)`` ranks them. What comes out of a card is anyone's text: escape it for the form
+        that is written. Raise SpecError, in a sentence, for cards that cannot be said in it.
+        """
+        raise NotImplementedError
+
+
 #: Role -> base class, in the order of the flow.
 ROLES: dict[str, type[Component]] = {
     "dataset": Dataset,
@@ -232,4 +253,5 @@ ROLES: dict[str, type[Component]] = {
     "surrogate": Model,
     "attack": Attack,
     "defense": Defense,
+    "exporter": Exporter,
 }

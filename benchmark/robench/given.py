@@ -45,7 +45,10 @@ def given_model(module: nn.Module, label: str) -> type[Model]:
         weights: str = parameter(default=weights_digest(module), help="sha256 of the module's tensors")
 
         def load(self, task: Any) -> Classifier:
-            copied = copy.deepcopy(module)
+            import torch
+
+            with torch.no_grad():  # recorded, the copy of a TorchScript module would have no leaves
+                copied = copy.deepcopy(module)
             return copied if isinstance(copied, Classifier) else Classifier(copied, classes=len(task.classes))
 
     return Given

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, cast, get_args
 
+from robench.bring import expand
 from robench.budget import Access, Norm, ThreatModel, parse_eps
 from robench.cell import SELF, Cell, Chosen, type_of
 from robench.contracts import Attack, Dataset, Defense, Model
@@ -169,7 +170,8 @@ class _Chooser:
 
     def choose(self, role: str, text: str, victim: Model | None = None) -> Chosen:
         """Return the component ``text`` names: class defaults < the victim's tuning < -p < brackets."""
-        name, inside = split_reference(text)
+        reference, inside = split_reference(text)
+        name, brought = expand(self._known, role, reference)
         offer = self._known.find(role, name)
         declared = parameters_of(offer.component)
         tuning = dict(victim.tuning.get(name, {})) if victim is not None else {}
@@ -181,7 +183,7 @@ class _Chooser:
                 if parameter in declared:
                     self._used.add(key)
                     values[parameter] = value
-        return Chosen(offer, offer.build({**values, **inside}), tuple(sorted(tuning.items())))
+        return Chosen(offer, offer.build({**values, **brought, **inside}), tuple(sorted(tuning.items())))
 
     def refuse_unused(self) -> None:
         """Raise SpecError for a -p that no chosen component has."""

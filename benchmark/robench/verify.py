@@ -1,4 +1,7 @@
-"""Recompute a card's numbers from its stored evidence, or from scratch. Nothing in a card is executed."""
+"""Recompute a card's numbers from its stored evidence, or from scratch.
+
+Nothing in a card is executed. A card may name code (``file[path=net.py]``); that runs only with ``trust``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import msgspec
 
 from robench.api import choose_device, run
 from robench.bench import Bench, Options
+from robench.bring import expand, foreign_code
 from robench.budget import BALL_TOLERANCE, parse_eps
 from robench.cell import SELF, Cell
 from robench.errors import CardError
@@ -80,7 +84,8 @@ def row_of(card: Card) -> Spec:
         typed = {str(key): value for key, value in given["parameters"].items()}
     except (KeyError, TypeError, AttributeError):
         raise CardError("The card does not say with which attacks it was run; only robench's own cards do.") from None
-    named = {split_reference(text)[0] for text in (*attacks, *surrogates)}
+    asked = [*(("attack", text) for text in attacks), *(("surrogate", text) for text in surrogates)]
+    named = {expand(catalog(), role, split_reference(text)[0])[0] for role, text in asked}
     kept = {key: value for key, value in typed.items() if key.partition(".")[0] in {"attack", "surrogate", *named}}
     fixed = {
         key: value for key, value in exact.parameters.items() if key.partition(".")[0] not in ("attack", "surrogate")
@@ -103,8 +108,16 @@ def find_cell(card: Card, device: str) -> Cell | None:
     return next((cell for cell in cells if cell.score_id == card.id), None)
 
 
-def verify(card: Card, store: Path, device: str, progress: Progress) -> Iterator[Finding]:
-    """Yield what the stored adversarial set and outcomes say about a card's numbers."""
+def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
+    """Yield what the stored adversarial set and outcomes say about a card's numbers.
+
+    Args:
+        card: the card.
+        store: folder of the artifacts it was made with.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        progress: shows how far the stages are.
+        trust: run code that the card names; without it, what needs that code is not re-scored.
+    """
     device = choose_device(device)
     kept = Store(store, warn=progress.note)
     yield Finding("card", True, "follows the schema; counts, bits and intervals agree")
@@ -119,13 +132,23 @@ def verify(card: Card, store: Path, device: str, progress: Progress) -> Iterator
         why = "this installation's components (code, version or files) are not those of the card"
         yield Finding("re-score", None, f"{why}; install {card.cell.attack.plugin} as it was")
         return
+    if not trust and (code := foreign_code([cell])):
+        yield Finding("re-score", None, _untrusted(code))
+        return
     yield from _against_images(
         card, cell, [chunk for chunk in chunks if chunk], Options(store=store, progress=progress), device
     )
 
 
-def rerun(card: Card, device: str, progress: Progress) -> Iterator[Finding]:
-    """Yield the differences between a card and the same cell computed from scratch in an empty store."""
+def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
+    """Yield the differences between a card and the same cell computed from scratch in an empty store.
+
+    Raises:
+        CardError: the card names code to run, and ``trust`` is not given.
+    """
+    code = "" if trust else foreign_code(plan(row_of(card), choose_device(device), catalog()))
+    if code:
+        raise CardError(f"The card was not re-run: {_untrusted(code)}.")
     with tempfile.TemporaryDirectory(prefix="robench-verify-") as empty:
         cards = run(row_of(card), store=empty, device=device, progress=progress)
     again = next((found for found in cards if found.id == card.id), None)
@@ -139,6 +162,10 @@ def rerun(card: Card, device: str, progress: Progress) -> Iterator[Finding]:
     for name in ("data", "model", "training", "clean", "adversarial", "robust", "cost", "gate"):
         same = old[name] == new[name]
         yield Finding(f"rerun, {name}", same, "the same" if same else _first_difference(old[name], new[name]))
+
+
+def _untrusted(code: str) -> str:
+    return f"it names {code[:200]!r}, which runs code of a file; read that file, and if you trust it add --trust-code"
 
 
 def _check_outcome(name: str, bits: str, correct: int, artifact: Artifact | None) -> Finding:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from robench import Classifier, Defense, Task, hookimpl, parameter
 
+ROBENCH_API = 1
+
 
 class Blur(Defense):
     """Smooth the image with a Gaussian before the victim sees it: f(G_sigma * x)."""

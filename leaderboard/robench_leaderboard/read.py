@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from robench.errors import CardError
 from robench.evidence import cardfile as cards_on_disk
 from robench.evidence.card import Card
 
@@ -30,7 +31,10 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
         return
     # Hidden files are another process's half-written cards.
-    yield from sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+    for file in sorted(file for file in path.glob("*.json") if not file.name.startswith(".")):
+        if file.is_symlink():
+            raise CardError(f"{file} is a symbolic link; put the card itself into the folder, or name it on its own.")
+        yield file
 
 
 def _age(card: Card) -> tuple[datetime, str, str]:

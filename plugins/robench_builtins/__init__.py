@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from robench import Attack, Dataset, Defense, Model, hookimpl
+from robench_exports import robench_exporters as robench_exporters
+
+ROBENCH_API = 1
 
 
 @hookimpl
@@ -19,10 +22,14 @@ def robench_datasets() -> list[type[Dataset]]:
 def robench_victims() -> list[type[Model]]:
     """Offer the built-in victims."""
     from robench_builtins.models.clip_vit_b32 import ClipVitB32
+    from robench_builtins.models.exported import Exported
+    from robench_builtins.models.hf_dir import HfDir
+    from robench_builtins.models.python_file import PythonFile
     from robench_builtins.models.resnet20 import ResNet20
     from robench_builtins.models.tiny_clip import TinyClip
+    from robench_builtins.models.torchscript import TorchScript
 
-    return [ClipVitB32, ResNet20, TinyClip]
+    return [ClipVitB32, Exported, HfDir, PythonFile, ResNet20, TinyClip, TorchScript]
 
 
 @hookimpl

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -65,6 +67,15 @@ def test_the_module_is_left_as_it_was():
     assert module.gain.requires_grad
     assert module.gain.grad is None
     assert torch.equal(module.gain, before)
+
+
+def test_a_torchscript_module_is_measured_too():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates the writing of TorchScript; there are modules of it
+        module = torch.jit.trace(Mean(), torch.rand(2, 1, 4, 4))
+    card = robench.evaluate(module, dataset=greys(), attack="fgsm", eps="8/255", device="cpu")
+
+    assert (card.clean.correct, card.robust.correct) == (40, 24)
 
 
 def test_two_modules_of_other_weights_are_two_victims(tmp_path):

@@ -104,8 +104,8 @@ def test_the_first_of_two_writes_stays(store, again):
 def test_an_artifact_is_checked_once_a_process(store, monkeypatch):
     from robench.evidence import store as module
 
-    read, real = [], module._read_checked
-    monkeypatch.setattr(module, "_read_checked", lambda path: read.append(path) or real(path))
+    read, real = [], module.read_checked
+    monkeypatch.setattr(module, "read_checked", lambda path: read.append(path) or real(path))
     store.put("fit", KEY, {})
     store.get("fit", KEY)
     assert len(read) == 1

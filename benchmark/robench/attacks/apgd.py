@@ -144,7 +144,7 @@ class _Probe(NamedTuple):
             seen.append(self.model(x))
             return evaluate(self.loss, seen[-1], given.labels, given.targets)
 
-        total, slope = torch.zeros(len(at), device=at.device), torch.zeros_like(at)
+        total, slope = at.new_zeros(len(at)), torch.zeros_like(at)
         for _ in range(self.draws):
             if need_gradient:
                 found, gradient = finite_gradient(values, at)

@@ -16,7 +16,7 @@ class Best:
     def __init__(self, images: Tensor) -> None:
         self.images = images.clone()
         self.fooled = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        self.values = torch.full((len(images),), -float("inf"), device=images.device)
+        self.values = images.new_full((len(images),), -float("inf"))
 
     def offer(self, rows: Tensor, candidates: Tensor, fooled: Tensor, values: Tensor) -> None:
         """Take the ``candidates`` (M, C, H, W) of ``rows`` (M,) that are better than what those rows have."""

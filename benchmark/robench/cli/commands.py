@@ -7,8 +7,15 @@ from importlib.metadata import version
 import click
 
 from robench.cli.catalog import list_command, show_command
+from robench.cli.check import check_plugin_command
+from robench.cli.compare import compare_command
+from robench.cli.completion import completion_command
+from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
+from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.plugins import plugins_command
+from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.train import train_command
 from robench.cli.traps import traps_command
@@ -31,10 +38,17 @@ for command in (
     run_command,
     list_command,
     show_command,
+    plugins_command,
+    check_plugin_command,
     explain_command,
     verify_command,
     train_command,
     traps_command,
     leaderboard_command,
+    compare_command,
+    export_command,
+    report_command,
+    doctor_command,
+    completion_command,
 ):
     robench.add_command(command)

@@ -7,12 +7,17 @@ from pathlib import Path
 import click
 
 from robench.budget import format_eps
+from robench.cli import completers
 
 
 @click.command("explain")
-@click.argument("card", type=click.Path(path_type=Path))
+@click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
 def explain_command(card: Path) -> None:
-    """Explain a card's verdict: every check with its value, its threshold and what it means."""
+    """Explain a card's verdict: every check with its value, its threshold and what it means.
+
+    \b
+    robench explain results/cards/CARD.json
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robench.cli.options import Names, joined, read_parameters, read_seeds
+from robench.cli import completers
+from robench.cli.options import Names, joined, read_parameters, read_seeds, without_option
 from robench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -18,9 +19,21 @@ NAMES = Names()
 
 
 @click.command("run")
-@click.argument("suite", required=False, type=click.Path(path_type=Path))
-@click.option("--dataset", default="", metavar="NAME", help="Dataset [default: the embedded digits].")
-@click.option("--victim", type=NAMES, multiple=True, help="Models under test [default: the dataset's usual one].")
+@click.argument("suite", required=False, type=click.Path(path_type=Path), shell_complete=completers.suites)
+@click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    shell_complete=completers.names,
+    help="Dataset [default: the embedded digits]; folder:DIR is one of your own.",
+)
+@click.option(
+    "--victim",
+    type=NAMES,
+    multiple=True,
+    help="Models under test [default: the dataset's usual one]; FILE.py:FUNCTION, hf-dir:DIR, torchscript:FILE and "
+    "export:FILE are models of your own.",
+)
 @click.option("--defense", type=NAMES, multiple=True, help="Defenses; the undefended victim is always measured too.")
 @click.option(
     "--attack",
@@ -42,6 +55,7 @@ NAMES = Names()
     "parameters",
     multiple=True,
     metavar="ROLE.NAME=VALUE",
+    shell_complete=completers.parameters,
     help="A component's parameter, such as attack.steps=20.",
 )
 @click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
@@ -77,6 +91,7 @@ NAMES = Names()
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
+@click.option("--no-gallery", is_flag=True, help="Keep no pictures for robench report.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -89,8 +104,9 @@ NAMES = Names()
     type=click.Path(path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="Folder of the cards and LEADERBOARD.md.",
+    help="Folder of the cards, their pictures and LEADERBOARD.md.",
 )
+@without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
 def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **given: Any) -> None:  # fmt: skip
     """Measure clean and robust accuracy, judge the numbers, and rank them.
@@ -101,6 +117,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     robench run --defense tecoa --attack pgd
     robench run --defense none,lora-ce,tecoa,vpt --attack fgsm,pgd --surrogate self --eps 4/255,8/255
     robench run --defense 'tecoa[trainable=full]' -p attack.steps=50 --n 200
+    robench run --victim net.py:build --dataset folder:photos --attack pgd --eps 4/255
     robench run suites/digits.toml
     """
     specs = requests(suite, given)
@@ -159,6 +176,8 @@ def perform(
     from robench.cli.progress import terminal
     from robench.errors import RobenchError
     from robench.evidence.cardfile import write
+    from robench.evidence.gallery import keep_gallery
+    from robench.evidence.store import Store, default_root
     from robench.spec import plan
 
     for spec in specs:
@@ -169,6 +188,8 @@ def perform(
     def keep(card: Card) -> None:
         cards.append(card)
         write(card, out / "cards")
+        if not given["no_gallery"]:
+            keep_gallery(Store(store or default_root()), card, out / "gallery")
 
     with terminal() as progress:
         for place, spec in enumerate(specs, 1):
@@ -187,6 +208,7 @@ def perform(
                     gate_cost=given["gate_cost"],
                     timeout=given["timeout"],
                     progress=progress,
+                    gallery=not given["no_gallery"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from robench.cli import completers
+
 
 @click.command("train")
-@click.argument("model")
+@click.argument("model", shell_complete=completers.components)
 @click.option(
     "-o",
     "--out",
@@ -19,7 +21,12 @@ import click
 @click.option("--seed", type=int, default=0, show_default=True, help="Determines the weights, bit by bit.")
 @click.option("--dataset", default="", help="Dataset [default: the embedded digits].")
 def train_command(model: str, out: Path | None, seed: int, dataset: str) -> None:
-    """Repeat the recipe that made a model's shipped weights."""
+    """Repeat the recipe that made a model's shipped weights.
+
+    \b
+    robench train tiny-clip -o my-clip
+    robench run --victim tiny-clip -p victim.checkpoint=my-clip
+    """
     from robench.cli.progress import terminal
     from robench.contracts import Dataset, Model
     from robench.plugin.catalog import catalog

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 META, DATA = "meta.json", "data.safetensors"
+
+#: Keys come from cards too, and a card may come from anyone: no dot and no slash.
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def default_root() -> Path:
@@ -65,7 +69,9 @@ class Store:
             tempfile.TemporaryFile(dir=root / "tmp").close()
 
     def folder(self, kind: str, key: str) -> Path:
-        """Return where an artifact is, or would be."""
+        """Return where an artifact is, or would be; StoreError for a key that could lead elsewhere."""
+        if not _KEY.fullmatch(key):
+            raise StoreError(f"'{key[:80]}' is no key of the store, so the card that names it is not from robench run.")
         return self.root / kind / key[:2] / key
 
     def get(self, kind: str, key: str) -> Artifact | None:
@@ -74,7 +80,7 @@ class Store:
         if path in self._checked:
             return self._checked[path]
         try:
-            meta = _read_checked(path)
+            meta = read_checked(path)
         except FileNotFoundError:
             if path.exists():
                 self._set_aside(path, "a file is missing")
@@ -174,15 +180,20 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_checked(path: Path) -> dict[str, Any]:
-    """Return the metadata after checking every checksum; ValueError says what does not match."""
+def read_checked(path: Path, *, tensors: bool = True) -> dict[str, Any]:
+    """Return the metadata in an artifact's folder after checking it; ValueError says what does not match.
+
+    Without ``tensors`` their checksum is not computed, only that the file is there.
+    """
     checks = json.loads((path / META).read_text(encoding="utf-8"))
     if not isinstance(checks, dict) or not isinstance(checks.get("meta"), dict):
         raise ValueError("its metadata is not what robench writes")
     body = json.dumps(checks["meta"], sort_keys=True)
     if hashlib.sha256(body.encode()).hexdigest() != checks.get("sha256"):
         raise ValueError("its metadata does not match its checksum")
-    if checks.get("data") is not None and _digest(path / DATA) != checks["data"]:
-        raise ValueError("its tensors do not match their checksum")
+    if checks.get("data") is not None:
+        if tensors and _digest(path / DATA) != checks["data"]:
+            raise ValueError("its tensors do not match their checksum")
+        (path / DATA).stat()
     meta: dict[str, Any] = checks["meta"]
     return meta

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robench.adaptive import Expected, counted, drawing
 from robench.budget import BALL_TOLERANCE
-from robench.classifier import Classifier
+from robench.classifier import Classifier, input_gradient
 from robench.contracts import Attack
 from robench.errors import ContractError, RobenchError, require
 from robench.evidence.digests import digest
@@ -144,10 +144,14 @@ def _craft_chunk(
 def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
     start = task.indices[0] if len(task.indices) else 0
     try:
-        with meter.counting(counted(model)), meter.clock(), drawing(isinstance(model, Expected), task, "craft", start):
+        with (
+            meter.counting(counted(model)),
+            meter.clock(),
+            drawing(isinstance(model, Expected), task, "craft", start),
+            time_limit(task.timeout, attack.name),
+        ):
             # A clone, so that an attack which writes into its argument does not move the clean images.
-            with time_limit(task.timeout, attack.name):
-                adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
+            adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
     except (RobenchError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # a plugin may raise anything; an attack that raises never scores as robust
@@ -203,5 +207,5 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
 def _warm_up(model: Classifier, test: Examples, task: Task) -> None:
     """Make the first forward and backward happen outside every clock."""
     count = min(len(test), task.batch_size if task.device.startswith("cuda") else WARM_UP)
-    images = next(test[:count].batches(count, task.device)).images.requires_grad_(True)
-    torch.autograd.grad(model(images).sum(), images)
+    images = next(test[:count].batches(count, task.device)).images
+    input_gradient(lambda pixels: model(pixels).sum(1), images)

@@ -50,6 +50,12 @@ class ImageFolder(Dataset):
         help="the published dataset these photos come from, e.g. cifar10, so that models' stated accuracies apply",
     )
 
+    @classmethod
+    def shorthand(cls, text: str) -> dict[str, str] | None:
+        """Read ``folder:DIR``."""
+        word, colon, path = text.partition(":")
+        return {"path": path} if colon and word == "folder" else None
+
     def classes(self) -> tuple[str, ...]:
         """Return the folders' names as words, in byte order of the folders."""
         folders = list(self._trees()[0])

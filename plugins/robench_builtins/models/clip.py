@@ -93,7 +93,7 @@ def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any, Preprocess]:
                 "give a folder or an id that transformers' CLIPModel loads."
             )
         # Weights come as safetensors, or through torch.load(weights_only=True), which transformers insists on.
-        with _quiet():
+        with quiet():
             loaded: Any = CLIPModel.from_pretrained(
                 checkpoint, config=config, dtype=torch.float32, output_loading_info=True, local_files_only=offline()
             )
@@ -113,7 +113,7 @@ def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any, Preprocess]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' loading bar off the screen; robench shows its own."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -52,9 +52,11 @@ class ResNet20(Model):
         """Return the classifier; the file's number of classes must be the task's."""
         from robench import Classifier, Preprocess
         from robench_builtins.models.resnet_cifar import CifarResNet, Option
+        from robench_builtins.models.state import plain_state, read_state
 
         place = self.checkpoint or URL
-        state = _unwrap(_read(self.files()[0]) if self.checkpoint else _download(), place)
+        local = read_state(self.files()[0], "victim.checkpoint") if self.checkpoint else None
+        state = local if local is not None else plain_state(_download(), place)
         option: Option = "A" if "linear.weight" in state else "B"
         head = state.get("linear.weight", state.get("fc.weight"))
         if head is None or "conv1.weight" not in state:
@@ -81,23 +83,6 @@ class ResNet20(Model):
         return Classifier(network.float(), len(head), Preprocess(mean, std, size=32)).eval()
 
 
-def _read(path: Path) -> Any:
-    import torch
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise WeightsError(f"weights file {path} does not exist; pass -p victim.checkpoint=FILE with one that does.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # readers of damaged files raise whatever they trip on
-        raise WeightsError(
-            f"weights file {path} cannot be read ({type(error).__name__}); it must be a .safetensors file or a plain "
-            "torch state dict, undamaged and without code in it."
-        ) from error
-
-
 def _download() -> Any:
     from torch.hub import get_dir, load_state_dict_from_url
 
@@ -114,17 +99,6 @@ def _download() -> Any:
             f"ResNet-20's weights could not be downloaded ({error}); download {URL} elsewhere and pass "
             "-p victim.checkpoint=FILE."
         ) from error
-
-
-def _unwrap(loaded: Any, place: str) -> dict[str, Tensor]:
-    """Return the plain state dict of a training checkpoint, without the prefix DataParallel leaves."""
-    import torch
-
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise WeightsError(f"{place} holds no state dict of tensors, but a {type(loaded).__name__}.")
-    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
 
 
 def _few(state: dict[str, Tensor]) -> str:

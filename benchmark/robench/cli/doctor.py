@@ -1,0 +1,54 @@
+"""``robench doctor``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command("doctor")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=None,
+    envvar="ROBENCH_STORE",
+    help="Folder of the artifacts [default: the user's cache folder].",
+)
+@click.option("--offline", is_flag=True, help="Leave the hub alone.")
+@click.option("--deep", is_flag=True, help="Also read every stored tensor and compare its checksum.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else.")
+def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool) -> None:
+    """Look over this machine and installation, and say what to do about what is wrong.
+
+    Python, CPU, memory, disk, the store and its checksums, plugins, versions, the hub, torch, CUDA and TF32. Exit
+    code 1 if anything fails; a warning is something to know, not to mend before a run.
+
+    \b
+    robench doctor                    everything, torch last
+    robench doctor --offline --deep   read the whole store, reach for nothing
+    robench doctor --json             for a bug report
+    """
+    from robench.cli.health import examine
+    from robench.evidence.store import default_root
+    from robench_leaderboard.wording import plain
+
+    found = []
+    for check in examine(store or default_root(), offline=offline, deep=deep):
+        found.append(check)
+        if not as_json:
+            mark = click.style(f"{check.status:5}", fg=COLOURS[check.status])
+            # A plugin's error may hold anything: no control characters reach the terminal.
+            click.echo(f"{mark} {check.name:11} {plain(check.detail, 600)}")
+            if check.remedy:
+                click.echo(f"{'':18}-> {plain(check.remedy, 600)}")
+    if as_json:
+        click.echo(json.dumps([check.__dict__ for check in found], indent=1))
+    failed = [check.name for check in found if check.status == "fail"]
+    if failed and not as_json:
+        click.echo(f"\nNot fit to run: {', '.join(failed)}.")
+    if failed:
+        raise click.exceptions.Exit(1)
