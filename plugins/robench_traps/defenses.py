@@ -214,7 +214,7 @@ TRAPS = (
     trap(ResizeAndPad, "deterministic", beside=(Plain,)),
     trap(Purify, *FALSE, beside=(Plain,), eps="24/255"),
     trap(AntiAdversary, *FALSE, beside=(Plain,)),
-    trap(Votes, *FLAT, "logits", beside=(Plain,)),
+    trap(Votes, *FLAT, beside=(Plain,)),
     trap(HalfDetached, *FALSE, beside=(Plain,)),
     trap(WithoutGrad, refusal="does not require grad", beside=(Plain,)),
     trap(
@@ -222,6 +222,6 @@ TRAPS = (
         beside=(Plain,),
     ),
     trap(DeclaresNone, "declared gradient", "gradients present", beside=(Plain,)),
-    trap(DeclaresRandomized, "declared randomness", "deterministic", beside=(Plain,)),
+    trap(DeclaresRandomized, "deterministic", beside=(Plain,)),
     trap(OtherAdaptive, "straight-through path", beside=(Plain,)),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from robench_traps.base import (
     learn,
     while_eval,
 )
-from robench_traps.defenses import Quantise
+from robench_traps.defenses import Jpeg
 from robench_traps.training import Trained
 from robench_traps.trap import Twin, twin
 
@@ -129,8 +129,8 @@ class DeclaredQuantiser(Shield):
         return super().answer(network, images + (coarse - images).detach())
 
 
-class DeclaredNone(Quantise):
-    """Round to four levels, say that there is no gradient, and be attacked by queries and by transfer."""
+class DeclaredNone(Jpeg):
+    """Send the image through a JPEG file, say that there is no gradient, and be attacked by queries and transfer."""
 
     name = "declared-without-gradient"
     gradient = "none"
@@ -163,6 +163,6 @@ TWINS = (
     twin(Ensemble, beside=(Plain,)),
     twin(DeclaredNoise, beside=(Plain,)),
     twin(DeclaredQuantiser, beside=(Plain,)),
-    twin(DeclaredNone, beside=(Plain,), attack="square[queries=1000]", surrogate="self", n=40),
+    twin(DeclaredNone, beside=(Plain,), attack="square[queries=500]", surrogate="self", n=30),
     twin(OwnPGD, beside=(Plain,)),
 )  # fmt: skip

@@ -209,7 +209,7 @@ class ConstantAnswer(Shield):
         return 1e-3 * super().answer(network, images) + 10 * torch.eye(10)[3]
 
 
-FLAT = ("gradients present", "logits", "stronger attack")
+FLAT = ("gradients present", "stronger attack")
 FALSE = ("gradients true", "stronger attack", "transfer <= white-box", "queries <= gradients")
 TRAPS = (
     trap(SoftmaxOutput, *FLAT, refusal="returns probabilities, not logits", beside=(Plain,)),
