@@ -18,7 +18,7 @@ from robench.bench import Bench, Options
 from robench.bring import expand, foreign_code
 from robench.budget import BALL_TOLERANCE, parse_eps
 from robench.cell import SELF, Cell
-from robench.errors import CardError
+from robench.errors import CardError, told
 from robench.evidence.card import Card, ComponentRecord
 from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.statistics import pack_bits
@@ -135,9 +135,11 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
     if not trust and (code := foreign_code([cell])):
         yield Finding("re-score", None, _untrusted(code))
         return
-    yield from _against_images(
-        card, cell, [chunk for chunk in chunks if chunk], Options(store=store, progress=progress), device
-    )
+    # A stranger's card may name another set of the store than its own, whose sizes then do not fit together.
+    with told("Comparing the card with the store", CardError):
+        yield from _against_images(
+            card, cell, [chunk for chunk in chunks if chunk], Options(store=store, progress=progress), device
+        )
 
 
 def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:

@@ -16,15 +16,15 @@ _VERDICT_OF_STATUS: Mapping[str, Verdict] = {"suspect": "SUSPECT", "invalid": "I
 
 @dataclass(frozen=True)
 class Score:
-    """Count what was classified correctly."""
+    """Count what was classified correctly; no whole number where a randomized defense was right in some draws."""
 
-    correct: int
+    correct: int | float
     n: int
 
     @classmethod
     def of(cls, outcome: Outcome) -> Score:
-        """Return the counts of a card's outcome."""
-        return cls(outcome.correct, outcome.n)
+        """Return the counts of a card's outcome: of a randomized defense the mean over its draws."""
+        return cls(outcome.correct if outcome.hits is None else sum(outcome.hits) / outcome.draws, outcome.n)
 
     @property
     def rate(self) -> float:
@@ -68,8 +68,14 @@ class Attacked:
         return f"{self.attack}{route}{f' via {self.surrogate}' if self.surrogate else ''}"
 
     @property
+    def end_to_end(self) -> bool:
+        """Say whether the defended victim itself was attacked: by its gradients, or by queries if it has none."""
+        queried = self.access == "black-box" and self.card.training.gradient == "none"
+        return self.access == "white-box" or queried
+
+    @property
     def score(self) -> Score:
-        """Return the accuracy under this attack; it is robust accuracy only if the access is white-box."""
+        """Return the accuracy under this attack; it is robust accuracy only if the attack went end to end."""
         return Score.of(self.card.robust)
 
     @property

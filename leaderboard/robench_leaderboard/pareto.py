@@ -31,7 +31,7 @@ def with_front(rows: Sequence[Row]) -> list[Row]:
 
 def _front(rows: Sequence[Row], name: str) -> set[int]:
     """Return the places of the rows on one front, of each device where the cost is a clock."""
-    groups: dict[tuple[str, ...], list[tuple[float, int, int]]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[tuple[float, float, int]]] = defaultdict(list)
     for place, row in enumerate(rows):
         cost = COSTS[name](row)
         if cost is not None and row.headline is not None and not (name in _CLOCKS and len(row.devices) > 1):
@@ -39,12 +39,12 @@ def _front(rows: Sequence[Row], name: str) -> set[int]:
     return {place for group in groups.values() for place in _cheapest(group)}
 
 
-def _cheapest(group: Sequence[tuple[float, int, int]]) -> Iterator[int]:
+def _cheapest(group: Sequence[tuple[float, float, int]]) -> Iterator[int]:
     """Yield the places of (cost, -robust, place) that are more robust than all that cost less, and than their equals.
 
     Rows equal in both are on the front together.
     """
-    best: tuple[float, int] | None = None
+    best: tuple[float, float] | None = None
     for cost, robust, place in sorted(group):
         if best is None or robust < best[1] or (cost, robust) == best:
             best = cost, robust

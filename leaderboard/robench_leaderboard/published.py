@@ -31,7 +31,7 @@ class Accuracy(Part, frozen=True, kw_only=True):
     rate: Rate
     low: Rate
     high: Rate
-    correct: Natural
+    correct: Annotated[float, Meta(ge=0, description="no whole number for a mean over draws")]
     n: Positive
 
 

@@ -114,7 +114,7 @@ def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str]:
     )
 
 
-def _merit(row: Row) -> tuple[int, int, str, str]:
+def _merit(row: Row) -> tuple[float, float, str, str]:
     robust = row.headline.correct if row.headline else -1
     return -robust, -row.clean.correct, row.title, row.victim
 

@@ -13,7 +13,7 @@ from robench.evidence.card import Card
 
 def read_cards(paths: Iterable[Path]) -> list[Card]:
     """Return the cards in these files and folders (``*.json``, not deeper), each id once, in order of id."""
-    return newest(cards_on_disk.read(file) for path in paths for file in _files(path))
+    return newest(cards_on_disk.read(file) for path in paths for file in files(path))
 
 
 def newest(cards: Iterable[Card]) -> list[Card]:
@@ -26,7 +26,8 @@ def newest(cards: Iterable[Card]) -> list[Card]:
     return [kept[key] for key in sorted(kept)]
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder that should be cards, or the file itself; CardError for a link in a folder."""
     if not path.is_dir():
         yield path
         return

@@ -78,8 +78,8 @@ class Row:
 
     @property
     def white_box(self) -> tuple[Attacked, ...]:
-        """Return the outcomes of attacks through the defended victim end to end."""
-        return tuple(attacked for attacked in self.attacks if attacked.access == "white-box")
+        """Return the outcomes of attacks through the defended victim end to end (by queries if it has no gradient)."""
+        return tuple(attacked for attacked in self.attacks if attacked.end_to_end)
 
     @cached_property
     def transfer(self) -> dict[str, Score]:
@@ -118,8 +118,12 @@ class Row:
 
     @cached_property
     def headline(self) -> Score | None:
-        """Return the robust accuracy: the per-image worst case over all attacks."""
-        return None if self.mask is None else Score(sum(self.mask), len(self.mask))
+        """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws."""
+        if self.mask is None:
+            return None
+        if all(card.robust.hits is None for card in self.cards):
+            return Score(sum(self.mask), len(self.mask))
+        return Score(sum(map(min, zip(*map(_shares, self.cards), strict=True))), len(self.mask))
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -204,6 +208,12 @@ class Row:
 def per_image(passes: int, cost: Cost) -> float:
     """Return passes per image, 0 if there was none."""
     return passes / cost.images if cost.images else 0.0
+
+
+def _shares(card: Card) -> list[float]:
+    """Return, per image, the share of draws in which it withstood this attack."""
+    hits = card.robust.hits
+    return [float(flag) for flag in card.robust.mask()] if hits is None else [hit / card.robust.draws for hit in hits]
 
 
 def _attack_order(attacked: Attacked) -> tuple[int, str, str, str]:

@@ -95,6 +95,14 @@ def test_a_plugin_that_states_no_api(plugin):
     )
 
 
+def test_a_plugin_that_makes_every_list_slow(plugin):
+    done = plugin("mine", statement="ROBENCH_API = 1\nfrom robench import Classifier")
+    assert done.code == 1
+    assert (
+        "quick to import failed Importing it imports torch, so that 'robench list' takes seconds; import" in done.said
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [

@@ -213,6 +213,18 @@ class Dear(Step):
         return super().craft(model, images, labels, task)
 
 
+class Double(Step):
+    """Take two steps and not say so."""
+
+    def passes(self):
+        return 2, 2
+
+    def craft(self, model, images, labels, task):
+        return super().craft(
+            model, super().craft(model, images, labels, task), labels, task.replace(attacked=task.threat)
+        )
+
+
 class Query(Step):
     """Claim to need queries only."""
 
@@ -265,6 +277,7 @@ WRONG = {
     Restless: ("eps = 0", "step moves images although eps is 0 in Linf; begin with 'if task.threat.eps == 0: return"),
     Dividing: ("eps = 0", "step fails with eps = 0 (ZeroDivisionError: "),
     Dear: ("passes", "step takes 2 forwards and 1 backwards an image where passes() says at most 1 and 1;"),
+    Double: ("passes", "step takes gradients at 2 points and is not iterative; let its property 'iterative' return"),
     Query: ("passes", "step declares queries_only and takes gradients; leave one of the two out."),
     Narrow: ("2 classes, 1 x 28 x 28", "step returns torch.float32 (6, 3, 28, 28) for torch.float32 (6, 1, 28, 28)"),
     Exploding: ("box, ball, float32", "step raised KeyError: 'steps' ("),

@@ -98,12 +98,27 @@ def judge(known: Catalog, plugin: Plugin) -> list[Result]:
     nothing = "It offers no component; return one from a hook such as robench_defenses, marked @hookimpl."
     unstated = f"Its module does not say for which API it was written; write {STATEMENT} = {API_VERSION} at its top."
     stated = hasattr(plugin.module, STATEMENT)
+    heavy = slow_import(plugin)
+    slow = f"Importing it imports {heavy}, so that 'robench list' takes seconds; import {heavy} where it is needed."
     return [
         Result("imports", "passed"),
         Result("offers", "passed") if offered else Result("offers", "failed", nothing),
         Result("states its API", "passed") if stated else Result("states its API", "failed", unstated),
+        Result("quick to import", "failed", slow) if heavy else Result("quick to import", "passed"),
         *(Result("keeps up with the API", "failed", note) for note in plugin.notes),
     ]
+
+
+def slow_import(plugin: Plugin) -> str:
+    """Return ``torch`` if importing the plugin alone imports it, found out in a process of its own; else nothing."""
+    import subprocess
+    import sys
+
+    if plugin.module is None:
+        return ""
+    code = f"import sys, {plugin.module.__name__}; sys.exit(9 if 'torch' in sys.modules else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)  # noqa: S603 - our own words
+    return "torch" if done.returncode == 9 else ""
 
 
 def show(title: str, results: list[Result]) -> int:

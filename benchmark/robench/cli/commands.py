@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import click
 
+from robench.cli.audit import audit_command
 from robench.cli.catalog import list_command, show_command
 from robench.cli.check import check_plugin_command
 from robench.cli.compare import compare_command
@@ -14,9 +15,11 @@ from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
+from robench.cli.submit import submit_command
 from robench.cli.train import train_command
 from robench.cli.traps import traps_command
 from robench.cli.verify import verify_command
@@ -39,8 +42,10 @@ for command in (
     list_command,
     show_command,
     plugins_command,
+    new_command,
     check_plugin_command,
     explain_command,
+    audit_command,
     verify_command,
     train_command,
     traps_command,
@@ -50,5 +55,6 @@ for command in (
     report_command,
     doctor_command,
     completion_command,
+    submit_command,
 ):
     robench.add_command(command)

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robench.budget import BALL_TOLERANCE, Norm
 from robench.classifier import Classifier
 from robench.errors import ContractError, SpecError, require
+from robench.evidence.digests import digest
 from robench.evidence.meter import Meter
 from robench.inference import freeze
 from robench.task import Task
@@ -155,12 +156,19 @@ def any_batch(subject: Subject) -> None:
 
 
 def declared_passes(subject: Subject) -> None:
-    """No image costs more passes than ``passes`` says, and an attack by queries takes no gradient."""
+    """No image costs more passes than ``passes`` says; gradients at several points make an attack iterative."""
     model, images, labels = case(subject)
     task = USUAL.attack(norms(subject)[0], IMAGES, early=False)
-    meter = Meter()
+    meter, points = Meter(), set[str]()
+
+    def met(_model: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if given[0].requires_grad:
+            points.add(digest(given[0]))
+
+    handle = model.register_forward_pre_hook(met)
     with meter.counting(model):
         craft(subject, model, images.clone(), labels, task)
+    handle.remove()
     cost, most = (meter.forwards / IMAGES, meter.backwards / IMAGES), subject.component.passes()
     require(
         cost[0] <= most[0] and cost[1] <= most[1],
@@ -170,6 +178,11 @@ def declared_passes(subject: Subject) -> None:
     require(
         not (getattr(subject.component, "queries_only", False) and meter.backwards),
         f"{subject.name} declares queries_only and takes gradients; leave one of the two out.",
+    )
+    require(
+        len(points) < 2 or subject.component.iterative,
+        f"{subject.name} takes gradients at {len(points)} points and is not iterative; let its property 'iterative' "
+        "return True, or the gate holds it for a one-step attack, which may not beat an iterative one.",
     )
 
 
