@@ -84,7 +84,7 @@ class OneLevelTooFar(Steps):
         """Search a ball of eps + 1/255."""
         if not task.threat.eps:
             return images
-        wider = ThreatModel(task.threat.norm, task.threat.eps + LEVEL)
+        wider = ThreatModel(task.threat.norm, min(1.0, task.threat.eps + LEVEL))
         return climb(model, images, labels, wider, 20, wider.eps / 8)
 
 
@@ -158,6 +158,27 @@ class NanForFailure(Steps):
         return torch.where(stands.view(-1, 1, 1, 1), torch.nan, moved) if task.threat.eps else images
 
 
+class ReturnsShuffled(Steps):
+    """Return the right images in another order, as a multi-process loader does."""
+
+    name = "returns-shuffled"
+
+    def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        """Turn the batch around."""
+        return climb(model, images, labels, task.threat, 20, task.threat.eps / 8).flip(0)
+
+
+class ReturnsBytes(Steps):
+    """Return bytes, which truncates, where float images went in."""
+
+    name = "returns-bytes"
+    source = "torchattacks' save_type='int', which truncates (x * 255).type(uint8)"
+
+    def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        """Forget to divide."""
+        return (climb(model, images, labels, task.threat, 20, task.threat.eps / 8) * 255).to(torch.uint8)
+
+
 class EditsWeights(Steps):
     """Nudge the model's weights while attacking it, so that it is scored with others than it was fitted with."""
 
@@ -185,5 +206,7 @@ TRAPS = (
     trap(TenthBatch, refusal="failed on images", beside=(Plain,), batch_size=10),
     trap(ReportsSuccess, refusal="must return a tensor, not tuple", beside=(Plain,)),
     trap(NanForFailure, refusal="returned NaN or infinite pixels", beside=(Plain,)),
+    trap(ReturnsShuffled, "box and ball", "eps = 0", beside=(Plain,)),
+    trap(ReturnsBytes, refusal="must return float32 images", beside=(Plain,)),
     trap(EditsWeights, "re-score from disk", "same answer while attacked", "deterministic", beside=(Plain,)),
 )

@@ -139,6 +139,12 @@ class RoundedAway(Steps):
         return (moved * 255).round() / 255
 
 
+class WrongSurrogate(WrongNormalisation):
+    """Craft transfers on a network given the wrong normalisation, so that they are weak and the victim looks robust."""
+
+    name = "surrogate-preprocessing"
+
+
 TRAPS = (
     trap(TestInTrain, "split leakage", beside=(Plain, Trained)),
     trap(NearlyTestInTrain, "split leakage", beside=(Plain, Trained)),
@@ -148,7 +154,11 @@ TRAPS = (
     trap(PixelsTo255, refusal="takes float32 images in [0, 1]", beside=(Plain,)),
     trap(RoundedAway, "undefended victim falls", "images moved", beside=(LowContrast, Stretches), eps="0.45/255"),
     trap(
-        WrongNormalisation, "reference clean accuracy", refusal="wrong weights, preprocessing or class order",
-        beside=(Plain,), victim="plain", surrogate="wrong-normalisation",
+        WrongSurrogate,
+        "reference clean accuracy",
+        refusal="wrong weights, preprocessing or class order",
+        beside=(Plain,),
+        victim="plain",
+        surrogate="surrogate-preprocessing",
     ),
-)  # fmt: skip
+)

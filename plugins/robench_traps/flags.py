@@ -41,6 +41,8 @@ def flags(model: Classifier, test: Examples, task: Task) -> tuple[str, ...]:
     images, labels, indices = next(test.batches(len(test)))
     task = task.replace(stop_early=True, indices=indices)
     try:
+        if not model(images.clone().requires_grad_(True)).requires_grad:
+            return (RAISES,)
         left = first_round(model, images, labels, task)
         found = {
             "randomised": randomised(model, images, labels),

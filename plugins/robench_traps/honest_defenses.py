@@ -20,6 +20,7 @@ from robench_traps.base import (
     learn,
     while_eval,
 )
+from robench_traps.defenses import Jpeg
 from robench_traps.training import Trained
 from robench_traps.trap import Twin, twin
 
@@ -128,6 +129,13 @@ class DeclaredQuantiser(Shield):
         return super().answer(network, images + (coarse - images).detach())
 
 
+class DeclaredNone(Jpeg):
+    """Send the image through a JPEG file, say that there is no gradient, and be attacked by queries and transfer."""
+
+    name = "declared-without-gradient"
+    gradient = "none"
+
+
 class OwnPGD(Steps):
     """Climb from a random start in thirty steps, in a plugin of one's own."""
 
@@ -155,5 +163,6 @@ TWINS = (
     twin(Ensemble, beside=(Plain,)),
     twin(DeclaredNoise, beside=(Plain,)),
     twin(DeclaredQuantiser, beside=(Plain,)),
+    twin(DeclaredNone, beside=(Plain,), attack="square[queries=500]", surrogate="self", n=30),
     twin(OwnPGD, beside=(Plain,)),
 )  # fmt: skip

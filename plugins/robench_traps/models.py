@@ -97,6 +97,27 @@ class RoundedLogits(Shield):
         return (100 * super().answer(network, images)).round() / 100
 
 
+class EleventhClass(Shield):
+    """Add a class for what looks attacked, and count an image sent there as neither right nor fooled."""
+
+    name = "reject-class"
+
+    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Append a logit that wins where no other is high."""
+        logits = super().answer(network, images)
+        return torch.cat([logits, torch.full_like(logits[:, :1], 2.0)], 1)
+
+
+class HalfLogits(Shield):
+    """Return half-precision logits, as a network under autocast does."""
+
+    name = "half-precision-logits"
+
+    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Round."""
+        return super().answer(network, images).half()
+
+
 class DetachedBranch(Shield):
     """Compute the answer behind a detach, and let gradients flow through an untrained branch that adds nothing."""
 
@@ -188,7 +209,7 @@ class ConstantAnswer(Shield):
         return 1e-3 * super().answer(network, images) + 10 * torch.eye(10)[3]
 
 
-FLAT = ("gradients present", "logits", "stronger attack")
+FLAT = ("gradients present", "stronger attack")
 FALSE = ("gradients true", "stronger attack", "transfer <= white-box", "queries <= gradients")
 TRAPS = (
     trap(SoftmaxOutput, *FLAT, refusal="returns probabilities, not logits", beside=(Plain,)),
@@ -199,11 +220,13 @@ TRAPS = (
     trap(ScaledLogits, *FLAT, "logit scale", beside=(Plain,)),
     trap(ClampedLogits, *FLAT, beside=(Plain,)),
     trap(RoundedLogits, *FLAT, beside=(Plain,)),
+    trap(EleventhClass, refusal="classes", beside=(Plain,)),
+    trap(HalfLogits, refusal="must return float32 logits", beside=(Plain,)),
     trap(DetachedBranch, *FALSE, beside=(Plain,)),
     trap(HalfPrecision, *FLAT, "logit scale", beside=(Plain,)),
     trap(ScrambledGradient, *FALSE, beside=(Plain,)),
     trap(ReversedGradient, *FALSE, beside=(Plain,)),
-    trap(Shattered, "stable loss", "gradients true", *FALSE, beside=(Plain,)),
+    trap(Shattered, "stable loss", "one step <= many steps", "accuracy falls with eps", *FALSE, beside=(Plain,)),
     trap(WrongNormalisation, "reference clean accuracy"),
     trap(PermutedClasses, "class order", "above chance"),
     trap(ConstantAnswer, "above chance", beside=(Plain,)),

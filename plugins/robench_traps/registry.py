@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from robench.errors import SpecError, suggestion
-from robench_traps import answers, attacks, data, defenses, honest, honest_defenses, models, steps, training
+from robench_traps import answers, attacks, data, defenses, dodges, honest, honest_defenses, models, steps, training
 from robench_traps.trap import Trap, Twin
 
 TRAPS: tuple[Trap, ...] = (
-    *attacks.TRAPS, *steps.TRAPS, *models.TRAPS, *answers.TRAPS, *defenses.TRAPS, *training.TRAPS, *data.TRAPS,
+    *attacks.TRAPS, *steps.TRAPS, *models.TRAPS, *answers.TRAPS, *defenses.TRAPS,
+    *dodges.TRAPS, *training.TRAPS, *data.TRAPS,
 )  # fmt: skip
 TWINS: tuple[Twin, ...] = (*honest.TWINS, *honest_defenses.TWINS)
 

@@ -137,6 +137,24 @@ class ToZero(Steps):
         return climb(model, images, torch.zeros_like(labels), task.threat, 20, -task.threat.eps / 8)
 
 
+class KeepsTheWorst(Steps):
+    """Keep the iterate of lowest loss instead of the highest: a comparison is the wrong way round."""
+
+    name = "keeps-the-worst-iterate"
+
+    def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        """Climb from a random start, and go back to where the loss was least."""
+        iterate = task.threat.from_uniform(images, task.uniform(images, "start"))
+        kept, least = images, torch.full((len(images),), torch.inf)
+        for _ in range(20):
+            iterate = climb(model, images, labels, task.threat, 1, task.threat.eps / 8, start=iterate)
+            with torch.no_grad():
+                loss = F.cross_entropy(model(iterate), labels, reduction="none")
+            kept = torch.where((loss < least).view(-1, 1, 1, 1), iterate, kept)
+            least = loss.minimum(least)
+        return kept
+
+
 class NoiseOnly(Steps):
     """Draw random noise in the ball and call it PGD."""
 
@@ -186,7 +204,7 @@ class Bypass(Steps):
 
 WEAK = ("one step <= many steps", "stronger attack", "undefended victim falls")
 TRAPS = (
-    trap(StepEqualsEps, "step size", beside=(Plain,)),
+    trap(StepEqualsEps, "step size", beside=(Robust,), eps="32/255"),
     trap(TooShort, "step size", "more steps", "converged", *WEAK, beside=(Plain,)),
     trap(Descends, *WEAK, "noise <= gradients", beside=(Plain,)),
     trap(AimsAtTruth, *WEAK, "noise <= gradients", beside=(Plain,)),
@@ -196,6 +214,7 @@ TRAPS = (
     trap(Swings, "best iterate", "stronger attack", beside=(Plain,)),
     trap(MeanStop, *WEAK, beside=(Plain,)),
     trap(ToZero, *WEAK, "another loss", beside=(Robust,), eps="16/255"),
+    trap(KeepsTheWorst, *WEAK, "best iterate", beside=(Plain,)),
     trap(NoiseOnly, *WEAK, "queries <= gradients", beside=(Plain,)),
     trap(HalfGradients, *WEAK, "gradients present", beside=(Plain,)),
     trap(Bypass, *WEAK, "transfer <= white-box", beside=(Plain, Blurred)),

@@ -149,9 +149,9 @@ class RefitAtTestTime(Shield):
 
 TRAPS = (
     trap(Overfitted, "stronger attack", "one step <= many steps", beside=(Plain,), attack="fgsm", eps="48/255"),
-    trap(Distilled, "logit scale", "gradients present", "stronger attack", "logits", beside=(Plain,)),
+    trap(Distilled, "logit scale", "gradients present", "stronger attack", beside=(Plain,)),
     trap(SecretlyTrained, "trained parameters", beside=(Plain,)),
     trap(IdleParameters, "trained parameters", beside=(Plain,)),
-    trap(ChoosesOnTest, "test split unseen", refusal="test split", beside=(Plain,)),
+    trap(ChoosesOnTest, refusal="test images never choose a hyper-parameter", beside=(Plain,)),
     trap(RefitAtTestTime, "deterministic", "same answer while attacked", "batch-mates", beside=(Plain,)),
 )

@@ -38,7 +38,8 @@ def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as
         Console(highlight=False, soft_wrap=False).print(table.terminal(results))
         click.echo(table.summary(results))
     if out is not None:
-        words = ["robench traps", *(["--gate " + gate] if gate else []), f"-o {out.name}"]
+        words = ["robench traps", *([f"--only {','.join(joined(only))}"] if only else [])]
+        words += [*([f"--gate {gate}"] if gate else []), *([] if flags else ["--no-flags"]), f"-o {out}"]
         write_whole(out, table.markdown(results, " ".join(words)).encode())
     if not all(result.good for result in results):
         raise click.exceptions.Exit(1)
