@@ -30,7 +30,7 @@ GROUPS = (("apgd-ce", "apgd-ce"), ("apgd-t", "apgd-t"), ("fab-t", "fab-t"), ("sq
 def load(kit: Path, count: int | None) -> tuple[Classifier, Tensor, Tensor]:
     """Return the model and the images that it classifies correctly, with their labels."""
     with np.load(kit / "cifar10-lossless-subset.npz", allow_pickle=False) as data:
-        images = torch.from_numpy(data["x_test"]).permute(0, 3, 1, 2).float()[:count] / 255
+        images = torch.from_numpy(data["x_test"]).permute(0, 3, 1, 2).contiguous().float()[:count] / 255
         labels = torch.from_numpy(data["y_test"]).long()[:count]
         names = tuple(str(name) for name in data["class_names"])
     task = Task(classes=names, shape=(3, 32, 32))
