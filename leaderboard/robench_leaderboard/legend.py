@@ -6,8 +6,9 @@ TERMS = (
     (
         "clean and robust",
         "are percentages of the n test images with Wilson 95 % intervals. An image counts as robust only if it "
-        "withstood every attack of the row; white-box means through the defended victim end to end, and a row without "
-        "a white-box attack has no robust accuracy.",
+        "withstood every attack of the row. The attacks are adaptive: white-box means through the defended victim end to "
+        "end, through its straight-through path (BPDA), or in expectation over its draws (EOT), as the defense declares; "
+        "one without gradients is attacked by queries. A row without such an attack has no robust accuracy.",
     ),
     (
         "rank:",
@@ -23,7 +24,8 @@ TERMS = (
     (
         "transfer,",
         "per surrogate, is the lowest accuracy over the attacks crafted on that surrogate. It is not robustness: an "
-        "attacker who knows the defense does better. 'self' is the undefended victim.",
+        "attacker who knows the defense does better. 'self' is the undefended victim: what a static, non-adaptive "
+        "evaluation would report.",
     ),
     (
         "several seeds:",
