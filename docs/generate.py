@@ -121,7 +121,7 @@ def results() -> str:
 
 
 def checks() -> str:
-    """Return the table of the gate's checks: names and thresholds from a card of the repository, what each looks for."""
+    """Return the table of the gate's checks: names and thresholds as in a card of the repository."""
     cards = read_cards([ROOT / "leaderboard" / "cards"])
     card = next(card for card in cards if card.cell.iterative and not card.cell.undefended)
     lines = ["| check | what it does | threshold |", "|:--|:--|:--|"]

@@ -6,9 +6,9 @@ TERMS = (
     (
         "clean and robust",
         "are percentages of the n test images with Wilson 95 % intervals. An image counts as robust only if it "
-        "withstood every attack of the row. The attacks are adaptive: white-box means through the defended victim end to "
-        "end, through its straight-through path (BPDA), or in expectation over its draws (EOT), as the defense declares; "
-        "one without gradients is attacked by queries. A row without such an attack has no robust accuracy.",
+        "withstood every attack of the row. The attacks are adaptive: white-box means through the defended victim end "
+        "to end, through its straight-through path (BPDA), or in expectation over its draws (EOT), as the defense "
+        "declares; one without gradients is attacked by queries. A row without such an attack has no robust accuracy.",
     ),
     (
         "rank:",
