@@ -8,15 +8,14 @@ turns every subclass into a frozen, keyword-only dataclass, so a plugin author w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from robench.budget import Norm, ThreatModel
-from robench.errors import ContractError, SpecError, WeightsError
+from robench.errors import SpecError, WeightsError
 from robench.parameters import Value, parameter
+from robench.sealed import sealable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +79,7 @@ class Dataset(Component):
         """Let the test split be loaded by the harness only, never while a defense is fitted."""
         super().__init_subclass__(**kwargs)
         if "load" in cls.__dict__:
-            cls.load = _sealable(cls.load)  # type: ignore[method-assign]  # the same method behind a guard
+            cls.load = sealable(cls.load)  # type: ignore[method-assign]  # the same method behind a guard
 
     def classes(self) -> tuple[str, ...]:
         """Return the class names in label order."""
@@ -93,33 +92,6 @@ class Dataset(Component):
     def load(self, split: Split) -> Examples:
         """Return the images and labels of one split; the splits are disjoint and the same every time."""
         raise NotImplementedError
-
-
-_sealed = 0
-
-
-@contextmanager
-def test_split_sealed() -> Iterator[None]:
-    """Refuse the test split inside: test images never choose a parameter, a checkpoint or a hyper-parameter."""
-    global _sealed
-    _sealed += 1
-    try:
-        yield
-    finally:
-        _sealed -= 1
-
-
-def _sealable(load: Callable[..., Examples]) -> Callable[..., Examples]:
-    @wraps(load)
-    def guarded(self: Dataset, split: Split) -> Examples:
-        if _sealed and split == "test":
-            raise ContractError(
-                f"the test split of {self.name} was asked for while a defense is fitted; test images never choose a "
-                "hyper-parameter or a checkpoint: use the validation split, dataset.load('val')."
-            )
-        return load(self, split)
-
-    return guarded
 
 
 class Model(Component):

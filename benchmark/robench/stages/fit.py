@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.classifier import Classifier, check_logits
-from robench.contracts import Defense, test_split_sealed
+from robench.contracts import Defense
 from robench.errors import ContractError, DataError, DeviceError, require, told
 from robench.evidence.card import Cost, Scalar, TrainingRecord
 from robench.evidence.digests import image_hashes, tensor_digests, weights_digest
@@ -21,6 +21,7 @@ from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.examples import Examples
 from robench.inference import freeze
+from robench.sealed import sealing_test_split
 from robench.task import Checkpoint, Task
 
 KIND = "fit"
@@ -171,7 +172,7 @@ def _fit_metered(
 
 def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
     try:
-        with test_split_sealed(), told(f"{defense.name}.fit"):
+        with sealing_test_split(), told(f"{defense.name}.fit"):
             defense.fit(defended, train, task)
     except ContractError as error:
         if not isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
