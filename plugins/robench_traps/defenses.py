@@ -209,19 +209,19 @@ FLAT = ("gradients present", "stronger attack", "gradients true", "transfer <= w
 FALSE = ("gradients true", "declared gradient", "stronger attack")
 TRAPS = (
     trap(Quantise, *FLAT, beside=(Plain,)),
-    trap(Jpeg, refusal="does not require grad", beside=(Plain,)),
+    trap(Jpeg, refusal="carry no gradient back", beside=(Plain,)),
     trap(ThermometerEncoding, *FLAT, beside=(Plain,)),
     trap(ResizeAndPad, "deterministic", beside=(Plain,)),
     trap(Purify, *FALSE, beside=(Plain,), eps="24/255"),
     trap(AntiAdversary, *FALSE, beside=(Plain,)),
     trap(Votes, *FLAT, beside=(Plain,)),
     trap(HalfDetached, *FALSE, beside=(Plain,)),
-    trap(WithoutGrad, refusal="does not require grad", beside=(Plain,)),
+    trap(WithoutGrad, refusal="carry no gradient back", beside=(Plain,)),
     trap(
         WrongStraightThrough, "straight-through path", "transfer <= white-box", "queries <= gradients", *FALSE,
         beside=(Plain,),
     ),
-    trap(DeclaresNone, "declared gradient", "gradients present", beside=(Plain,)),
+    trap(DeclaresNone, "declared gradient", "gradients present", beside=(Plain,), n=30),
     trap(DeclaresRandomized, "deterministic", beside=(Plain,)),
     trap(OtherAdaptive, "straight-through path", beside=(Plain,)),
 )  # fmt: skip

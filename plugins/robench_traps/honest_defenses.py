@@ -163,6 +163,6 @@ TWINS = (
     twin(Ensemble, beside=(Plain,)),
     twin(DeclaredNoise, beside=(Plain,)),
     twin(DeclaredQuantiser, beside=(Plain,)),
-    twin(DeclaredNone, beside=(Plain,), attack="square[queries=500]", surrogate="self", n=30),
+    twin(DeclaredNone, beside=(Plain,), attack=("square[queries=300]", "pgd"), n=16),
     twin(OwnPGD, beside=(Plain,)),
 )  # fmt: skip
