@@ -179,6 +179,13 @@ def test_a_truncated_file(make_card: MakeCard, tmp_path: Path):
     assert "is not what robench writes" in refusal(path, make_card())
 
 
+def test_images_without_pixels(make_card: MakeCard, tmp_path: Path):
+    card, empty = make_card(shape=(1, 0, 8)), np.zeros((3, 1, 0, 8), dtype=np.float32)
+    flat = np.zeros((3, 0, 8), dtype=np.float32)
+    content = tensors(clean=empty, adversarial=empty, saliency_clean=flat, saliency_adversarial=flat)
+    assert "its card's images have no pixels" in refusal(saved(tmp_path, card, content), card)
+
+
 def test_too_many_pictures(make_card: MakeCard, tmp_path: Path):
     assert "its tensors are not those of a gallery" in refusal(saved(tmp_path, make_card(), tensors(65)), make_card())
 

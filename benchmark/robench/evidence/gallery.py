@@ -110,6 +110,8 @@ def _read(path: Path, card: Card) -> Iterator[tuple[str, Array]]:
         with safe_open(path, framework="np") as file:
             _check_owner(path, file.metadata() or {}, card)
             names = set(file.keys())
+            if min(card.data.shape) < 1:
+                raise _refuse(path, "its card's images have no pixels")
             count = file.get_slice("labels").get_shape()[0] if "labels" in names else 0
             wanted = _shapes(count, card, saliency=bool(names & _MAPS))
             if not 0 < count <= MOST_PICTURES or names != set(wanted):

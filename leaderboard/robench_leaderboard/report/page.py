@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
 
 from robench_leaderboard import wording
 from robench_leaderboard.report import confusions, plots, provenance, results, svg
@@ -108,47 +110,50 @@ def _text(name: str) -> str:
     return files("robench_leaderboard").joinpath("templates", name).read_text(encoding="utf-8")
 
 
+def _shown(value: Any) -> Any:
+    """Take control and direction characters out of whatever text a card put here; autoescape does the rest."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    harmless = len(value) <= LONGEST and value.isascii() and value.isprintable()  # most of 5,000 cards' words
+    return value if harmless else wording.plain(value, LONGEST)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "percent": wording.percent,
+    "accuracy": lambda outcome: wording.percent(Score(outcome.correct, outcome.n)),
+    "decimal": wording.decimal,
+    "megabytes": wording.megabytes,
+    "title": wording.title,
+    "short": wording.plain,
+    "draw": svg.draw,
+    "swatch": svg.swatch,
+    "long": lambda text: escape(wording.plain(text, 20_000)),
+    "ours": Markup,  # the package's own style, script and pictures; never anything from a card
+}
+GLOBALS: dict[str, Any] = {
+    "anchor": anchor,
+    "board_title": plots.board_title,
+    "class_scores": confusions.class_scores,
+    "confusion": confusions.confusion,
+    "provenance": provenance.provenance,
+    "repeat_command": provenance.repeat_command,
+    "share": confusions.share,
+    "tones": svg.TONES,
+}
+
+
 @lru_cache(maxsize=1)
 def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup, escape
-
-    def shown(value: Any) -> Any:
-        """Take control and direction characters out of whatever text a card put here; autoescape does the rest."""
-        if not isinstance(value, str) or isinstance(value, Markup):
-            return value
-        harmless = len(value) <= LONGEST and value.isascii() and value.isprintable()  # most of 5,000 cards' words
-        return value if harmless else wording.plain(value, LONGEST)
 
     environment = Environment(
         loader=PackageLoader("robench_leaderboard"),
         autoescape=True,
-        finalize=shown,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": wording.percent,
-        "accuracy": lambda outcome: wording.percent(Score(outcome.correct, outcome.n)),
-        "decimal": wording.decimal,
-        "megabytes": wording.megabytes,
-        "title": wording.title,
-        "short": wording.plain,
-        "draw": svg.draw,
-        "swatch": svg.swatch,
-        "long": lambda text: escape(wording.plain(text, 20_000)),
-        "ours": Markup,  # the package's own style, script and pictures; never anything from a card
-    }
-    environment.globals |= {
-        "anchor": anchor,
-        "board_title": plots.board_title,
-        "class_scores": confusions.class_scores,
-        "confusion": confusions.confusion,
-        "eps": plots.radius,
-        "provenance": provenance.provenance,
-        "repeat_command": provenance.repeat_command,
-        "share": confusions.share,
-        "tones": svg.TONES,
-    }
+    environment.filters |= FILTERS
+    environment.globals |= GLOBALS
     return environment.get_template("report.html.j2")

@@ -220,11 +220,15 @@ def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Atta
 
 def training(report: Report) -> Iterator[Plot]:
     """Yield a plot for each quantity that the fits logged, a line for each fit."""
-    fits = {(row.victim, row.cards[0].model.defended): row for _, row in report.rows if row.cards[0].training.history}
+    fits = {
+        (row.victim, card.model.defended): (row, card.training.history)
+        for _, row in report.rows
+        for card in row.cards
+        if card.training.history
+    }
     lines: dict[str, list[Series]] = {}
     steps: dict[str, str] = {}
-    for row in fits.values():
-        history = row.cards[0].training.history
+    for row, history in fits.values():
         step = next((name for name in ("epoch", "step") if all(name in entry for entry in history)), "")
         for metric in sorted({name for entry in history for name in entry} - {step}):
             marks = tuple(
