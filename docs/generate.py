@@ -22,6 +22,12 @@ from robench_leaderboard import Row, boards, read_cards, wording
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "blur" / "robench_blur.py"
+#: Marker of docs/plugins.md -> the file printed there.
+PRINTED = {
+    "blur": EXAMPLE,
+    "mifgsm": ROOT / "examples" / "mifgsm" / "robench_mifgsm.py",
+    "mifgsm-project": ROOT / "examples" / "mifgsm" / "pyproject.toml",
+}
 
 
 def built_in() -> list[Offer]:
@@ -168,16 +174,26 @@ def marked(text: str, name: str, content: str) -> str:
     return f"{before}{start}\n{content}\n{stop}{after}"
 
 
+def printed(path: Path) -> str:
+    """Return a file as a code block."""
+    kind = {".py": "python", ".toml": "toml"}[path.suffix]
+    return f"```{kind}\n{path.read_text(encoding='utf-8')}```"
+
+
 def main() -> int:
     """Write or check; return the exit code."""
     readme = ROOT / "README.md"
     text = marked(readme.read_text(encoding="utf-8"), "components", components())
-    text = marked(text, "example", f"```python\n{EXAMPLE.read_text(encoding='utf-8')}```")
-    gate = ROOT / "docs" / "gate.md"
+    text = marked(text, "example", printed(EXAMPLE))
+    plugins, gate = ROOT / "docs" / "plugins.md", ROOT / "docs" / "gate.md"
+    door = plugins.read_text(encoding="utf-8")
+    for name, path in PRINTED.items():
+        door = marked(door, name, printed(path))
     wanted = {
         ROOT / "docs" / "reference.md": page(),
-        gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
         readme: marked(text, "results", results()),
+        plugins: door,
+        gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
     }
     stale = [
         path for path, content in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != content

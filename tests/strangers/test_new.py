@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -45,6 +47,13 @@ def test_the_readmes_commands_are_the_cis(written):
             line.removeprefix("- run: ") for line in map(str.strip, workflow.splitlines()) if "- run: " in line
         ):
             assert f"$ {line}\n" in readme
+
+
+def test_the_suite_of_the_plugins_page_is_a_suite(written):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text()
+    (suite,) = (text for text in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "def test_" in text)
+    (written.home / "test_page.py").write_text(suite)
+    assert "passed" in written.does("pytest -q -p no:cacheprovider test_page.py")
 
 
 def test_all_of_them_are_installed(written):

@@ -90,6 +90,14 @@ class Noisy(Right):
         return images + 0.1 * torch.randn_like(images)
 
 
+class Median(Right):
+    """Take the median of neighbours, which has a kink wherever two of them are equal."""
+
+    def before(self, images):
+        windows = nn.functional.pad(images, (1, 1, 1, 1), mode="reflect").unfold(2, 3, 1).unfold(3, 3, 1)
+        return windows.flatten(-2).median(-1).values
+
+
 class Halved(Right):
     """Insist on float32."""
 
@@ -97,7 +105,9 @@ class Halved(Right):
         return super().before(images).float()
 
 
-@pytest.mark.parametrize("defense", [Right, Gain, Rounded, Blind, Noisy, Halved], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "defense", [Right, Gain, Rounded, Blind, Noisy, Median, Halved], ids=lambda kind: kind.__name__
+)
 def test_a_right_defense_passes(judged, defense):
     results = judged(defense)
     assert {name: r.sentence for name, r in results.items() if r.status == "failed"} == {}
