@@ -1,6 +1,6 @@
 """Write the parts of the documentation that the code knows, or check that they are what it gives.
 
-python docs/generate.py           write docs/reference.md and the marked parts of README.md
+python docs/generate.py           write docs/reference.md and the marked parts of README.md and docs/gate.md
 python docs/generate.py --check   exit 1 and name what differs
 """
 
@@ -14,6 +14,7 @@ import click
 
 from robench.cli.commands import robench
 from robench.contracts import ROLES
+from robench.gate.registry import CHECKS
 from robench.parameters import format_value, parameters_of
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
@@ -92,6 +93,8 @@ def surface() -> str:
         says = (
             lines[0]
             if lines and inspect.isroutine(getattr(package, name)) | inspect.isclass(getattr(package, name))
+            else "the version of the door, a number"
+            if name == "API_VERSION"
             else "a type"
         )
         rows.append(f"| `{name}` | {says} |")
@@ -115,6 +118,17 @@ def results() -> str:
                 )
             )
     return "\n\n".join(parts)
+
+
+def checks() -> str:
+    """Return the table of the gate's checks: names and thresholds as in a card of the repository."""
+    cards = read_cards([ROOT / "leaderboard" / "cards"])
+    card = next(card for card in cards if card.cell.iterative and not card.cell.undefended)
+    lines = ["| check | what it does | threshold |", "|:--|:--|:--|"]
+    for weigh, found in zip(CHECKS, card.gate.checks, strict=True):
+        what = (inspect.getdoc(weigh) or "").splitlines()[0]
+        lines.append(f"| {found.name} | {what} | {found.threshold.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines)
 
 
 def line(row: Row) -> str:
@@ -159,7 +173,12 @@ def main() -> int:
     readme = ROOT / "README.md"
     text = marked(readme.read_text(encoding="utf-8"), "components", components())
     text = marked(text, "example", f"```python\n{EXAMPLE.read_text(encoding='utf-8')}```")
-    wanted = {ROOT / "docs" / "reference.md": page(), readme: marked(text, "results", results())}
+    gate = ROOT / "docs" / "gate.md"
+    wanted = {
+        ROOT / "docs" / "reference.md": page(),
+        gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
+        readme: marked(text, "results", results()),
+    }
     stale = [
         path for path, content in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != content
     ]

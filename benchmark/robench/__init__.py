@@ -10,8 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robench.adaptive import straight_through as straight_through
     from robench.api import evaluate as evaluate
     from robench.api import run as run
+    from robench.attacks import attack_sources as attack_sources
+    from robench.attacks.apgd import apgd as apgd
+    from robench.attacks.autoattack import autoattack as autoattack
+    from robench.attacks.fab import fab as fab
+    from robench.attacks.noise import noise as noise
+    from robench.attacks.square import square as square
     from robench.budget import Norm as Norm
     from robench.budget import ThreatModel as ThreatModel
     from robench.budget import parse_eps as parse_eps
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from robench.contracts import Attack as Attack
     from robench.contracts import Dataset as Dataset
     from robench.contracts import Defense as Defense
+    from robench.contracts import Exporter as Exporter
     from robench.contracts import Model as Model
     from robench.contracts import Split as Split
     from robench.errors import ContractError as ContractError
@@ -36,9 +44,12 @@ if TYPE_CHECKING:
     from robench.parameters import Value as Value
     from robench.parameters import parameter as parameter
     from robench.plugin.hookspecs import hookimpl as hookimpl
+    from robench.plugin.versions import API_VERSION as API_VERSION
+    from robench.standings import leaderboard as leaderboard
     from robench.task import Task as Task
 
 _HOME = {
+    "API_VERSION": "plugin.versions",
     "Attack": "contracts",
     "Batch": "examples",
     "Card": "evidence.card",
@@ -48,6 +59,7 @@ _HOME = {
     "Dataset": "contracts",
     "Defense": "contracts",
     "Examples": "examples",
+    "Exporter": "contracts",
     "Model": "contracts",
     "Norm": "budget",
     "Preprocess": "classifier",
@@ -59,12 +71,20 @@ _HOME = {
     "Value": "parameters",
     "WeightsError": "errors",
     "ZeroShotClassifier": "classifier",
+    "apgd": "attacks.apgd",
+    "attack_sources": "attacks",
+    "autoattack": "attacks.autoattack",
     "evaluate": "api",
+    "fab": "attacks.fab",
     "hookimpl": "plugin.hookspecs",
     "input_gradient": "classifier",
+    "noise": "attacks.noise",
+    "leaderboard": "standings",
     "parameter": "parameters",
     "parse_eps": "budget",
     "run": "api",
+    "square": "attacks.square",
+    "straight_through": "adaptive",
     "to_uint8": "examples",
 }
 
@@ -73,6 +93,12 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
+        from robench.plugin.deprecation import RENAMED, warn_deprecated
+
+        if name in RENAMED:
+            new, since = RENAMED[name]
+            warn_deprecated(f"robench.{name}", f"robench.{new}", since)
+            return __getattr__(new)
         raise AttributeError(f"module 'robench' has no attribute '{name}'")
     value = getattr(import_module(f"robench.{_HOME[name]}"), name)
     globals()[name] = value

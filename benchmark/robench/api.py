@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,10 @@ from robench.errors import CardError, RobenchError
 from robench.evidence.card import Card
 from robench.evidence.cardfile import decode, encode
 from robench.evidence.fingerprint import fingerprint
+from robench.evidence.gallery import KIND as GALLERY
+from robench.evidence.gallery import gallery_key
 from robench.evidence.store import Store, default_root
+from robench.gate.level import DEFAULT_LEVEL, Level, level_of
 from robench.given import offer
 from robench.plugin.catalog import Catalog, catalog
 from robench.spec import Spec, plan
@@ -61,7 +64,12 @@ def run(
     offline: bool = False,
     compiled: bool = False,
     prepared: bool = True,
+    gate: str = DEFAULT_LEVEL,
+    gate_images: int | None = None,
+    gate_cost: float | None = None,
+    timeout: float | None = None,
     progress: Progress | None = None,
+    gallery: bool = False,
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
     **request: Any,
@@ -76,7 +84,12 @@ def run(
         offline: never reach for a hub.
         compiled: use torch.compile.
         prepared: merge adapters, fold batch norms and store channels last where the logits agree.
+        gate: how hard the harness tries to disprove the numbers: ``quick``, ``standard`` or ``thorough``.
+        gate_images: the most images that a dear probe of the gate takes; None is the level's own.
+        gate_cost: the most passes the gate may add, as a share of the cell's own; None is the level's own.
+        timeout: seconds an attack may take for one batch before its cell fails; None waits.
         progress: shows how far the stages are.
+        gallery: keep a few images of each cell in the store, for ``robench report``.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
         **request: the fields of :class:`robench.spec.Spec`; single names need no list.
@@ -90,23 +103,25 @@ def run(
     go_offline(offline)
     known = known or catalog()
     device = choose_device(device)
+    level = level_of(gate, gate_images, gate_cost)
     cells = plan(spec, device, known)
     root = Path(store) if store is not None else default_root()
     quick = Store(root, warn=(progress or Silent()).note)
     bench, cards, failures = None, [], []
     for ring in rings(cells):
-        kept = cached(ring, quick)
-        if kept is None:
+        kept = cached(ring, quick, level)
+        if kept is None or (gallery and not illustrated(ring, quick)):
             from robench.bench import Bench, Options
             from robench.conductor import run_ring
 
             options = Options(
                 store=root, device=device, batch_size=batch_size, compiled=compiled, prepared=prepared,
-                progress=progress or Silent(),
+                gate=level, timeout=timeout, progress=progress or Silent(), gallery=gallery,
             )  # fmt: skip
             bench = bench or Bench(options, device)
-            kept = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
-            keep(kept, quick)
+            made = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            kept = kept or made  # pictures may have been all that was missing
+            keep(kept, quick, level)
         for card in kept:
             on_card(card)
         cards += kept
@@ -134,11 +149,11 @@ def rings(cells: Sequence[Cell]) -> list[list[Cell]]:
     return list(groups.values())
 
 
-def cached(ring: Sequence[Cell], store: Store) -> list[Card] | None:
-    """Return the ring's cards if the store has every one, judged beside the same cells."""
+def cached(ring: Sequence[Cell], store: Store, level: Level) -> list[Card] | None:
+    """Return the ring's cards if the store has every one, judged as hard and beside the same cells."""
     cards = []
     for cell in ring:
-        artifact = store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in ring]))
+        artifact = store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in ring], level))
         if artifact is None:
             return None
         try:
@@ -148,15 +163,20 @@ def cached(ring: Sequence[Cell], store: Store) -> list[Card] | None:
     return cards
 
 
-def keep(cards: Sequence[Card], store: Store) -> None:
+def illustrated(ring: Sequence[Cell], store: Store) -> bool:
+    """Tell whether the store has the pictures of every cell."""
+    return all(store.get(GALLERY, gallery_key(cell.score_id)) for cell in ring)
+
+
+def keep(cards: Sequence[Card], store: Store, level: Level) -> None:
     """Store the cards of one ring."""
     beside = [card.id for card in cards]
     for card in cards:
-        store.put(CARDS, _card_key(card.id, beside), {"card": encode(card).decode()})
+        store.put(CARDS, _card_key(card.id, beside, level), {"card": encode(card).decode()})
 
 
-def _card_key(cell: str, beside: Sequence[str]) -> str:
-    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(beside)))
+def _card_key(cell: str, beside: Sequence[str], level: Level) -> str:
+    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(beside), level=asdict(level)))
 
 
 def evaluate(
@@ -187,7 +207,7 @@ def evaluate(
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
         store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
-        **options: device, batch_size, compiled, prepared, progress as for :func:`run`.
+        **options: device, batch_size, compiled, prepared, gate, progress as for :func:`run`.
     """
     known, dataset, content = offer(catalog(), module, name, dataset)
     parameters = {**content, **(parameters or {})}

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import torch
 
+from robench.adaptive import adapt
 from robench.cell import SELF, Cell, Chosen, type_of
 from robench.classifier import Classifier
 from robench.contracts import Dataset, Defense, Model
@@ -18,6 +19,7 @@ from robench.errors import ContractError, DeviceError, SpecError
 from robench.evidence.digests import weights_digest
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store, default_root
+from robench.gate.level import Level, level_of
 from robench.inference import Prepared, prepare
 from robench.stages.fit import Fitted, fit, trains
 from robench.stages.load import Data, load_data, load_model, serve
@@ -40,7 +42,10 @@ class Options:
         batch_size: images at once; None chooses by device and resolution.
         compiled: use torch.compile on the inference graph.
         prepared: rewrite the inference graph (merge, fold, channels last) where the logits agree.
+        gate: how hard the harness tries to disprove the numbers.
+        timeout: seconds that an attack may take for one batch; None waits.
         progress: shows how far the stages are.
+        gallery: keep a few images of each cell to look at.
     """
 
     store: Path = field(default_factory=default_root)
@@ -48,7 +53,10 @@ class Options:
     batch_size: int | None = None
     compiled: bool = False
     prepared: bool = True
+    gate: Level = field(default_factory=level_of)
+    timeout: float | None = None
     progress: Progress = field(default_factory=Silent)
+    gallery: bool = False
 
 
 class Recent(Generic[T]):
@@ -70,10 +78,11 @@ class Recent(Generic[T]):
 
 @dataclass(frozen=True)
 class Defended:
-    """Hold a fitted victim and its copy prepared for inference."""
+    """Hold a fitted victim, its copy prepared for inference, and what a white-box attack goes through."""
 
     fitted: Fitted
     prepared: Prepared
+    adaptive: Classifier
 
 
 class Bench:
@@ -92,7 +101,8 @@ class Bench:
     def task(self, cell: Cell, *stage: object) -> Task:
         """Return the task of one stage of a cell."""
         data = self.data(cell)
-        return data.task(cell.seed, self.device, self.batch_size(data), self.options.progress, *stage)
+        task = data.task(cell.seed, self.device, self.batch_size(data), self.options.progress, *stage)
+        return task.replace(timeout=self.options.timeout)
 
     def batch_size(self, data: Data) -> int:
         """Return the batch size asked for, or one that suits the device and the resolution."""
@@ -141,7 +151,8 @@ class Bench:
         task = self.task(cell, "fit").replace(load_model=by_name)
         train = partial(serve, dataset, "train") if trains(defense) else None
         fitted = fit(defense, self.model(cell, cell.victim), train, task, self.store, cell.fit_id)
-        return Defended(fitted, self._prepare(cell, fitted.model))
+        prepared = self._prepare(cell, fitted.model)
+        return Defended(fitted, prepared, adapt(defense, fitted.model, prepared.model, task))
 
     def _prepare(self, cell: Cell, model: Classifier) -> Prepared:
         if not self.options.prepared:

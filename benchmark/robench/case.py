@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,21 @@ from robench.contracts import Attack, Model
 
 if TYPE_CHECKING:
     from robench.evidence.card import DataRecord, ModelRecord
+    from robench.gate.level import Level
     from robench.stages.craft import AdversarialSet
     from robench.stages.fit import Fitted
-    from robench.stages.probe import Probes
     from robench.stages.score import Outcomes
 
 
 @dataclass(frozen=True)
 class Case:
-    """Hold everything that was measured for one cell; no model, no images."""
+    """Hold everything that was measured for one cell; no model, no images.
+
+    Attributes:
+        probes: what the gate tried on this cell's attack, by probe.
+        row_probes: what it tried on the defended victim, shared by the cells of a row.
+        gate: the passes and clocks of both, the row's being charged to its dearest cell.
+    """
 
     cell: Cell
     data: DataRecord
@@ -30,7 +37,10 @@ class Case:
     adversarial: AdversarialSet
     robust: Outcomes
     surrogate_clean: float | None
-    probes: Probes
+    level: Level
+    probes: Mapping[str, Any] = field(default_factory=dict)
+    row_probes: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -51,6 +61,17 @@ class Case:
     def attack_name(self) -> str:
         """Return the attack's name."""
         return self.cell.attack.component.name
+
+    @property
+    def own(self) -> int:
+        """Return the cell's own passes: scoring clean images, crafting, and scoring what was crafted."""
+        craft = self.adversarial.meter
+        return self.clean.cost.forwards + craft.forwards + craft.backwards + self.robust.cost.forwards
+
+    @property
+    def gate_share(self) -> float:
+        """Return the gate's passes as a share of the cell's own."""
+        return float(self.gate["forwards"] + self.gate["backwards"]) / max(self.own, 1)
 
     @cached_property
     def attack_key(self) -> str:

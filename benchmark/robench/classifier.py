@@ -44,7 +44,8 @@ class Preprocess(nn.Module):
         if self.size is None or images.shape[-2:] == (self.size, self.size):
             return (images - mean) / std
         resized = self._resize(images, self.size)
-        if torch.is_grad_enabled() and resized.requires_grad:
+        grey = resized.shape[1] != mean.shape[1]  # one channel becomes three, which has no room in place
+        if grey or (torch.is_grad_enabled() and resized.requires_grad):
             return (resized - mean) / std
         return resized.sub_(mean).div_(std)  # in place: no gradient needs it, and at 224 memory traffic is the cost
 

@@ -4,39 +4,60 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, TypeVar
 
 from robench.bench import Bench
 from robench.case import Case
 from robench.cell import Cell, type_of
 from robench.classifier import ZeroShotClassifier
-from robench.contracts import Attack, Model
+from robench.contracts import Attack, Defense, Model
 from robench.errors import ContractError, RobenchError, require
 from robench.evidence.card import Card, DataRecord, ModelRecord
 from robench.evidence.fingerprint import fingerprint
+from robench.evidence.meter import Meter
 from robench.evidence.statistics import proportion
+from robench.gate.level import Purse
+from robench.gate.ring import end_to_end, standing_mask
+from robench.gate.subject import Subject, Trial
 from robench.stages.craft import craft
+from robench.stages.illustrate import illustrate
 from robench.stages.judge import judge
-from robench.stages.probe import probe
+from robench.stages.probe import Found, probe_row, probe_trial
 from robench.stages.record import record
 from robench.stages.score import Outcomes, score
 
+#: How much of what the gate may spend on a cell goes to the defended victim; the rest goes to the attack.
+ROW_SHARE = 0.7
+
+T = TypeVar("T")
 Failed = Callable[[Cell, RobenchError], None]
 
 
 def run_ring(cells: Sequence[Cell], bench: Bench, given: Mapping[str, Any], failed: Failed) -> list[Card]:
     """Return the cards of cells that are judged together; a failing cell is reported and the others stand."""
+    rows: dict[str, list[Cell]] = {}
+    for cell in cells:
+        rows.setdefault(cell.fit_id, []).append(cell)
     cases = []
-    # Cells of one defended victim follow each other, in the order asked for, so that it is loaded once.
-    order = {fit_id: place for place, fit_id in enumerate(dict.fromkeys(cell.fit_id for cell in cells))}
-    for cell in sorted(cells, key=lambda cell: order[cell.fit_id]):
-        try:
-            cases.append(measure(cell, bench))
-        except RobenchError as error:
-            failed(cell, error)
-        except Exception as error:  # a plugin may raise anything, anywhere; the other cells stand
-            failed(cell, unexpected(error))
+    for row in rows.values():
+        tried = [attempt(partial(measure, cell, bench), [cell], failed) for cell in row]
+        cases += examine([case for case in tried if case is not None], bench, failed)
     return [record(case, judge(case, cases), given) for case in cases]
+
+
+def attempt(work: Callable[[], T], cells: Sequence[Cell], failed: Failed) -> T | None:
+    """Return what ``work`` gives; if it raises, report the cells that depend on it and return None."""
+    try:
+        return work()
+    except RobenchError as error:
+        reason = error
+    except Exception as error:  # a plugin may raise anything, anywhere; the other cells stand
+        reason = unexpected(error)
+    for cell in cells:
+        failed(cell, reason)
+    return None
 
 
 def unexpected(error: Exception) -> ContractError:
@@ -48,15 +69,17 @@ def unexpected(error: Exception) -> ContractError:
 def measure(cell: Cell, bench: Bench) -> Case:
     """Return what one cell gives: load, fit, score clean, craft, score, probe."""
     store, attack, name = bench.store, type_of(cell.attack, Attack), cell.defense.component.name
+    defense: Defense = type_of(cell.defense, Defense)
     data = bench.data(cell)
     defended = bench.defended(cell)
     model, labels = defended.prepared.model, data.test.labels
+    draws = defense.draws if defense.randomized else 1
     task = bench.task(cell, "craft").replace(attacked=cell.threat, stop_early=cell.surrogate is None)
 
     clean_batches = data.test.batches(task.batch_size, bench.device)
-    clean = score(model, clean_batches, labels, task, store, cell.clean_id, f"score {name}, clean")
+    clean = score(model, clean_batches, labels, task, store, cell.clean_id, f"score {name}, clean", draws)
 
-    target, surrogate_clean = model, None
+    target, surrogate_clean = defended.adaptive, None
     if cell.surrogate is not None:
         target = bench.surrogate(cell, cell.surrogate).model
         surrogate_clean = check_surrogate(cell, bench)
@@ -66,22 +89,10 @@ def measure(cell: Cell, bench: Bench) -> Case:
     adversarial = craft(attack, target, data.test, worth, task, store, cell.craft_id, text)
 
     stored = adversarial.batches(task.batch_size, bench.device)
-    robust = score(model, stored, labels, task, store, cell.score_id, f"score {name}, {attack.name}")
+    robust = score(model, stored, labels, task, store, cell.score_id, f"score {name}, {attack.name}", draws)
 
-    survivors = robust.correct if cell.surrogate is None and attack.iterative else None
-    again = adversarial.batches(task.batch_size, bench.device)
-    probes = probe(
-        attack,
-        target,
-        defended.fitted.model,
-        data.test,
-        again,
-        robust.predictions,
-        survivors,
-        task,
-        store,
-        cell.score_id,
-    )
+    if bench.options.gallery:
+        illustrate(model, data.test, adversarial, clean, robust, task, store, cell.score_id)
     return Case(
         cell=cell,
         data=data_record(cell, bench),
@@ -91,7 +102,68 @@ def measure(cell: Cell, bench: Bench) -> Case:
         adversarial=adversarial,
         robust=robust,
         surrogate_clean=surrogate_clean,
-        probes=probes,
+        level=bench.options.gate,
+    )
+
+
+def examine(cases: Sequence[Case], bench: Bench, failed: Failed) -> list[Case]:
+    """Return the cases of one row with what the gate found on their defended victim and on each attack."""
+    if not cases:
+        return []
+    cells, level = [case.cell for case in cases], bench.options.gate
+    dearest = max(cases, key=lambda case: (not case.transfer, case.own))
+    found = attempt(partial(examine_row, cases, dearest, bench), cells, failed)
+    if found is None:
+        return []
+    subject, row = found
+    examined = []
+    for case in cases:
+        seen = attempt(partial(examine_attack, case, subject, bench), [case.cell], failed)
+        if seen is None:
+            continue
+        meter = Meter(device=bench.device)
+        for part in (seen, row) if case is dearest else (seen,):
+            meter.add(part["meter"])
+        examined.append(replace(case, level=level, probes=seen, row_probes=row, gate=meter.state()))
+    return examined
+
+
+def examine_row(cases: Sequence[Case], dearest: Case, bench: Bench) -> tuple[Subject, Found]:
+    """Return what probes need to know about a row, and what they found on it."""
+    cell, level = dearest.cell, bench.options.gate
+    defended, through = bench.defended(cell), end_to_end(cases)
+    subject = Subject(
+        defense=type_of(cell.defense, Defense),
+        target=defended.adaptive,
+        prepared=defended.prepared.model,
+        plain=defended.fitted.model,
+        test=bench.data(cell).test,
+        clean=dearest.clean.correct,
+        standing=standing_mask(through) if through else dearest.clean.correct,
+        task=bench.task(cell, "probe").replace(attacked=cell.threat, stop_early=True),
+        level=level,
+        purse=Purse(dearest.own, level, ROW_SHARE),
+    )
+    beside = sorted(case.cell.score_id for case in through) or [cell.fit_id]
+    return subject, probe_row(subject, bench.store, fingerprint("probe", row=beside, level=asdict(level)))
+
+
+def examine_attack(case: Case, subject: Subject, bench: Bench) -> Found:
+    """Return what probes found on one attack."""
+    cell, level = case.cell, bench.options.gate
+    target = bench.surrogate(cell, cell.surrogate).model if cell.surrogate is not None else subject.target
+    seeded = replace(subject, task=subject.task.replace(attacked=cell.threat, stop_early=not case.transfer))
+    trial = Trial(
+        subject=seeded,
+        attack=type_of(cell.attack, Attack),
+        target=target,
+        white_box=not case.transfer,
+        survivors=case.robust.correct,
+        purse=Purse(case.own, level, 1 - ROW_SHARE),
+    )
+    stored = case.adversarial.batches(seeded.task.batch_size, bench.device)
+    return probe_trial(
+        trial, stored, case.robust, bench.store, fingerprint("probe", cell=cell.score_id, level=asdict(level))
     )
 
 

@@ -1,4 +1,4 @@
-"""The five roles a plugin can play, and what each must do.
+"""The six roles a plugin can play, and what each must do.
 
 A component is a class; its fields, declared with :func:`robench.parameter`, are its parameters. The base class
 turns every subclass into a frozen, keyword-only dataclass, so a plugin author writes neither decorator nor
@@ -8,18 +8,20 @@ turns every subclass into a frozen, keyword-only dataclass, so a plugin author w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from robench.budget import Norm, ThreatModel
 from robench.errors import SpecError, WeightsError
 from robench.parameters import Value, parameter
+from robench.sealed import sealable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from robench.classifier import Classifier
+    from robench.evidence.card import Card
     from robench.examples import Examples
     from robench.task import Task
 
@@ -73,6 +75,12 @@ class Dataset(Component):
     #: True for the one dataset that is run when none is named.
     default: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the test split be loaded by the harness only, never while a defense is fitted."""
+        super().__init_subclass__(**kwargs)
+        if "load" in cls.__dict__:
+            cls.load = sealable(cls.load)  # type: ignore[method-assign]  # the same method behind a guard
+
     def classes(self) -> tuple[str, ...]:
         """Return the class names in label order."""
         raise NotImplementedError
@@ -112,6 +120,8 @@ class Attack(Component):
 
     #: The norms this attack can be run in.
     norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
+    #: True if the attack only asks for answers and never for gradients: black-box access.
+    queries_only: ClassVar[bool] = False
 
     @property
     def iterative(self) -> bool:
@@ -151,10 +161,14 @@ class Defense(Component):
     defense declares to train. The harness compares that with what really had a gradient and what changed.
     """
 
-    #: How the defended forward treats gradients. ``straight-through``: the backward pass is an approximation.
+    #: How the defended forward treats gradients. ``exact``: attacked end to end. ``straight-through``: attacked
+    #: through what :meth:`adaptive` returns (BPDA). ``none``: attacked by queries and by transfer.
     gradient: ClassVar[Gradient] = "exact"
-    #: True if two forwards of one image may differ.
+    #: True if two forwards of one image may differ. The harness then attacks the mean over ``draws`` forwards (EOT)
+    #: and reports the mean accuracy over as many.
     randomized: ClassVar[bool] = False
+    #: Forwards that stand for the expectation of a randomized defense.
+    draws: ClassVar[int] = 10
     #: True for the one defense that leaves the victim as it is: the row that others are compared with.
     undefended: ClassVar[bool] = False
 
@@ -167,6 +181,14 @@ class Defense(Component):
 
     def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
         """Train what :meth:`wrap` returned, in place. A test-time defense leaves this as it is."""
+
+    def adaptive(self, defended: Classifier, task: Task) -> Classifier:
+        """Return the classifier through which a ``straight-through`` defense is attacked.
+
+        Its forward must give the defended logits; only its backward may be an approximation. Where ``wrap`` already
+        used :func:`robench.straight_through` for what has no useful gradient, this need not be overridden.
+        """
+        return defended
 
     def surrogates(self) -> tuple[str, ...]:
         """Return the names of the models that ``fit`` loads through ``task.load_model``; they enter its fingerprint."""
@@ -184,6 +206,18 @@ class Defense(Component):
         return {"defense": self.name, **self.parameters}
 
 
+class Exporter(Component):
+    """Write results in a form that other tools read."""
+
+    def write(self, cards: Sequence[Card], target: Path) -> None:
+        """Write the cards to ``target``: a file, or a folder where this form is one.
+
+        ``robench.leaderboard(cards)`` ranks them. What comes out of a card is anyone's text: escape it for the form
+        that is written. Raise SpecError, in a sentence, for cards that cannot be said in it.
+        """
+        raise NotImplementedError
+
+
 #: Role -> base class, in the order of the flow.
 ROLES: dict[str, type[Component]] = {
     "dataset": Dataset,
@@ -191,4 +225,5 @@ ROLES: dict[str, type[Component]] = {
     "surrogate": Model,
     "attack": Attack,
     "defense": Defense,
+    "exporter": Exporter,
 }

@@ -67,17 +67,13 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
         defenses = [
             (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
         ]
-        surrogates = [
-            None,
-            *(victim if name == SELF else chooser.choose("surrogate", name) for name in spec.surrogate),
-        ]
-        for seed, threat, attack, (defense, loads), surrogate in itertools.product(
-            spec.seed, threats, attacks, defenses, surrogates
-        ):
-            access: Access = "white-box" if surrogate is None else "transfer"
-            threat = ThreatModel(threat.norm, threat.eps, access)
-            type_of(attack, Attack).check(threat)
-            cells.append(Cell(dataset, victim, defense, attack, surrogate, threat, seed, spec.n, device, loads))
+        surrogates = [victim if name == SELF else chooser.choose("surrogate", name) for name in spec.surrogate]
+        for seed, threat, attack, (defense, loads) in itertools.product(spec.seed, threats, attacks, defenses):
+            for way, surrogate in _ways(type_of(defense, Defense), attack, victim, surrogates, known):
+                access: Access = "transfer" if surrogate is not None else _access(way)
+                threat = ThreatModel(threat.norm, threat.eps, access)
+                type_of(way, Attack).check(threat)
+                cells.append(Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads))
     chooser.refuse_unused()
     return _unique(cells)
 
@@ -107,6 +103,36 @@ def _defenses(spec: Spec, known: Catalog, chooser: _Chooser, victim: Model) -> I
         marked = [o for o in known.of("defense") if issubclass(o.component, Defense) and o.component.undefended]
         yield from (Chosen(offer, offer.build({})) for offer in marked[:1])
     yield from sorted(chosen, key=lambda entry: not type_of(entry, Defense).undefended)
+
+
+def _ways(
+    defense: Defense, attack: Chosen, victim: Chosen, surrogates: Sequence[Chosen], known: Catalog
+) -> Iterator[tuple[Chosen, Chosen | None]]:
+    """Yield the attacks, and the surrogates they are crafted on, that count for what the defense declares.
+
+    Exact gradients: end to end. An approximate or random forward: also from the undefended victim, as a non-adaptive
+    evaluation would have it. No gradients: only so, and by queries.
+    """
+    asks = bool(type_of(attack, Attack).queries_only)
+    if defense.gradient != "none" or asks:
+        yield attack, None
+    elif (search := _queries(known)) is not None:
+        yield search, None
+    plain = defense.gradient == "exact" and not defense.randomized
+    extra = [] if plain or asks or any(surrogate is victim for surrogate in surrogates) else [victim]
+    for surrogate in [*surrogates, *extra]:
+        yield attack, surrogate
+
+
+def _queries(known: Catalog) -> Chosen | None:
+    """Return the attack on offer that asks for most answers and nothing else; None if there is none."""
+    built = [Chosen(offer, offer.build({})) for offer in known.of("attack")]
+    asking = [chosen for chosen in built if type_of(chosen, Attack).queries_only]
+    return max(asking, key=lambda entry: sum(type_of(entry, Attack).passes()), default=None)
+
+
+def _access(attack: Chosen) -> Access:
+    return "black-box" if type_of(attack, Attack).queries_only else "white-box"
 
 
 def _loads(defense: Chosen, chooser: _Chooser) -> tuple[Chosen, ...]:

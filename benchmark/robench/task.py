@@ -114,7 +114,8 @@ class Task:
         stop_early: an image may leave the batch once an iterate fools the model.
         indices: position in the test set of each image of this batch, so that randomness is per image.
         history: training metrics in the order they were logged.
-        checkpoint: keeps the state of a long fit, so that it continues after a kill.
+        timeout: seconds an attack may take for one batch; None waits.
+        checkpoint: keeps the state of a long fit or attack, so that it continues after a kill.
         load_model: gives a surrogate by name; ``self`` is the undefended victim.
     """
 
@@ -127,6 +128,7 @@ class Task:
     stop_early: bool = False
     indices: Sequence[int] = ()
     attacked: ThreatModel | None = None
+    timeout: float | None = None
     progress: Progress = dataclasses.field(default_factory=Silent)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     checkpoint: Checkpoint = dataclasses.field(default_factory=lambda: Checkpoint())

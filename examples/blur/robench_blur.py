@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from robench import Classifier, Defense, Task, hookimpl, parameter
+from typing import TYPE_CHECKING
+
+from robench import Defense, hookimpl, parameter
+
+if TYPE_CHECKING:
+    from robench import Classifier, Task
+
+ROBENCH_API = 1
 
 
 class Blur(Defense):

@@ -6,13 +6,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from robench.budget import format_eps
 from robench.evidence.card import Card
+from robench_leaderboard.pareto import with_front
 from robench_leaderboard.read import newest
+from robench_leaderboard.reference import with_gains
+from robench_leaderboard.repeated import Repeated, repeated_rows
 from robench_leaderboard.rows import Row
 from robench_leaderboard.ties import shared_ranks
+from robench_leaderboard.twins import with_coincidences
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -51,13 +56,24 @@ class Board:
     setting: Setting
     ranked: tuple[Row, ...]
     unranked: tuple[Row, ...]
+    repeated: tuple[Repeated, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """Return all rows, ranked first."""
         return self.ranked + self.unranked
 
-    @property
+    @cached_property
+    def victims(self) -> list[str]:
+        """Return the labels of the victims."""
+        return sorted({row.victim for row in self.rows})
+
+    @cached_property
+    def energy(self) -> bool:
+        """Say whether energy was measured for any row."""
+        return any(row.fit_joules is not None or row.craft_joules is not None for row in self.rows)
+
+    @cached_property
     def has_transfer(self) -> bool:
         """Say whether any row was attacked through a surrogate."""
         return any(row.transfer for row in self.rows)
@@ -77,11 +93,11 @@ def boards(cards: Iterable[Card]) -> list[Board]:
 def _board(setting: Setting, cards: Sequence[Card]) -> Board:
     rows = [Row(tuple(group)) for _, group in sorted(_grouped(cards, _row_key).items())]
     rows = sorted(_with_titles(rows), key=_merit)
-    rows = _with_gains(_with_coincidences(rows))
+    rows = with_gains(with_coincidences(rows))
     ranked = [row for row in rows if not row.reasons]
     ranks = shared_ranks([row.mask for row in ranked if row.mask is not None])
     ranked = [replace(row, rank=rank) for row, rank in zip(_with_missing(ranked), ranks, strict=True)]
-    return Board(setting, tuple(ranked), tuple(row for row in rows if row.reasons))
+    return Board(setting, tuple(with_front(ranked)), tuple(row for row in rows if row.reasons), repeated_rows(ranked))
 
 
 def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str]:
@@ -99,7 +115,7 @@ def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str]:
     )
 
 
-def _merit(row: Row) -> tuple[int, int, str, str]:
+def _merit(row: Row) -> tuple[float, float, str, str]:
     robust = row.headline.correct if row.headline else -1
     return -robust, -row.clean.correct, row.title, row.victim
 
@@ -120,22 +136,6 @@ def _weights(row: Row) -> str:
     return f"(v{card.cell.defense.version}, weights {card.model.defended[:8]}, victim {card.model.victim[:8]})"
 
 
-def _with_gains(rows: Sequence[Row]) -> list[Row]:
-    references = {_reference_key(row): row for row in reversed(rows) if row.undefended and not row.reasons}
-    return [replace(row, gain=_gain(row, references.get(_reference_key(row)))) for row in rows]
-
-
-def _reference_key(row: Row) -> tuple[str, int, str]:
-    return row.victim, row.seed, row.cards[0].model.victim
-
-
-def _gain(row: Row, reference: Row | None) -> float | None:
-    """Return the difference in points; None unless both numbers stand."""
-    if row.undefended or row.reasons or row.headline is None or reference is None or reference.headline is None:
-        return None
-    return 100 * (row.headline.correct - reference.headline.correct) / row.headline.n
-
-
 def _with_missing(rows: Sequence[Row]) -> list[Row]:
     """Note, per row, the attacks that only others met: a worst case over fewer attacks flatters."""
     every = {(attacked.what, attacked.surrogate) for row in rows for attacked in row.attacks}
@@ -146,41 +146,6 @@ def _missing(row: Row, every: set[tuple[str, str]]) -> tuple[str, ...]:
     met = {attacked.what for attacked in row.attacks}
     # Transfer from the undefended victim to itself is its white-box attack.
     return tuple(sorted(what for what, via in every if what not in met and not (row.undefended and via == "self")))
-
-
-def _with_coincidences(rows: Sequence[Row]) -> list[Row]:
-    """Mark rows whose defense is another one under a second name (invariant 8); the first by name stays."""
-    standing = sorted((row for row in rows if not row.reasons), key=lambda row: _defense_name(row))
-    twins = _grouped((row for row in standing if row.cards[0].training.names), _training_key)
-    return [row if row.reasons else replace(row, coincides=_coincidence(row, twins)) for row in rows]
-
-
-def _training_key(row: Row) -> tuple[str, str, int, tuple[str, ...]]:
-    training = row.cards[0].training
-    return row.victim, _canonical(training.recipe), training.trainable, tuple(sorted(training.names))
-
-
-def _coincidence(row: Row, twins: Mapping[Any, Sequence[Row]]) -> str:
-    for other in twins.get(_training_key(row), ()):
-        if _defense_name(other) >= _defense_name(row):
-            break
-        if _same_data(row, other):
-            return (
-                f"It coincides with '{other.title}': the same recipe, the same {row.trainable:,} trainable "
-                "parameters and the same data on the same victim, so the two are one defense and only "
-                f"'{other.title}' is ranked. If they do differ, the recipe must say how."
-            )
-    return ""
-
-
-def _same_data(row: Row, other: Row) -> bool:
-    """Compare the training images; another seed draws others, and then only their number can be compared."""
-    mine, yours = row.cards[0].data, other.cards[0].data
-    return mine.train == yours.train if row.seed == other.seed else mine.train_n == yours.train_n
-
-
-def _defense_name(row: Row) -> str:
-    return row.cards[0].cell.defense.name
 
 
 def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from robench.errors import CardError
 from robench.evidence import cardfile as cards_on_disk
 from robench.evidence.card import Card
 
 
 def read_cards(paths: Iterable[Path]) -> list[Card]:
     """Return the cards in these files and folders (``*.json``, not deeper), each id once, in order of id."""
-    return newest(cards_on_disk.read(file) for path in paths for file in _files(path))
+    return newest(cards_on_disk.read(file) for path in paths for file in files(path))
 
 
 def newest(cards: Iterable[Card]) -> list[Card]:
@@ -25,12 +26,16 @@ def newest(cards: Iterable[Card]) -> list[Card]:
     return [kept[key] for key in sorted(kept)]
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder that should be cards, or the file itself; CardError for a link in a folder."""
     if not path.is_dir():
         yield path
         return
     # Hidden files are another process's half-written cards.
-    yield from sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+    for file in sorted(file for file in path.glob("*.json") if not file.name.startswith(".")):
+        if file.is_symlink():
+            raise CardError(f"{file} is a symbolic link; put the card itself into the folder, or name it on its own.")
+        yield file
 
 
 def _age(card: Card) -> tuple[datetime, str, str]:

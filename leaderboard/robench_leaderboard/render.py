@@ -1,26 +1,22 @@
-"""Render cards as LEADERBOARD.md: the same cards give the same bytes."""
+"""Render rankings as LEADERBOARD.md, escaped for Markdown and for the HTML inside it."""
 
 from __future__ import annotations
 
-import difflib
 import html
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.errors import StoreError
-from robench.evidence.atomic import write_whole
 from robench.evidence.card import Card
-from robench_leaderboard import wording
-from robench_leaderboard.rank import boards
+from robench_leaderboard import limits, wording
+from robench_leaderboard.legend import TERMS
+from robench_leaderboard.limits import Total, within
+from robench_leaderboard.rank import Board, boards
 from robench_leaderboard.rows import Row, per_image
 
 if TYPE_CHECKING:
     from jinja2 import Template
-
-FILE_NAME = "LEADERBOARD.md"
 
 #: A backslash is enough for these; what matters to HTML, tables, code spans or math becomes an entity.
 _PUNCTUATION = re.compile(r"([\\*_\[\]#~])")
@@ -34,26 +30,14 @@ class Safe(str):
 
 
 def render_markdown(cards: Iterable[Card]) -> str:
-    """Return the page."""
-    return _template().render(boards=boards(cards))
+    """Return the page of these cards."""
+    return markdown_of(boards(cards))
 
 
-def write_leaderboard(cards: Iterable[Card], folder: Path) -> Path:
-    """Write the page into ``folder``, atomically, unless the same bytes are there; return its path."""
-    path = folder / FILE_NAME
-    write_whole(path, render_markdown(cards).encode())
-    return path
-
-
-def check_leaderboard(cards: Iterable[Card], file: Path) -> str:
-    """Return the difference between the page in ``file`` and what the cards give; empty if there is none."""
-    try:
-        # Text mode: a checkout that turned line ends into CRLF is no difference.
-        committed = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    except OSError as error:
-        raise StoreError(f"{file} cannot be read ({error.strerror}).") from None
-    lines = committed.split("\n"), render_markdown(cards).split("\n")
-    return "\n".join(difflib.unified_diff(*lines, f"{file} (committed)", f"{file} (from the cards)", lineterm=""))
+def markdown_of(found: Sequence[Board]) -> str:
+    """Return the page of rankings that are made already."""
+    shown = within(found, limits.MARKDOWN)
+    return _template().render(boards=shown, total=Total.of(found), terms=TERMS)
 
 
 def escape(text: object, limit: int = 300) -> Safe:
@@ -87,8 +71,12 @@ def _template() -> Template:
     # No control or HTML character comes from numbers, so these are safe as they are.
     shown: dict[str, Callable[[Any], str]] = {
         "percent": wording.percent,
+        "rate": wording.rate,
         "robust": wording.robust,
-        "gain": wording.gain,
+        "gain": wording.gain_interval,
+        "tax": wording.tax_interval,
+        "spread": wording.spread,
+        "front": wording.front,
         "decimal": wording.decimal,
         "megabytes": wording.megabytes,
     }

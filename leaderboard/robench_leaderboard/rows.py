@@ -3,99 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 from robench.budget import Access
-from robench.evidence.card import Card, Check, Cost, Outcome, Verdict
-from robench.evidence.statistics import wilson
+from robench.evidence.card import Card, Cost, Verdict
+from robench_leaderboard.attacked import VERDICTS as VERDICTS
+from robench_leaderboard.attacked import Attacked as Attacked
+from robench_leaderboard.attacked import Score as Score
+from robench_leaderboard.attacked import worst as worst
+from robench_leaderboard.paired import Difference
 
-Item = TypeVar("Item")
-Key = TypeVar("Key")
-
-#: Best first, so that the last of several is the worst.
-VERDICTS: tuple[Verdict, ...] = ("VALID", "SUSPECT", "INVALID")
-_VERDICT_OF_STATUS: Mapping[str, Verdict] = {"suspect": "SUSPECT", "invalid": "INVALID"}
 _ACCESS_ORDER: tuple[Access, ...] = ("white-box", "black-box", "transfer")
 
 NO_WHITE_BOX = (
     "It has no white-box card, so it has no robust accuracy: transfer and black-box results alone are "
     "never called that. Run it against a white-box attack."
 )
-
-
-@dataclass(frozen=True)
-class Score:
-    """Count what was classified correctly."""
-
-    correct: int
-    n: int
-
-    @property
-    def rate(self) -> float:
-        """Return the accuracy in [0, 1]."""
-        return self.correct / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Return its Wilson 95 % interval."""
-        return wilson(self.correct, self.n)
-
-
-@dataclass(frozen=True, eq=False)
-class Attacked:
-    """Hold one card's outcome under its attack."""
-
-    card: Card
-
-    @property
-    def access(self) -> Access:
-        """Return what the attacker could use."""
-        return self.card.cell.threat.access
-
-    @property
-    def attack(self) -> str:
-        """Return the attack's label."""
-        return self.card.cell.attack.label
-
-    @property
-    def surrogate(self) -> str:
-        """Return the label of the attacker's model; ``self`` is the undefended victim, empty is none."""
-        cell = self.card.cell
-        if cell.surrogate_is_victim:
-            return "self"
-        return cell.surrogate.label if cell.surrogate is not None else ""
-
-    @property
-    def what(self) -> str:
-        """Name the attack in one phrase, such as ``pgd, transfer via resnet18``."""
-        route = "" if self.access == "white-box" else f", {self.access}"
-        return f"{self.attack}{route}{f' via {self.surrogate}' if self.surrogate else ''}"
-
-    @property
-    def score(self) -> Score:
-        """Return the accuracy under this attack; it is robust accuracy only if the access is white-box."""
-        return _score(self.card.robust)
-
-    @property
-    def verdict(self) -> Verdict:
-        """Return the worse of the gate's verdict and of what its own checks say."""
-        gate = self.card.gate
-        return worst([gate.verdict, *(_VERDICT_OF_STATUS.get(check.status, "VALID") for check in gate.checks)])
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """Return one sentence for each check of the gate that failed."""
-        found = tuple(
-            f"check '{check.name}': {check.meaning.rstrip('. ')} ({_evidence(check)})"
-            for check in self.card.gate.checks
-            if check.status in _VERDICT_OF_STATUS
-        )
-        if self.verdict != "VALID" and not found:
-            return (f"card {self.card.id[:8]} says {self.verdict} and lists no failed check",)
-        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +30,21 @@ class Row:
     cards: tuple[Card, ...]
     suffix: str = ""
     rank: int | None = None
-    gain: float | None = None
+    gained: Difference | None = None
+    taxed: Difference | None = None
+    front: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     coincides: str = ""
+
+    @property
+    def gain(self) -> float | None:
+        """Return the robust accuracy above that of the same victim undefended, in points; None without one."""
+        return None if self.gained is None else self.gained.points
+
+    @property
+    def tax(self) -> float | None:
+        """Return the clean accuracy below that of the same victim undefended, in points; None without one."""
+        return None if self.taxed is None else self.taxed.points
 
     @property
     def title(self) -> str:
@@ -139,10 +76,10 @@ class Row:
         """Return the outcome under each attack, white-box first."""
         return tuple(sorted(map(Attacked, self.cards), key=_attack_order))
 
-    @property
+    @cached_property
     def white_box(self) -> tuple[Attacked, ...]:
-        """Return the outcomes of attacks through the defended victim end to end."""
-        return tuple(attacked for attacked in self.attacks if attacked.access == "white-box")
+        """Return the outcomes of attacks through the defended victim end to end (by queries if it has no gradient)."""
+        return tuple(attacked for attacked in self.attacks if attacked.end_to_end)
 
     @cached_property
     def transfer(self) -> dict[str, Score]:
@@ -158,9 +95,19 @@ class Row:
         return dict(sorted(lowest.items()))
 
     @cached_property
+    def cleanest(self) -> Card:
+        """Return the card whose clean outcome counts: where they disagree, the one with the lowest."""
+        return min(self.cards, key=lambda card: (card.clean.correct, card.clean.bits, card.id))
+
+    @property
     def clean(self) -> Score:
-        """Return the clean accuracy; where the cards disagree, the lowest."""
-        return min((_score(card.clean) for card in self.cards), key=lambda score: score.correct)
+        """Return the clean accuracy."""
+        return Score.of(self.cleanest.clean)
+
+    @cached_property
+    def clean_mask(self) -> tuple[bool, ...]:
+        """Return, per image, whether it was right without an attack."""
+        return tuple(self.cleanest.clean.mask())
 
     @cached_property
     def mask(self) -> tuple[bool, ...] | None:
@@ -169,10 +116,14 @@ class Row:
             return None
         return tuple(all(flags) for flags in zip(*(card.robust.mask() for card in self.cards), strict=True))
 
-    @property
+    @cached_property
     def headline(self) -> Score | None:
-        """Return the robust accuracy: the per-image worst case over all attacks."""
-        return None if self.mask is None else Score(sum(self.mask), len(self.mask))
+        """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws."""
+        if self.mask is None:
+            return None
+        if all(card.robust.hits is None for card in self.cards):
+            return Score(sum(self.mask), len(self.mask))
+        return Score(sum(map(min, zip(*map(_shares, self.cards), strict=True))), len(self.mask))
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -200,6 +151,24 @@ class Row:
     def fit_seconds(self) -> float:
         """Return how long the defense took to fit; the cards share one fit, so the longest on record."""
         return max(card.cost.fit.seconds for card in self.cards)
+
+    @property
+    def fit_joules(self) -> float | None:
+        """Return the energy of that fit where it was measured, else None."""
+        return max((card.cost.fit.joules for card in self.cards if card.cost.fit.joules is not None), default=None)
+
+    @property
+    def craft_joules(self) -> float | None:
+        """Return joules per image to craft, summed over the white-box attacks; None unless each was measured."""
+        costs = [attacked.card.cost.craft for attacked in self.white_box]
+        if not costs or any(cost.joules is None for cost in costs):
+            return None
+        return sum((cost.joules or 0.0) / cost.images for cost in costs if cost.images)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """Return where its clocks ran, such as ``cpu (AMD EPYC), float32``; one entry if all cards agree."""
+        return tuple(sorted({f"{card.environment.device}, {card.environment.dtype}" for card in self.cards}))
 
     @property
     def craft_ms(self) -> float | None:
@@ -236,25 +205,16 @@ class Row:
         return sum(measure(attacked.card.cost.craft) for attacked in self.white_box) if self.white_box else None
 
 
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst of these verdicts; VALID if there are none."""
-    return max(verdicts, key=VERDICTS.index, default="VALID")
-
-
 def per_image(passes: int, cost: Cost) -> float:
     """Return passes per image, 0 if there was none."""
     return passes / cost.images if cost.images else 0.0
 
 
+def _shares(card: Card) -> list[float]:
+    """Return, per image, the share of draws in which it withstood this attack."""
+    hits = card.robust.hits
+    return [float(flag) for flag in card.robust.mask()] if hits is None else [hit / card.robust.draws for hit in hits]
+
+
 def _attack_order(attacked: Attacked) -> tuple[int, str, str, str]:
     return _ACCESS_ORDER.index(attacked.access), attacked.surrogate, attacked.attack, attacked.card.id
-
-
-def _score(outcome: Outcome) -> Score:
-    return Score(outcome.correct, outcome.n)
-
-
-def _evidence(check: Check) -> str:
-    measured = [] if check.value is None else [f"measured {check.value:.4g}"]
-    images = [f"{check.n:,} images"] if check.n else []
-    return ", ".join([*measured, f"required {check.threshold}", *images])

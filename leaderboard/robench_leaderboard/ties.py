@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LEVEL = 0.05
+
+#: Rows times images that are compared in one matrix product: 64 MB of float32.
+_BLOCK = 1 << 24
 
 
 @lru_cache(maxsize=1 << 16)
@@ -15,19 +21,14 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     It is ``binomtest(only_first, only_first + only_second).pvalue``, without the import time of scipy.stats.
     """
-    from scipy.special import bdtr
-
-    discordant = only_first + only_second
-    return min(1.0, 2 * float(bdtr(min(only_first, only_second), discordant, 0.5))) if discordant else 1.0
+    return float(_exact(only_first, only_second))
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
     """Return which hypotheses are rejected at family-wise ``level`` (S. Holm 1979)."""
-    rejected = [False] * len(p_values)
-    for done, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        if p_values[place] > level / (len(p_values) - done):
-            break
-        rejected[place] = True
+    import numpy as np
+
+    rejected: list[bool] = _holm(np.asarray(p_values, dtype=float), level).tolist()
     return rejected
 
 
@@ -37,23 +38,54 @@ def shared_ranks(masks: Sequence[Sequence[bool]], level: float = LEVEL) -> list[
     The correction is over all pairs of rows, not over the few that are read off: which row leads a group is
     itself chosen by looking at all of them, and correcting for fewer declares gaps among equals too often.
     """
-    numbers = [_as_number(mask) for mask in masks]
-    pairs = list(combinations(range(len(masks)), 2))
-    p_values = [_paired(numbers[first], numbers[second]) for first, second in pairs]
-    different = {pair for pair, rejected in zip(pairs, holm(p_values, level), strict=True) if rejected}
+    import numpy as np
+
+    rows = len(masks)
+    if rows < 2:
+        return [1] * rows
+    only = _discordant(np.asarray(masks, dtype=np.float32))
+    first, second = np.triu_indices(rows, 1)
+    different = np.zeros((rows, rows), dtype=bool)
+    different[first, second] = _holm(_exact(only[first, second], only[second, first]), level)
     ranks: list[int] = []
     leader = 0
-    for place in range(len(masks)):
-        if (leader, place) in different:
+    for place in range(rows):
+        if different[leader, place]:
             leader = place
         ranks.append(leader + 1)
     return ranks
 
 
-def _paired(first: int, second: int) -> float:
-    return mcnemar(*sorted(((first & ~second).bit_count(), (second & ~first).bit_count())))
+def _discordant(masks: NDArray[Any]) -> NDArray[Any]:
+    """Return (rows, rows): how many images the first has right and the second has not; float32 counts exactly."""
+    import numpy as np
+
+    rows, n = masks.shape
+    found = np.zeros((rows, rows), dtype=np.int64)
+    width = max(_BLOCK // max(rows, 1), 1)
+    for start in range(0, n, width):
+        part = masks[:, start : start + width]
+        found += np.rint(part @ (1 - part).T).astype(np.int64)
+    return found
 
 
-def _as_number(mask: Sequence[bool]) -> int:
-    """Return the mask as one integer, whose bit operations compare thousands of images at once."""
-    return int("".join("1" if flag else "0" for flag in mask) or "0", 2)
+def _exact(only_first: Any, only_second: Any) -> Any:
+    """Return the two-sided binomial tail of one or of many pairs of counts."""
+    import numpy as np
+    from scipy.special import bdtr
+
+    discordant = np.asarray(only_first) + np.asarray(only_second)
+    # bdtr is undefined without a trial; no discordant image is no evidence.
+    tail = bdtr(np.minimum(only_first, only_second), np.maximum(discordant, 1), 0.5)
+    return np.where(discordant > 0, np.minimum(1.0, 2 * tail), 1.0)
+
+
+def _holm(p_values: NDArray[Any], level: float) -> NDArray[Any]:
+    import numpy as np
+
+    order = np.argsort(p_values, kind="stable")
+    passed = p_values[order] <= level / np.arange(len(p_values), 0, -1)
+    # The first failure stops the procedure, whatever comes after it.
+    rejected = np.zeros(len(p_values), dtype=bool)
+    rejected[order] = np.logical_and.accumulate(passed)
+    return rejected

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 from robench.budget import format_eps
 from robench.evidence.card import Card, Scalar
+from robench_leaderboard.paired import Difference
 from robench_leaderboard.rows import Row, Score
+from robench_leaderboard.seeds import Spread
 
 NONE = "-"
 FEWER = (
@@ -41,6 +43,11 @@ def percent(score: Score | None) -> str:
     return f"{100 * score.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def rate(score: Score | None) -> str:
+    """Return the accuracy in percent, without its interval."""
+    return NONE if score is None else f"{100 * score.rate:.1f}"
+
+
 def robust(row: Row) -> str:
     """Return the headline, marked where the row met fewer attacks than others."""
     return percent(row.headline) + (" †" if row.missing else "")
@@ -50,9 +57,39 @@ def gain(row: Row) -> str:
     """Return the signed gain in points, or that the row is what others are compared with."""
     if row.undefended:
         return "reference"
-    if row.gain is None:
+    return NONE if row.gain is None else _signed(row.gain)
+
+
+def gain_interval(row: Row) -> str:
+    """Return the gain with its interval, such as ``+21.8 [+17.9, +25.7]``."""
+    return "reference" if row.undefended else change(row.gained)
+
+
+def tax_interval(row: Row) -> str:
+    """Return the clean-accuracy tax with its interval."""
+    return "reference" if row.undefended else change(row.taxed)
+
+
+def change(difference: Difference | None) -> str:
+    """Return a paired difference in points with its interval, such as ``-1.2 [-3.0, +0.6]``."""
+    if difference is None:
         return NONE
-    return f"{row.gain:+.1f}" if abs(row.gain) >= 0.05 else "0.0"
+    low, high = difference.interval
+    return f"{_signed(difference.points)} [{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}" if abs(points) >= 0.05 else "0.0"
+
+
+def spread(found: Spread) -> str:
+    """Return mean, standard deviation over seeds and interval, such as ``41.2 (sd 1.3) [38.0, 44.5]``."""
+    return f"{100 * found.mean:.1f} (sd {100 * found.deviation:.1f}) [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def front(row: Row) -> str:
+    """Return the costs for which the row is on the Pareto front."""
+    return ", ".join(row.front) or NONE
 
 
 def decimal(value: float | None) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from robench import Attack, Dataset, Defense, Model, hookimpl
+from robench_exports import robench_exporters as robench_exporters
+
+ROBENCH_API = 1
 
 
 @hookimpl
@@ -38,10 +41,15 @@ def robench_surrogates() -> list[type[Model]]:
 @hookimpl
 def robench_attacks() -> list[type[Attack]]:
     """Offer the built-in attacks."""
+    from robench_builtins.attacks.apgd import APGD
+    from robench_builtins.attacks.autoattack import AutoAttack
+    from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
+    from robench_builtins.attacks.noise import Noise
     from robench_builtins.attacks.pgd import PGD
+    from robench_builtins.attacks.square import Square
 
-    return [FGSM, PGD]
+    return [APGD, AutoAttack, FAB, FGSM, Noise, PGD, Square]
 
 
 @hookimpl

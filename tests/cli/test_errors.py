@@ -6,7 +6,7 @@ import pytest
 
 PLANNED = {
     "unknown defense": (("--defense", "tecao"), "There is no defense 'tecao'; did you mean 'tecoa'? Known: "),
-    "unknown attack": (("--attack", "pdg"), "There is no attack 'pdg'; did you mean 'pgd'? Known: fgsm, pgd"),
+    "unknown attack": (("--attack", "pdg"), "There is no attack 'pdg'; did you mean 'pgd'? Known: apgd, "),
     "unknown victim": (("--victim", "tinyclip"), "There is no victim 'tinyclip'; did you mean 'tiny-clip'?"),
     "unknown surrogate": (("--surrogate", "resnet-20"), "There is no surrogate 'resnet-20'; did you mean 'resnet20'?"),
     "unknown dataset": (("--dataset", "cifar"), "There is no dataset 'cifar'; did you mean 'cifar10'?"),

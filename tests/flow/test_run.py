@@ -54,10 +54,6 @@ def test_only_correct_images_are_attacked_and_passes_are_counted_exactly(grey):
     assert card.adversarial.attacked == grey.clean
     assert (card.cost.craft.images, card.cost.craft.forwards, card.cost.craft.backwards) == (40, 120, 120)
     assert (card.cost.score.images, card.cost.score.forwards, card.cost.score.backwards) == (44, 44, 0)
-    # 4 images through the eps = 0 identity (3 steps), the survivors through one step and its verdict, 44 re-scored.
-    survivors = grey.survivors[8]
-    assert card.cost.gate.forwards == 4 * 3 + 2 * survivors + 44
-    assert card.cost.gate.backwards == 4 * 3 + survivors
 
 
 def test_transfer_attacks_every_image_and_is_labelled(grey):

@@ -169,6 +169,16 @@ def test_distances_by_hand():
     assert torch.allclose(L2.distance(clean, moved), torch.tensor([0.5, 0.0]))
 
 
+@pytest.mark.parametrize("size", [32, 224])
+def test_the_length_of_many_equal_steps_is_exact(size):
+    """Float32 sums 150,528 equal squares to a length 7e-5 too large, which would be outside the ball."""
+    clean = torch.full((1, 3, size, size), 0.5)
+    moved = L2.project(clean, clean + 0.5)
+    exact = float((moved - clean).double().square().sum().sqrt())
+    assert 0.5 - 1e-5 <= exact <= 0.5 + BALL_TOLERANCE
+    assert float(L2.distance(clean, moved)) == pytest.approx(exact, abs=1e-7)
+
+
 def test_the_distance_of_nan_is_nan():
     clean, moved = images([0.5, 0.5]), images([math.nan, 0.5])
     assert all(threat.distance(clean, moved).isnan().all() for threat in (LINF, L2))

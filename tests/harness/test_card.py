@@ -11,6 +11,7 @@ import pytest
 from robench.errors import CardError, StoreError
 from robench.evidence.card import CLOCKS, SCHEMA_VERSION
 from robench.evidence.cardfile import SCHEMA_FILE, decode, encode, read, schema, write
+from robench.evidence.statistics import pack_bits, proportion
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -71,7 +72,7 @@ def test_a_card_comes_back(card):
 
 def test_the_text_is_indented_in_schema_order_and_ends_in_a_newline(card):
     text = encode(card)
-    assert text.startswith(b'{\n "schema_version": 1,\n "id": "')
+    assert text.startswith(b'{\n "schema_version": 2,\n "id": "')
     assert text.endswith(b"\n}\n")
     assert encode(decode(text, "x.json")) == text
 
@@ -123,7 +124,7 @@ def test_a_new_card_that_breaks_the_schema_is_not_written(card, tmp_path):
     with pytest.raises(CardError) as raised:
         write(wrong, tmp_path)
     assert str(raised.value) == (
-        "the new card does not follow card schema 1: at id, 'short' does not match '^[0-9a-f]{64}$'."
+        "the new card does not follow card schema 2: at id, 'short' does not match '^[0-9a-f]{64}$'."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -151,7 +152,50 @@ def test_a_card_of_version_1_loads_for_ever():
 
 
 def test_the_factory_still_makes_the_golden_card(card):
-    assert read(GOLDEN / "card-v1.json") == card
+    assert read(GOLDEN / "card-v2.json") == card
+
+
+def test_a_card_of_version_2_counts_draws_and_says_how_hard_the_gate_tried():
+    card = read(GOLDEN / "card-v2.json")
+    assert card.schema_version == 2
+    assert (card.gate.level, card.gate.images, card.gate.share) == ("quick", 0, 0.0)
+    assert (card.clean.draws, card.clean.hits, card.clean.rate) == (1, None, 0.9)
+    assert decode(encode(card), "again") == card
+
+
+# Randomized defenses: hits over several draws
+
+
+def drawn(raw, hits, draws=4):
+    """Return the card with these hits per image as its robust outcome, all else following from them."""
+    right = [2 * hit > draws for hit in hits]
+    low, high = proportion(sum(hits) / draws, len(hits))
+    raw["robust"] |= {"hits": hits, "draws": draws, "correct": sum(right), "bits": pack_bits(right)}
+    raw["robust"] |= {"low": low, "high": high}
+    return raw
+
+
+def test_the_rate_of_a_randomized_defense_is_the_mean_over_draws(raw):
+    card = decode(json.dumps(drawn(raw, [4, 4, 3, 2, 1, 0, 0, 0, 0, 0])).encode(), "x.json")
+    assert card.robust.rate == 14 / 40
+    assert (card.robust.correct, card.robust.mask()[:4]) == (3, [True, True, True, False])
+    assert (card.robust.low, card.robust.high) == proportion(3.5, 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hits": [4] * 9}, "robust has 4 draws, but other hits per image"),
+        ({"hits": None}, "robust has 4 draws, but other hits per image"),
+        ({"draws": 1}, "robust has 1 draws, but other hits per image"),
+        ({"hits": [4, 4, 0, 2, 1, 0, 0, 0, 0, 3]}, "the robust bits are not the majority of the draws"),
+        ({"hits": [5, 4, 3, 2, 1, 0, 0, 0, 0, 0]}, "robust counts more hits than draws"),
+        ({"hits": [4, 4, 4, 2, 1, 0, 0, 0, 0, 0]}, "the robust interval does not follow from its counts"),
+    ],
+)
+def test_hits_that_contradict_the_rest_are_refused(raw, change, sentence):
+    drawn(raw, [4, 4, 3, 2, 1, 0, 0, 0, 0, 0])["robust"] |= change
+    assert sentence in refusal(raw)
 
 
 # Names
@@ -201,9 +245,9 @@ def test_a_name_longer_than_a_file_system_takes_is_said(build_card, tmp_path):
         (b"\xff\xfe\xff", "x.json is not a robench card: "),
         (b"\x80", "x.json is not a robench card: 'utf-8' codec can't decode byte 0x80"),
         (b'{"a": "\\ud800"}', "x.json is not a robench card: 'utf-8' codec can't encode character '\\ud800'"),
-        (b"[]", "x.json does not follow card schema 1: at the top level, [] is not of type 'object'."),
-        (b"null", "x.json does not follow card schema 1: at the top level, None is not of type 'object'."),
-        (b"1", "x.json does not follow card schema 1: at the top level, 1 is not of type 'object'."),
+        (b"[]", "x.json does not follow card schema 2: at the top level, [] is not of type 'object'."),
+        (b"null", "x.json does not follow card schema 2: at the top level, None is not of type 'object'."),
+        (b"1", "x.json does not follow card schema 2: at the top level, 1 is not of type 'object'."),
     ],
 )
 def test_what_is_no_card_is_said_to_be_none(text, sentence):
@@ -213,7 +257,7 @@ def test_what_is_no_card_is_said_to_be_none(text, sentence):
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("schema_version", 2, "at schema_version, 2 is not one of [1]"),
+        ("schema_version", 3, "at schema_version, 3 is not one of [1, 2]"),
         ("id", "x", "at id, 'x' does not match '^[0-9a-f]{64}$'"),
         ("id", 5, "at id, 5 is not of type 'string'"),
         ("extra", 1, "at the top level, Additional properties are not allowed ('extra' was unexpected)"),
@@ -237,12 +281,12 @@ def test_what_is_no_card_is_said_to_be_none(text, sentence):
 )
 def test_a_wrong_value_is_named_by_its_place(raw, path, value, sentence):
     put(raw, path, value)
-    assert refusal(raw).startswith(f"x.json does not follow card schema 1: {sentence}")
+    assert refusal(raw).startswith(f"x.json does not follow card schema 2: {sentence}")
 
 
 def test_a_missing_key_is_named(raw):
     del raw["cell"]["seed"]
-    assert refusal(raw) == "x.json does not follow card schema 1: at cell, 'seed' is a required property."
+    assert refusal(raw) == "x.json does not follow card schema 2: at cell, 'seed' is a required property."
 
 
 @pytest.mark.parametrize("path", ["id", "cell.dataset.name", "gate.verdict", "clean.bits", "cell.threat.norm"])
@@ -254,7 +298,7 @@ def test_ten_megabytes_of_text_are_refused_in_a_short_sentence(raw, path):
 def test_ten_megabytes_of_a_key_are_refused_in_a_short_sentence(raw):
     put(raw, "environment.packages", {"k" * 10_000_000: 5})
     assert refusal(raw) == (
-        f"x.json does not follow card schema 1: at environment.packages.{'k' * 179}..., 5 is not of type 'string'."
+        f"x.json does not follow card schema 2: at environment.packages.{'k' * 179}..., 5 is not of type 'string'."
     )
 
 

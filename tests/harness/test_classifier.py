@@ -84,6 +84,13 @@ def test_resizing_is_torchvisions_resize_and_centre_crop(height, width):
     assert torch.allclose(Preprocess(**CLIP, size=56)(smooth), pipeline(smooth), atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [None, 12])
+def test_a_grey_image_is_three_equal_channels(size):
+    preprocess, grey = Preprocess(**CLIP, size=size), draw(2, 1, 9, 9)
+    with torch.no_grad():
+        assert torch.equal(preprocess(grey), preprocess(grey.expand(-1, 3, -1, -1).contiguous()))
+
+
 def test_overshoot_is_clamped_to_the_pixel_range():
     edge = torch.zeros(1, 3, 8, 8)
     edge[..., 4:] = 1

@@ -363,3 +363,14 @@ def test_opening_a_store_imports_no_torch(tmp_path):
         "Store(Path(sys.argv[1])).put('fit', 'abc', {'a': 1}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
+
+
+# Keys of strangers
+
+
+@pytest.mark.parametrize("key", ["", ".", "..", "../x", "a/b", "/etc", "a\0", "a b", "a.b", "é"])
+def test_a_key_that_could_lead_elsewhere_is_refused(tmp_path, key):
+    store = Store(tmp_path / "store")
+    for use in (store.folder, store.get):
+        with pytest.raises(StoreError, match="is no key of the store"):
+            use("outcomes", key)

@@ -11,6 +11,7 @@ import pytest
 import robench
 
 NAMES = [
+    "API_VERSION",
     "Attack",
     "Batch",
     "Card",
@@ -20,6 +21,7 @@ NAMES = [
     "Dataset",
     "Defense",
     "Examples",
+    "Exporter",
     "Model",
     "Norm",
     "Preprocess",
@@ -31,12 +33,20 @@ NAMES = [
     "Value",
     "WeightsError",
     "ZeroShotClassifier",
+    "apgd",
+    "attack_sources",
+    "autoattack",
     "evaluate",
+    "fab",
     "hookimpl",
     "input_gradient",
+    "leaderboard",
+    "noise",
     "parameter",
     "parse_eps",
     "run",
+    "square",
+    "straight_through",
     "to_uint8",
 ]
 
@@ -54,7 +64,7 @@ def test_the_surface_is_exactly_this():
 def test_every_name_is_importable(name):
     found = getattr(robench, name)
     assert found is getattr(robench, name)
-    assert callable(found) or typing.get_origin(found) is not None or name in ("Value", "hookimpl")
+    assert callable(found) or typing.get_origin(found) is not None or name in ("API_VERSION", "Value", "hookimpl")
 
 
 def test_everything_public_is_documented():
@@ -79,7 +89,15 @@ def test_importing_robench_imports_no_torch():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("names", ["Attack, Dataset, Defense, Model", "SpecError, parameter, parse_eps", "hookimpl"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "Attack, Dataset, Defense, Model",
+        "SpecError, parameter, parse_eps",
+        "attack_sources",
+        "hookimpl",
+    ],
+)
 def test_what_a_plugin_declares_with_imports_no_torch(names):
     done = python(f"import sys; from robench import {names}; sys.exit('torch' in sys.modules)")
     assert (done.returncode, done.stderr) == (0, "")

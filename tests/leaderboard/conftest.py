@@ -50,7 +50,7 @@ def outcome(mask: Sequence[bool]) -> Outcome:
         high=high,
         top5=None,
         bits=pack_bits(mask),
-        per_class=[[0.0, 0.0, 0.0, float(len(mask))], [0.0, 0.0, 0.0, 0.0]],
+        per_class=[[0.5, sum(mask) / len(mask), 0.5, float(len(mask))], [0.0, 0.0, 0.0, 0.0]],
         macro_f1=0.5,
         confusion=None,
         artifact="outcomes",

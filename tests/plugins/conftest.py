@@ -87,6 +87,14 @@ class Site:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[robench]\n{entry or name} = {module}\n")
 
+    def future(self, api: int, oldest: int, changes: dict[int, str], **renamed: tuple[str, int]) -> None:
+        """Let the processes meet a robench of a later API: what a new release would write into its own files."""
+        (self.path / "sitecustomize.py").write_text(
+            "from robench.plugin import deprecation, versions\n"
+            f"versions.API_VERSION, versions.OLDEST_API, versions.CHANGES = {api}, {oldest}, {changes!r}\n"
+            f"deprecation.RENAMED = {renamed!r}\n"
+        )
+
     def robench(self, *words: str, **environment: str) -> Finished:
         """Run the installed script; no user ever sees a traceback."""
         done = subprocess.run(
@@ -97,7 +105,7 @@ class Site:
             timeout=120,
             env={
                 **os.environ,
-                "PYTHONPATH": str(self.path),
+                "PYTHONPATH": os.pathsep.join(filter(None, [str(self.path), os.environ.get("PYTHONPATH")])),
                 "COLUMNS": "400",
                 "OMP_WAIT_POLICY": "passive",
                 "ROBENCH_STORE": str(self.root / "store"),

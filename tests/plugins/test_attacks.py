@@ -165,9 +165,10 @@ def test_writing_into_the_argument_moves_no_clean_image(finished):
     assert inplace["clean"]["bits"] == fgsm["clean"]["bits"]
 
 
-def test_an_attack_that_does_nothing_is_suspect(finished, checks):
+def test_an_attack_that_does_nothing_is_invalid(finished, checks):
     card = finished.cards()["centroid", "none", "helpless"]
-    assert card["gate"]["verdict"] == "SUSPECT"
+    assert card["gate"]["verdict"] == "INVALID"
+    assert checks(card)["images moved"] == "invalid"
     assert checks(card)["undefended victim falls"] == "suspect"
 
 

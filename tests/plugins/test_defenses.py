@@ -88,7 +88,7 @@ class Dice(Scale):
         return {"loss": "dice"}
 
 class Coarse(Defense):
-    '''Round the pixels, which has no gradient, and say so.'''
+    '''Say that there is no gradient, although there is.'''
     name = "coarse"
     gradient = "none"
     def wrap(self, victim, task):
@@ -156,9 +156,9 @@ def test_trained_but_not_declared_is_invalid(card, checks):
     assert card("sneaky")["training"]["undeclared"] == ["network.1.bias"]
 
 
-def test_gradients_that_are_declared_absent_are_suspect(card, checks):
-    assert card("coarse")["gate"]["verdict"] == "SUSPECT"
-    assert checks(card("coarse"))["gradients declared exact"] == "suspect"
+def test_gradients_that_are_declared_absent_and_are_there_are_invalid(card, checks):
+    assert card("coarse")["gate"]["verdict"] == "INVALID"
+    assert checks(card("coarse"))["gradients present"] == "invalid"
 
 
 def test_one_recipe_under_two_names_is_ranked_once(finished):

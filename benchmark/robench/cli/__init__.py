@@ -23,7 +23,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except RobenchError as error:
-        click.echo(f"robench: {error}", err=True)
+        click.echo(f"robench: {_printable(str(error))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo(
@@ -34,3 +34,8 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` without what a terminal would obey: a sentence may quote a file name or a card of anyone."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -7,12 +7,14 @@ import inspect
 import click
 
 from robench.cli import completers
+from robench.cli.options import without_option
 
-ROLES = ("dataset", "victim", "surrogate", "attack", "defense")
+ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
 
 
 @click.command("list")
 @click.argument("role", required=False, type=click.Choice(ROLES))
+@without_option
 def list_command(role: str | None) -> None:
     """List what can be named in a run, and any plugin that is broken.
 
@@ -40,6 +42,7 @@ def list_command(role: str | None) -> None:
 
 @click.command("show")
 @click.argument("name", shell_complete=completers.components)
+@without_option
 def show_command(name: str) -> None:
     """Show a component: what it does, its parameters, its source, and which plugin it comes from.
 
@@ -56,10 +59,8 @@ def show_command(name: str) -> None:
         if offer.name == name:
             found.setdefault(offer.component, []).append(offer)
     if not found:
-        broken = "".join(f" The plugin {p.label} is broken ({p.broken})." for p in known.plugins if p.broken)
-        raise SpecError(
-            f"There is no component '{name}'; {suggestion(name, {o.name for o in known.offers.values()})}{broken}"
-        )
+        names = {offer.name for offer in known.offers.values()}
+        raise SpecError(f"There is no component '{name}'; {suggestion(name, names)}{known.absent()}")
     for component, offers in found.items():
         _show(component, [offer.role for offer in offers], offers[0])
 

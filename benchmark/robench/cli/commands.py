@@ -6,13 +6,22 @@ from importlib.metadata import version
 
 import click
 
+from robench.cli.audit import audit_command
 from robench.cli.catalog import list_command, show_command
+from robench.cli.check import check_plugin_command
+from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
 from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
+from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.new import new_command
+from robench.cli.plugins import plugins_command
+from robench.cli.report import report_command
 from robench.cli.run import run_command
+from robench.cli.submit import submit_command
 from robench.cli.train import train_command
+from robench.cli.traps import traps_command
 from robench.cli.verify import verify_command
 
 
@@ -32,11 +41,20 @@ for command in (
     run_command,
     list_command,
     show_command,
+    plugins_command,
+    new_command,
+    check_plugin_command,
     explain_command,
+    audit_command,
     verify_command,
     train_command,
+    traps_command,
     leaderboard_command,
+    compare_command,
+    export_command,
+    report_command,
     doctor_command,
     completion_command,
+    submit_command,
 ):
     robench.add_command(command)

@@ -12,19 +12,21 @@ from robench.contracts import Attack, Dataset, Defense
 from robench.spec import Spec
 
 
-def print_plan(spec: Spec, store: Path | None, device: str, offline: bool) -> None:
+def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, gate: str) -> None:
     """Print a line a cell and the total of forwards and backwards that are left."""
     from robench.api import cached, choose_device, go_offline, rings
     from robench.evidence.store import Store, default_root
+    from robench.gate.level import level_of
     from robench.spec import plan
 
     go_offline(offline)
+    level = level_of(gate)
     cells = plan(spec, choose_device(device))
     kept = Store(store or default_root())
     sizes: dict[str, int] = {}
     left, seen = [0, 0], set[str]()
     for ring in rings(cells):
-        done = cached(ring, kept) is not None
+        done = cached(ring, kept, level) is not None
         for cell in ring:
             work = [] if done else _missing(cell, kept, sizes, seen)
             left = [total + sum(part[place] for _, part in work) for place, total in enumerate(left)]

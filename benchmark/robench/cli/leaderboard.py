@@ -12,28 +12,41 @@ from robench.cli import completers
 @click.command("leaderboard")
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path), shell_complete=completers.cards)
 @click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    help="Folder of LEADERBOARD.md [default: here].",
+    "-o", "--out", type=click.Path(path_type=Path), default=Path(), help="Folder of the pages [default: here]."
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 with a diff if the page is not what the cards give.")
-def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool) -> None:
-    """Write LEADERBOARD.md from cards (files or folders); no model is run.
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 with a diff if a page is not what the cards give.")
+@click.option(
+    "--changes",
+    "base",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="BASE",
+    help="Write nothing; print, as Markdown, the ranks that change against the cards in BASE, and the cards refused.",
+)
+def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool, base: Path | None) -> None:
+    """Write LEADERBOARD.md, index.html and leaderboard.json from cards (files or folders); no model is run.
 
     \b
     robench leaderboard results/cards
     robench leaderboard leaderboard/cards -o leaderboard --check
+    robench leaderboard leaderboard/cards --changes base/leaderboard/cards
     """
     from robench_leaderboard import check_leaderboard, read_cards, write_leaderboard
 
+    if base is not None:
+        from robench_leaderboard.changes import Reading, read_tolerantly, render_changes
+
+        # No folder of cards before the change: every card is new.
+        before = read_tolerantly([base]) if base.exists() else Reading((), ())
+        click.echo(render_changes(before, read_tolerantly(cards)), nl=False)
+        return
     found = read_cards(cards)
     if not check:
         click.echo(f"leaderboard: {write_leaderboard(found, out)}")
         return
-    difference = check_leaderboard(found, out / "LEADERBOARD.md")
+    difference = check_leaderboard(found, out)
     if difference:
         click.echo(difference)
+        click.echo(f"The pages in {out} are not what the cards give; write them with robench leaderboard, as they are.")
         raise click.exceptions.Exit(1)
-    click.echo("LEADERBOARD.md is what the cards give.")
+    click.echo("LEADERBOARD.md, index.html and leaderboard.json are what the cards give.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from robench.cli import completers
 from robench.errors import SpecError
+from robench.plugin import WITHOUT
 
 
 def split_names(text: str) -> list[str]:
@@ -59,3 +61,21 @@ def read_seeds(names: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(int(name) for name in names)
     except ValueError:
         raise SpecError(f"--seed takes whole numbers, not '{','.join(names)}'.") from None
+
+
+def _leave_out(_ctx: click.Context, _param: click.Parameter, values: tuple[list[str], ...]) -> None:
+    """Tell the catalog through the environment, so that processes a run starts leave the same plugins out."""
+    if values:
+        os.environ[WITHOUT] = ",".join([*filter(None, [os.environ.get(WITHOUT)]), *joined(values)])
+
+
+without_option = click.option(
+    "--without",
+    type=Names(),
+    multiple=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_leave_out,
+    metavar="PLUGIN,...",
+    help=f"Run without these plugins or distributions [also: ${WITHOUT}].",
+)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, joined, read_parameters, read_seeds
+from robench.cli.options import Names, joined, read_parameters, read_seeds, without_option
 from robench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -73,9 +73,25 @@ NAMES = Names()
     default=None,
     help="Images at once [default: by device and resolution].",
 )
+@click.option(
+    "--gate",
+    default="standard",
+    show_default=True,
+    metavar="LEVEL",
+    help="How hard to try to disprove the numbers: quick, standard or thorough.",
+)
+@click.option("--gate-images", type=int, default=None, help="Most images a dear probe takes [default: by level].")
+@click.option(
+    "--gate-cost",
+    type=float,
+    default=None,
+    help="Most passes the gate may add, as a share of the cell's own [default: 0.15, 1, or no limit].",
+)
+@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Give up an attack on one batch after.")
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
+@click.option("--no-gallery", is_flag=True, help="Keep no pictures for robench report.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -88,8 +104,9 @@ NAMES = Names()
     type=click.Path(path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="Folder of the cards and LEADERBOARD.md.",
+    help="Folder of the cards, their pictures and LEADERBOARD.md.",
 )
+@without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
 def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **given: Any) -> None:  # fmt: skip
     """Measure clean and robust accuracy, judge the numbers, and rank them.
@@ -108,7 +125,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         from robench.cli.dry import print_plan
 
         for spec in specs:
-            print_plan(spec, store, given["device"], given["offline"])
+            print_plan(spec, store, given["device"], given["offline"], given["gate"])
         return
     cards, failures = perform(specs, store, out, given)
     finish(cards, out)
@@ -159,16 +176,21 @@ def perform(
     from robench.cli.progress import terminal
     from robench.errors import RobenchError
     from robench.evidence.cardfile import write
+    from robench.evidence.gallery import keep_gallery
+    from robench.evidence.store import Store, default_root
     from robench.spec import plan
 
     for spec in specs:
         plan(spec, choose_device(given["device"]))  # refuse what cannot be run before anything is
+    stored = Store(store or default_root())
     cards: list[Card] = []
     failures: list[tuple[str, str]] = []
 
     def keep(card: Card) -> None:
         cards.append(card)
         write(card, out / "cards")
+        if not given["no_gallery"]:
+            keep_gallery(stored, card, out / "gallery")
 
     with terminal() as progress:
         for place, spec in enumerate(specs, 1):
@@ -182,7 +204,12 @@ def perform(
                     offline=given["offline"],
                     compiled=given["compiled"],
                     prepared=not given["no_prepare"],
+                    gate=given["gate"],
+                    gate_images=given["gate_images"],
+                    gate_cost=given["gate_cost"],
+                    timeout=given["timeout"],
                     progress=progress,
+                    gallery=not given["no_gallery"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]

@@ -15,7 +15,7 @@ from robench.budget import Access, Norm, format_eps
 from robench.evidence.statistics import unpack_bits
 from robench.parameters import format_value
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: Dotted paths of what may differ between two runs of one spec on one machine; all else is deterministic.
 CLOCKS = ("created", "cost.*.seconds", "cost.*.peak_bytes", "cost.*.joules", "environment")
@@ -121,7 +121,7 @@ class Outcome(Record, frozen=True, kw_only=True):
 
     correct: Natural
     n: Positive
-    low: Annotated[Rate, Meta(description="Wilson 95 % interval of correct / n, lower end")]
+    low: Annotated[Rate, Meta(description="Wilson 95 % interval of the rate (correct / n), lower end")]
     high: Annotated[Rate, Meta(description="upper end")]
     top5: Annotated[Natural | None, Meta(description="label among the five highest logits; null for < 6 classes")]
     bits: Annotated[str, Meta(description="per image, 1 = correct: big-endian packed bits in base64")]
@@ -133,11 +133,16 @@ class Outcome(Record, frozen=True, kw_only=True):
         list[list[int]] | None, Meta(description="rows: label, columns: prediction; null above 100 classes")
     ]
     artifact: Annotated[str, Meta(description="store key of the per-image outcomes")]
+    draws: Annotated[Positive, Meta(description="forwards per image: above 1 for a randomized defense")] = 1
+    hits: Annotated[
+        list[Natural] | None,
+        Meta(description="per image, in how many draws it was correct; `correct` and `bits` then count the majority"),
+    ] = None
 
     @property
     def rate(self) -> float:
-        """Return the accuracy in [0, 1]."""
-        return self.correct / self.n
+        """Return the accuracy in [0, 1]; of a randomized defense the mean over draws."""
+        return self.correct / self.n if self.hits is None else sum(self.hits) / (self.n * self.draws)
 
     def mask(self) -> list[bool]:
         """Return, per image, whether it was classified correctly."""
@@ -199,6 +204,10 @@ class Gate(Record, frozen=True, kw_only=True):
 
     verdict: Verdict
     checks: list[Check]
+    level: Annotated[Name, Meta(description="how hard the harness tried: quick, standard or thorough")] = "quick"
+    images: Annotated[Natural, Meta(description="most images that a dear probe took")] = 0
+    limit: Annotated[float | None, Meta(description="most passes it could spend, as a share of the cell's own")] = None
+    share: Annotated[float, Meta(ge=0, description="passes of the gate relative to the cell's own")] = 0.0
 
 
 class Environment(Record, frozen=True, kw_only=True):
@@ -219,7 +228,7 @@ class Environment(Record, frozen=True, kw_only=True):
 class Card(Record, frozen=True, kw_only=True):
     """Hold the result of one cell."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     id: Annotated[Digest, Meta(description="fingerprint of the cell")]
     created: Annotated[str, Meta(description="UTC time at which it was recorded")]
     cell: CellRecord

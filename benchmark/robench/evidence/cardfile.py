@@ -12,7 +12,9 @@ import msgspec
 
 from robench.errors import CardError
 from robench.evidence.atomic import write_whole
+from robench.evidence.bounded import read_bounded
 from robench.evidence.card import SCHEMA_VERSION, Card
+from robench.evidence.consistency import check_tables
 from robench.evidence.statistics import proportion
 
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
@@ -49,20 +51,17 @@ def decode(text: bytes, where: str) -> Card:
             parse_int=_integer,
         )
         json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair can be read, but never be written
-        _validate(raw, where)
-        card = msgspec.convert(raw, Card)
+        card = _converted(raw, where)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise CardError(f"{where} is not a robench card: {str(error)[:300]}.") from None
     _check_counts(card, where)
+    check_tables(card, where)
     return card
 
 
 def read(path: Path) -> Card:
     """Return the card stored at ``path``."""
-    try:
-        return decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise CardError(f"card {path} cannot be read ({error.strerror}).") from None
+    return decode(read_bounded(path), str(path))
 
 
 def write(card: Card, folder: Path) -> Path:
@@ -70,6 +69,15 @@ def write(card: Card, folder: Path) -> Path:
     path = folder / card.file_name
     write_whole(path, encode(card))
     return path
+
+
+def _converted(raw: Any, where: str) -> Card:
+    """Return the card of JSON values; the classes check all that the schema does and faster, the schema says where."""
+    try:
+        return msgspec.convert(raw, Card)
+    except msgspec.ValidationError:
+        _validate(raw, where)
+        raise
 
 
 def _validate(raw: Any, where: str) -> None:
@@ -90,7 +98,14 @@ def _check_counts(card: Card, where: str) -> None:
             raise CardError(
                 f"{where} contradicts itself: {name} counts {outcome.correct} of {outcome.n}, its bits do not."
             )
-        if proportion(outcome.correct, outcome.n) != (outcome.low, outcome.high):
+        hits = outcome.hits
+        if (hits is None) != (outcome.draws == 1) or (hits is not None and len(hits) != outcome.n):
+            raise CardError(f"{where} contradicts itself: {name} has {outcome.draws} draws, but other hits per image.")
+        if hits is not None and [2 * hit > outcome.draws for hit in hits] != outcome.mask():
+            raise CardError(f"{where} contradicts itself: the {name} bits are not the majority of the draws.")
+        if hits is not None and max(hits) > outcome.draws:
+            raise CardError(f"{where} contradicts itself: {name} counts more hits than draws.")
+        if proportion(outcome.rate * outcome.n, outcome.n) != (outcome.low, outcome.high):
             raise CardError(f"{where} contradicts itself: the {name} interval does not follow from its counts.")
 
 

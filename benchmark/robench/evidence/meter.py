@@ -32,6 +32,10 @@ class Meter:
     _on: bool = field(default=True, repr=False)
     _begun: float | None = field(default=None, repr=False)
 
+    def __deepcopy__(self, _memo: object) -> Meter:
+        """Return the meter itself: a copied model goes on counting where its original does."""
+        return self
+
     @contextmanager
     def counting(self, model: nn.Module) -> Iterator[None]:
         """Count the images of every forward through ``model``, and of every backward to its logits."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 META, DATA = "meta.json", "data.safetensors"
+
+#: Keys come from cards too, and a card may come from anyone: no dot and no slash.
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def default_root() -> Path:
@@ -65,7 +69,9 @@ class Store:
             tempfile.TemporaryFile(dir=root / "tmp").close()
 
     def folder(self, kind: str, key: str) -> Path:
-        """Return where an artifact is, or would be."""
+        """Return where an artifact is, or would be; StoreError for a key that could lead elsewhere."""
+        if not _KEY.fullmatch(key):
+            raise StoreError(f"'{key[:80]}' is no key of the store, so the card that names it is not from robench run.")
         return self.root / kind / key[:2] / key
 
     def get(self, kind: str, key: str) -> Artifact | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,7 @@ import pluggy
 from robench.contracts import ROLES, Component, Dataset
 from robench.errors import PluginError, SpecError, suggestion
 from robench.parameters import Value, parameters_of, resolve
-from robench.plugin import hookspecs
+from robench.plugin import WITHOUT, hookspecs
 from robench.plugin.discovery import Plugin, discover
 
 HOOKS = {role: f"robench_{role}s" for role in ROLES}
@@ -55,13 +56,14 @@ class Catalog:
         try:
             offers = _unlike(_offers(plugin)) if plugin.module is not None else []
         except Exception as error:  # a hook is third-party code and may raise anything
-            plugin, offers = _broken(plugin, error), []
+            plugin, offers = replace(plugin, module=None, broken=f"{type(error).__name__}: {error}"), []
         for offer in offers:
             known = self.offers.get((offer.role, offer.name))
             if known is not None:
                 raise PluginError(
                     f"The {offer.role} '{offer.name}' is offered twice: by {known.plugin.label} and by "
-                    f"{plugin.label}. Uninstall one, or rename its component."
+                    f"{plugin.label}. Uninstall one, or rename its component; until then leave one out with "
+                    "--without DISTRIBUTION."
                 )
         self.plugins.append(plugin)
         self.offers.update({(offer.role, offer.name): offer for offer in offers})
@@ -75,9 +77,16 @@ class Catalog:
         offer = self.offers.get((role, name))
         if offer is not None:
             return offer
-        broken = [plugin for plugin in self.plugins if plugin.broken]
-        blame = "".join(f" The plugin {plugin.label} is broken ({plugin.broken})." for plugin in broken)
-        raise SpecError(f"There is no {role} '{name}'; {suggestion(name, [o.name for o in self.of(role)])}{blame}")
+        known = [o.name for o in self.of(role)]
+        raise SpecError(f"There is no {role} '{name}'; {suggestion(name, known)}{self.absent()}")
+
+    def absent(self) -> str:
+        """Return a sentence for each plugin that might have offered what is missing: broken, or left out."""
+        broken = [
+            f" The plugin {plugin.label} is broken ({plugin.broken})." for plugin in self.plugins if plugin.broken
+        ]
+        left_out = [f" The plugin {plugin.label} was left out." for plugin in self.plugins if plugin.left_out]
+        return "".join([*broken, *left_out])
 
     def default_dataset(self) -> Offer:
         """Return the dataset that is run when none is named."""
@@ -92,17 +101,17 @@ class Catalog:
         return marked[0]
 
 
-@lru_cache(maxsize=1)
 def catalog() -> Catalog:
-    """Return the catalog of this environment, discovered once a process."""
+    """Return the catalog of this environment, without what ``$ROBENCH_WITHOUT`` names; discovered once a process."""
+    return _catalog(os.environ.get(WITHOUT, ""))
+
+
+@lru_cache(maxsize=4)
+def _catalog(without: str) -> Catalog:
     found = Catalog()
-    for plugin in discover():
+    for plugin in discover([name.strip() for name in without.split(",") if name.strip()]):
         found.add(plugin)
     return found
-
-
-def _broken(plugin: Plugin, error: Exception) -> Plugin:
-    return Plugin(plugin.name, plugin.distribution, plugin.version, None, f"{type(error).__name__}: {error}")
 
 
 def _unlike(offers: Iterator[Offer]) -> list[Offer]:

@@ -1,10 +1,10 @@
-"""The five hooks of the door: each returns the component classes a plugin offers."""
+"""The six hooks of the door: each returns the component classes a plugin offers."""
 
 from __future__ import annotations
 
 import pluggy
 
-from robench.contracts import Attack, Dataset, Defense, Model
+from robench.contracts import Attack, Dataset, Defense, Exporter, Model
 
 #: The entry-point group, and pluggy's project name.
 GROUP = "robench"
@@ -40,4 +40,10 @@ def robench_attacks() -> list[type[Attack]]:
 @hookspec
 def robench_defenses() -> list[type[Defense]]:
     """Return the defenses this plugin offers."""
+    return []
+
+
+@hookspec
+def robench_exporters() -> list[type[Exporter]]:
+    """Return the forms this plugin can write results in, for ``robench export --to``."""
     return []

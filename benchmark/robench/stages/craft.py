@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from robench.adaptive import Expected, counted, drawing
 from robench.budget import BALL_TOLERANCE
 from robench.classifier import Classifier, input_gradient
 from robench.contracts import Attack
@@ -18,10 +20,12 @@ from robench.evidence.digests import digest
 from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.meter import Meter
 from robench.evidence.store import Artifact, Store
+from robench.evidence.unfinished import Unfinished
 from robench.examples import Batch, Examples
 from robench.halving import halving
 from robench.inference import freeze
 from robench.task import Task
+from robench.timeout import time_limit
 
 KIND = "adversarial"
 
@@ -99,7 +103,9 @@ def craft(
                 mask = (
                     attacked[start : start + CHUNK] if attacked is not None else torch.ones(len(part), dtype=torch.bool)
                 )
-                chunk = store.put(KIND, chunk_key, *_craft_chunk(attack, model, part, mask, start, task))
+                unfinished = store.scratch(KIND, chunk_key)
+                chunk = store.put(KIND, chunk_key, *_craft_chunk(attack, model, part, mask, start, task, unfinished))
+                unfinished.unlink(missing_ok=True)
         chunks.append(chunk)
     meter = Meter(device=task.device)
     for chunk in chunks:
@@ -108,19 +114,21 @@ def craft(
 
 
 def _craft_chunk(
-    attack: Attack, model: Classifier, part: Examples, mask: Tensor, start: int, task: Task
+    attack: Attack, model: Classifier, part: Examples, mask: Tensor, start: int, task: Task, path: Path
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     meter = Meter(device=task.device)
     result = torch.empty(len(part), *part.shape)
-    found = {"outside_ball": 0, "outside_box": 0, "excess": 0.0, "largest": 0.0}
+    found = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
+    unfinished = Unfinished(path, result, found, meter)
 
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
-        chosen = task.replace(indices=[start + place for place in places])
+        chosen = task.replace(indices=[start + place for place in places], checkpoint=unfinished.checkpoint(places))
         return _call(attack, model, images, labels, chosen, meter)
 
     for batch in part.batches(task.batch_size, task.device):
-        result[batch.indices] = batch.images.cpu()
-        rows = mask[batch.indices].nonzero().flatten().tolist()
+        missing = ~unfinished.done[batch.indices]
+        result[torch.tensor(batch.indices)[missing]] = batch.images.cpu()[missing]
+        rows = (mask[batch.indices] & missing).nonzero().flatten().tolist()
         if not rows:
             continue
         images, labels = batch.images[rows], batch.labels[rows]
@@ -129,12 +137,19 @@ def _craft_chunk(
         result[places] = inspect(attack, images, adversarial, task, found).cpu()
         meter.images += len(rows)
         meter.batch_size = max(meter.batch_size, len(rows))
+        unfinished.finish(batch.indices)
     return {**found, "meter": meter.state(), "images": digest(result), "attacked": meter.images}, {"images": result}
 
 
 def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
+    start = task.indices[0] if len(task.indices) else 0
     try:
-        with meter.counting(model), meter.clock():
+        with (
+            meter.counting(counted(model)),
+            meter.clock(),
+            drawing(isinstance(model, Expected), task, "craft", start),
+            time_limit(task.timeout, attack.name),
+        ):
             # A clone, so that an attack which writes into its argument does not move the clean images.
             adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
     except (RobenchError, torch.OutOfMemoryError, MemoryError):
@@ -183,6 +198,7 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
         moved[wrong] = task.threat.project(images[wrong], moved[wrong])
     found["outside_ball"] += int(out_of_ball.sum())
     found["outside_box"] += int(out_of_box.sum())
+    found["unmoved"] += int((distance == 0).sum())
     found["excess"] = max(found["excess"], float((distance - task.threat.eps).max()), 0.0)
     found["largest"] = max(found["largest"], float(task.threat.distance(images, moved).max()))
     return moved

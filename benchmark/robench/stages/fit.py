@@ -16,14 +16,17 @@ from robench.classifier import Classifier, check_logits
 from robench.contracts import Defense
 from robench.errors import ContractError, DataError, DeviceError, require, told
 from robench.evidence.card import Cost, Scalar, TrainingRecord
-from robench.evidence.digests import tensor_digests, weights_digest
+from robench.evidence.digests import image_hashes, tensor_digests, weights_digest
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.examples import Examples
 from robench.inference import freeze
+from robench.sealed import sealing_test_split
 from robench.task import Checkpoint, Task
 
 KIND = "fit"
+#: The hashes of the training images, apart from the fit: they are no tensors of the model.
+HASHES = "hashes"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Fitted:
     digest: str
     train: str | None
     train_n: int
+    #: int64, a hash of each training image, so that leakage into the test split can be counted.
+    train_hashes: Tensor
 
 
 def fit(
@@ -62,6 +67,7 @@ def fit(
         if artifact is None:
             unfinished = store.scratch(KIND, key)
             examples = train() if train is not None else None
+            store.put(HASHES, key, {}, {"images": _hashes(examples, task)})
             artifact = store.put(KIND, key, *_train(defense, defended, examples, task, unfinished))
             unfinished.unlink(missing_ok=True)
         else:
@@ -75,12 +81,20 @@ def fit(
         "task.generator(...), never from the global generator.",
     )
     training = TrainingRecord(**{**meta["training"], "recipe": dict(defense.recipe())})
-    return Fitted(defended, training, Cost(**meta["cost"]), digest, meta["train"], meta["train_n"])
+    hashes = store.get(HASHES, key)
+    known = hashes.tensors()["images"] if hashes is not None else torch.empty(0, dtype=torch.int64)
+    return Fitted(defended, training, Cost(**meta["cost"]), digest, meta["train"], meta["train_n"], known)
 
 
 def trains(defense: Defense) -> bool:
     """Tell whether the defense overrides ``fit``."""
     return type(defense).fit is not Defense.fit
+
+
+def _hashes(train: Examples | None, task: Task) -> Tensor:
+    if train is None:
+        return torch.empty(0, dtype=torch.int64)
+    return torch.cat([image_hashes(batch.images) for batch in train.batches(task.batch_size)])
 
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
@@ -158,7 +172,7 @@ def _fit_metered(
 
 def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
     try:
-        with told(f"{defense.name}.fit"):
+        with sealing_test_split(), told(f"{defense.name}.fit"):
             defense.fit(defended, train, task)
     except ContractError as error:
         if not isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from robench.case import Case
 from robench.evidence.card import CLOCKS, AdversarialRecord, Card, CellRecord, Cost, Costs, Gate, Outcome, ThreatRecord
 from robench.evidence.provenance import environment
-from robench.evidence.statistics import pack_bits, proportion
+from robench.evidence.statistics import pack_bits
+from robench.evidence.statistics import proportion as interval
 
 if TYPE_CHECKING:
     from robench.stages.score import Outcomes  # the type of what is handed on, not the stage
@@ -60,7 +61,7 @@ def record(case: Case, gate: Gate, given: Mapping[str, Any]) -> Card:
             fit=case.fitted.cost,
             craft=found.meter.cost(),
             score=case.robust.cost,
-            gate=Cost(**case.probes.meter),
+            gate=Cost(**case.gate),
         ),
         gate=gate,
         environment=environment(cell.device),
@@ -78,7 +79,10 @@ def outcome(scored: Outcomes, classes: int) -> Outcome:
     per_class = [[round(float(value), 6) for value in row] for row in zip(*columns, strict=True)]
     present = [row[2] for row in per_class if row[3] > 0]
     correct = scored.correct.tolist()
-    low, high = proportion(sum(correct), len(correct))
+    several = scored.draws > 1
+    low, high = (
+        interval(sum(correct), len(correct)) if not several else interval(scored.mean * len(correct), len(correct))
+    )
     confusion = confusion_matrix(labels, predictions, labels=names).tolist() if classes <= MOST_CLASSES else None
     return Outcome(
         correct=sum(correct),
@@ -91,4 +95,6 @@ def outcome(scored: Outcomes, classes: int) -> Outcome:
         macro_f1=round(sum(present) / len(present), 6),
         confusion=confusion,
         artifact=scored.key,
+        draws=scored.draws,
+        hits=scored.hits.tolist() if several else None,
     )

@@ -1,0 +1,54 @@
+"""``robench compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from robench.errors import CardError
+
+
+@click.command("compare")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every image that flipped.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="Also write a page (HTML) here.")
+def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) -> None:
+    """Compare two cards, or two folders of cards row by row: paired differences, and which images flipped.
+
+    A results folder of robench run counts as its folder of cards.
+
+    \b
+    robench compare results/cards/ONE.json results/cards/OTHER.json
+    robench compare before/ after/ -o compare.html
+    """
+    from rich.console import Console
+
+    from robench.evidence.atomic import write_whole
+    from robench.evidence.cardfile import read
+    from robench_leaderboard import read_cards
+    from robench_leaderboard.compare import compare_cards, compare_sets
+    from robench_leaderboard.compared import comparison_html, comparison_json, print_comparison
+
+    for path in (first, second):
+        if not path.exists():
+            raise CardError(f"{path} does not exist; name two cards or two folders of cards.")
+    if first.is_dir() != second.is_dir():
+        raise CardError(f"Compare two cards or two folders: of {first} and {second} only one is a folder.")
+    if first.is_dir():
+        found = compare_sets(read_cards([_cards(first)]), read_cards([_cards(second)]))
+    else:
+        found = compare_cards(read(first), read(second))
+    if as_json:
+        click.echo(comparison_json(found), nl=False)
+    else:
+        print_comparison(found, Console(highlight=False))
+    if out is not None:
+        write_whole(out, comparison_html(found).encode())
+        click.echo(f"page: {out}", err=as_json)
+
+
+def _cards(folder: Path) -> Path:
+    inside = folder / "cards"
+    return inside if inside.is_dir() else folder

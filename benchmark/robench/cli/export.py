@@ -1,0 +1,48 @@
+"""``robench export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", "form", required=True, metavar="NAME", help="An exporter; 'robench list exporter' names them.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="File or folder [default: print it].")
+def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None:
+    """Write cards (files or folders) in a form that other tools read.
+
+    \b
+    robench export results/cards --to csv -o results.csv
+    robench export results/cards --to 'hf-model-index[defense=tecoa]'
+    """
+    from robench.contracts import Exporter
+    from robench.errors import SpecError, StoreError, told
+    from robench.plugin.catalog import catalog
+    from robench.spec import split_reference
+    from robench_leaderboard import read_cards
+
+    name, given = split_reference(form)
+    exporter = catalog().find("exporter", name).build(given)
+    if not isinstance(exporter, Exporter):
+        raise TypeError
+    found = read_cards(cards)
+    if not found:
+        raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with told(f"The exporter '{name}' to {out}", StoreError):
+            exporter.write(found, out)
+        click.echo(f"{len(found)} cards: {out}")
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="robench-export-") as folder:
+        target = Path(folder) / "export"
+        with told(f"The exporter '{name}'", StoreError):
+            exporter.write(found, target)
+        if not target.is_file():
+            raise SpecError(f"The exporter '{name}' writes no single file that could be printed; say where with -o.")
+        click.echo(target.read_text(encoding="utf-8"), nl=False)

@@ -1,0 +1,44 @@
+"""``robench new``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from robench.cli.options import without_option
+
+ROLES = ("defense", "attack", "dataset", "victim", "surrogate")
+
+
+@click.command("new")
+@click.argument("role", type=click.Choice(ROLES))
+@click.argument("name")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Folder of the package [default: ./NAME].",
+)
+@without_option
+def new_command(role: str, name: str, into: Path | None) -> None:
+    """Write a plugin of your own: a package that installs, passes its checks and runs as it stands.
+
+    \b
+    robench new defense my-defense
+    pip install -e my-defense
+    robench check-plugin my-defense
+    robench run --defense my-defense --attack pgd
+    """
+    from robench.plugin.catalog import catalog
+    from robench.plugin.scaffold import check_free, names_for, write_package
+
+    names = names_for(role, name)
+    check_free(names, catalog())
+    folder = into or Path(names.distribution)
+    for path in write_package(names, folder):
+        click.echo(f"  {path}")
+    click.echo(f"\nNext: edit {folder / (names.module + '.py')}; it works as it stands.")
+    for line in (f"pip install -e {folder}", f"robench check-plugin {names.distribution}", names.run):
+        click.echo(f"  {line}")

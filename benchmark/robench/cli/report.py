@@ -1,0 +1,50 @@
+"""``robench report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="The page: one file, complete in itself.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Also write the charts as PNG and SVG files into this folder (needs matplotlib).",
+)
+@click.option(
+    "--tables",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Also write the numbers as CSV and LaTeX (booktabs) into this folder.",
+)
+def report_command(runs: tuple[Path, ...], out: Path, figures: Path | None, tables: Path | None) -> None:
+    """Make one page of a run to look at, offline: tables, charts, pictures, every check; no model is run.
+
+    RUNS are folders that robench run wrote (--out), folders of cards, or card files.
+
+    \b
+    robench report results
+    robench report results -o report.html --figures figures --tables tables
+    """
+    from robench.evidence.atomic import write_whole
+    from robench_leaderboard.report import collect, render_report, write_figures, write_tables
+
+    found = collect(runs)
+    write_whole(out, render_report(found).encode())
+    click.echo(f"report: {out}")
+    if tables is not None:
+        click.echo(f"tables: {len(write_tables(found, tables))} files in {tables}")
+    if figures is not None:
+        click.echo(f"figures: {len(write_figures(found, figures))} files in {figures}")

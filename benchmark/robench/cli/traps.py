@@ -1,0 +1,45 @@
+"""``robench traps``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from robench.cli.options import Names, joined
+
+GATES = ("quick", "standard", "thorough")
+
+
+@click.command("traps")
+@click.option("--only", type=Names(), multiple=True, help="Names of traps or twins [default: all].")
+@click.option("--gate", type=click.Choice(GATES), default=None, help="How dear the checks may be.")
+@click.option("--flags/--no-flags", default=True, show_default=True, help="Ask AutoAttack's own five warnings too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="Write the table as Markdown, too.")
+def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as_json: bool, out: Path | None) -> None:
+    """Try the gate on evaluations known to be wrong, and on honest ones beside them."""
+    import tempfile
+
+    from rich.console import Console
+
+    from robench.cli.progress import terminal
+    from robench.evidence.atomic import write_whole
+    from robench_traps import table
+    from robench_traps.registry import chosen
+    from robench_traps.suite import run_all
+
+    wanted = chosen(joined(only))
+    with terminal() as progress, tempfile.TemporaryDirectory(prefix="robench-traps-") as folder:
+        results = run_all(wanted, Path(folder), gate or "", flags, progress)
+    if as_json:
+        click.echo(table.as_json(results), nl=False)
+    else:
+        Console(highlight=False, soft_wrap=False).print(table.terminal(results))
+        click.echo(table.summary(results))
+    if out is not None:
+        words = ["robench traps", *([f"--only {','.join(joined(only))}"] if only else [])]
+        words += [*([f"--gate {gate}"] if gate else []), *([] if flags else ["--no-flags"]), f"-o {out}"]
+        write_whole(out, table.markdown(results, " ".join(words)).encode())
+    if not all(result.good for result in results):
+        raise click.exceptions.Exit(1)

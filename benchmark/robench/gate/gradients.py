@@ -1,0 +1,162 @@
+"""Has the attacked model gradients, and are they true?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own spelling
+from torch import Tensor, nn
+
+from robench.case import Case
+from robench.classifier import input_gradient
+from robench.evidence.card import Check
+from robench.gate.subject import Subject
+from robench.gate.verdict import check, skip
+
+#: Images on which gradients are looked at, those still standing first.
+IMAGES = 16
+#: Largest share of images that may have no gradient at all.
+MOST_BLIND = 0.05
+#: Largest disagreement with finite differences, relative to the gradient's length, and the share that may exceed it.
+DISAGREEMENT, MOST_UNTRUE = 0.1, 0.25
+#: Step of the finite differences in float64, and where a model only computes in float32.
+STEP, COARSE_STEP = 1e-6, 2e-3
+
+
+def look(subject: Subject) -> dict[str, Any]:
+    """Return how many of a few images have no gradient, and how many have one that finite differences contradict."""
+    count = subject.purse.images(0.2, 10 * subject.price, IMAGES, least=4)
+    rows = subject.some(subject.standing, count, "gradients")
+    if len(rows) < min(4, count):
+        among = subject.clean & ~subject.standing
+        rows = sorted(rows + subject.some(among, min(4, count) - len(rows), "gradients"))
+    found = {"n": 0, "blind": 0, "ce_blind": 0, "checked": 0, "untrue": 0, "possible": True}
+    for images, labels, indices in subject.batches(rows):
+        task = subject.task.replace(indices=indices)
+        # Off the pixel grid, where models with kinks at round values have two gradients.
+        jitter = subject.task.threat.from_uniform(images, task.uniform(images, "jitter") / 2)
+        try:
+            margin, entropy = _gradients(subject.target, jitter, labels)
+        except RuntimeError:  # the answer does not depend on the image through anything torch can differentiate
+            found["possible"] = False
+            margin = entropy = torch.zeros_like(images)
+        found["n"] += len(images)
+        blind = ~(margin.flatten(1).abs().amax(1) > 0)
+        found["blind"] += int(blind.sum())
+        found["ce_blind"] += int((~blind & ~(entropy.flatten(1).abs().amax(1) > 0)).sum())
+        if found["possible"] and subject.defense.gradient != "straight-through" and not subject.defense.randomized:
+            untrue = contradicted(subject.plain, jitter, labels, task.generator("gate", "direction"))
+            found["checked"] += len(images)
+            found["untrue"] += int(untrue.sum())
+    return found
+
+
+def margin_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return by how much the label's logit leads (N,); below 0 the image is lost."""
+    own = logits.gather(1, labels[:, None]).squeeze(1)
+    return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the margin and of the cross-entropy, for one forward and two backwards."""
+    with torch.enable_grad():
+        images = images.detach().requires_grad_(True)
+        logits = model(images)
+        (margin,) = torch.autograd.grad(margin_of(logits, labels).sum(), images, retain_graph=True)
+        (entropy,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), images)
+    return margin.nan_to_num(0.0), entropy.nan_to_num(0.0)
+
+
+def contradicted(model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return (N,) bool: where the gradient is not the slope that the model's answers have.
+
+    Central differences of the margin along the gradient and along a random direction, in float64; a model that only
+    computes in float32 is measured with a wider step and along the gradient only.
+    """
+    try:
+        exact = copy.deepcopy(model).double()
+        return _slopes(exact, images.double(), labels, STEP, 2, generator)
+    except (RuntimeError, TypeError, ValueError):  # it holds float32 constants, or cannot be copied
+        return _slopes(model, images, labels, COARSE_STEP, 1, generator)
+
+
+def _slopes(
+    model: nn.Module, images: Tensor, labels: Tensor, step: float, directions: int, generator: torch.Generator
+) -> Tensor:
+    with torch.no_grad():
+        rivals = model(images).scatter(1, labels[:, None], -torch.inf).argmax(1)
+
+    def lead(points: Tensor) -> Tensor:
+        logits: Tensor = model(points)
+        return logits.gather(1, labels[:, None]).squeeze(1) - logits.gather(1, rivals[:, None]).squeeze(1)
+
+    _, gradient = input_gradient(lead, images)
+    length = gradient.flatten(1).norm(dim=1)
+    ways = [gradient / length.clamp_min(1e-30).view(-1, 1, 1, 1)]
+    if directions > 1:
+        ways.append(torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device).sign())
+    wrong = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    for way in ways:
+        wrong |= _disagrees(lead, images, way, gradient, length, step)
+    return wrong
+
+
+def _disagrees(
+    lead: Callable[[Tensor], Tensor], images: Tensor, way: Tensor, gradient: Tensor, length: Tensor, step: float
+) -> Tensor:
+    with torch.no_grad():
+        slope = (lead(images + step * way) - lead(images - step * way)) / (2 * step)
+    claimed = (gradient * way).flatten(1).sum(1)
+    # The size a slope along this direction has when the gradient points elsewhere at random.
+    typical = length * way.flatten(1).norm(dim=1) / images[0].numel() ** 0.5
+    expected = torch.maximum(typical, claimed.abs())
+    return ~((slope - claimed).abs() <= DISAGREEMENT * expected + 1e-9)
+
+
+def present(case: Case, _ring: Sequence[Case]) -> Check:
+    """See that the images still standing have a gradient to climb."""
+    found, name = case.row_probes["gradients"], "gradients present"
+    threshold = f"<= {MOST_BLIND:.0%} of the images tried"
+    declared = case.fitted.training.gradient
+    share = found["blind"] / max(found["n"], 1)
+    if declared == "none":
+        hidden = found["possible"] and share <= MOST_BLIND
+        meaning = (
+            "The defense declares gradient = none, but its input gradients are there: that keeps white-box attacks "
+            "away from it. Declare exact or straight-through."
+            if hidden
+            else "Declared without gradients, and there are none: judged by queries and transfer."
+        )
+        return check(name, "invalid" if hidden else "pass", 1 - share, "no gradient", found["n"], meaning)
+    if not found["n"]:
+        return skip(name, threshold, "No image is classified correctly.")
+    status = "pass" if share <= MOST_BLIND else "invalid" if share > 0.5 else "suspect"
+    meaning = (
+        "The images that stand have input gradients."
+        if status == "pass"
+        else f"{found['blind']} of {found['n']} images have an exactly zero input gradient: a gradient attack cannot "
+        "move there, and what it leaves standing was never attacked (rounding, argmax, detach, a saturated unit). "
+        "Declare gradient = straight-through with robench.straight_through, or none."
+    )
+    return check(name, status, share, threshold, found["n"], meaning)  # type: ignore[arg-type]  # one of three literals
+
+
+def true(case: Case, _ring: Sequence[Case]) -> Check:
+    """Compare the gradient that attacks climb with the slope of the answers."""
+    found, name = case.row_probes["gradients"], "gradients true"
+    threshold = f"<= {MOST_UNTRUE:.0%} of the images tried"
+    if not found["checked"]:
+        return skip(name, threshold, "Nothing is claimed: the backward pass is declared approximate, or there is none.")
+    share = found["untrue"] / found["checked"]
+    meaning = (
+        "Finite differences agree with the gradients."
+        if share <= MOST_UNTRUE
+        else f"For {found['untrue']} of {found['checked']} images finite differences of the answers contradict the "
+        "gradient: part of the forward is hidden from the backward pass (detach, no_grad, rounding, a hook). Attacks "
+        "were led astray; let gradients through, or declare gradient = straight-through."
+    )
+    status = "pass" if share <= MOST_UNTRUE else "invalid"
+    return check(name, status, share, threshold, found["checked"], meaning)  # type: ignore[arg-type]  # literals

@@ -1,0 +1,121 @@
+"""Are the images, their labels and the clean answers what they should be?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from robench.case import Case
+from robench.evidence.card import Check, Status
+from robench.evidence.statistics import proportion, wilson
+from robench.gate.verdict import check, skip
+
+#: Share of the test images that may lie in the training split, bit by bit: above, SUSPECT; far above, INVALID.
+LEAKED = (0.01, 0.05)
+#: Share of test images that may be copies of others.
+COPIES = 0.05
+#: A relabelling that explains the answers by this much better means that the class order is wrong.
+RELABELLED = 0.20
+
+
+def reference(case: Case, ring: Sequence[Case]) -> Check:
+    """Compare the victim's clean accuracy with what its author states."""
+    name = "reference clean accuracy"
+    stated, tolerance = case.reference
+    undefended = next((other for other in ring if other.cell.undefended), None)
+    if stated is None:
+        return skip(name, "within the stated interval", "The victim's author states no accuracy for this dataset.")
+    if undefended is None:
+        return skip(name, "within the stated interval", "The undefended victim was not run.")
+    correct = int(undefended.clean.correct.sum())
+    low, high = proportion(correct, undefended.n)
+    good = low - tolerance <= stated <= high + tolerance
+    meaning = (
+        "The victim classifies as its author states."
+        if good
+        else f"The victim reaches {correct / undefended.n:.1%}, but {stated:.1%} is stated: wrong weights, "
+        "preprocessing, class order or prompts."
+    )
+    threshold = f"{stated:.2%} within [{low:.2%}, {high:.2%}] +- {tolerance:.1%}"
+    return check(name, "pass" if good else "suspect", correct / undefended.n, threshold, undefended.n, meaning)
+
+
+def above_chance(case: Case, _ring: Sequence[Case]) -> Check:
+    """See that the model beats the most frequent class, without which there is nothing to defend."""
+    labels = case.clean.labels
+    most = int(torch.bincount(labels).max())
+    right = int(case.clean.correct.sum())
+    low = wilson(right, case.n)[0]
+    only_one = most == case.n
+    good = only_one or low > most / case.n
+    meaning = (
+        "The model beats the most frequent class."
+        if good
+        else f"The model is right on {right / case.n:.1%} of the clean images; always answering the most frequent "
+        f"class would be right on {most / case.n:.1%}. Check weights, classes and preprocessing."
+    )
+    return check(
+        "above chance", "pass" if good else "suspect", right / case.n, f"> {most / case.n:.1%}", case.n, meaning
+    )
+
+
+def class_order(case: Case, _ring: Sequence[Case]) -> Check:
+    """See whether another assignment of labels to outputs would explain the clean answers far better."""
+    from scipy.optimize import linear_sum_assignment
+
+    classes = len(case.data.classes)
+    confusion: Any = np.zeros((classes, classes))
+    np.add.at(confusion, (case.clean.labels.numpy(), case.clean.predictions.numpy()), 1)
+    rows, columns = linear_sum_assignment(-confusion)
+    best, right = float(confusion[rows, columns].sum()), float(np.trace(confusion))
+    gain = (best - right) / case.n
+    fault = gain > RELABELLED
+    names = case.data.classes
+    pairs = [(row, column) for row, column in zip(rows, columns, strict=True) if row != column and confusion[row].sum()]
+    wrong = [f"{names[row]} as {names[column]}" for row, column in pairs]
+    meaning = (
+        f"With the classes relabelled ({', '.join(wrong[:3])}) {best / case.n:.1%} of the clean answers would be right "
+        f"instead of {right / case.n:.1%}: the class order of the model is not that of the dataset."
+        if fault
+        else "No relabelling of the classes explains the clean answers much better."
+    )
+    threshold = f"<= {RELABELLED:.0%} gained"
+    return check("class order", "invalid" if fault else "pass", gain, threshold, case.n, meaning)
+
+
+def leakage(case: Case, _ring: Sequence[Case]) -> Check:
+    """Count test images that were trained on, and copies among the test images."""
+    name, threshold = "split leakage", f"<= {LEAKED[0]:.0%} of the test images"
+    hashes = case.clean.images
+    copies = 1 - len(hashes.unique()) / case.n
+    shared = int(torch.isin(hashes, case.fitted.train_hashes).sum())
+    share = shared / case.n
+    status: Status = "invalid" if share > LEAKED[1] else "suspect" if share > LEAKED[0] else "pass"
+    if status != "pass":
+        meaning = (
+            f"{shared} of {case.n} test images are in the training split, bit by bit: the defense was trained on what "
+            "it is tested on. Make the splits disjoint."
+        )
+    elif copies > COPIES:
+        status, share = "suspect", copies
+        meaning = f"{copies:.0%} of the test images are copies of others, so N is smaller than it looks; remove them."
+    else:
+        meaning = "No test image was trained on, and hardly any is a copy of another."
+    return check(name, status, share, threshold, case.n, meaning)
+
+
+def manifest(case: Case, _ring: Sequence[Case]) -> Check:
+    """Hold the parameters that were trained to those that were declared."""
+    training = case.fitted.training
+    wrong = [*training.without_gradient, *training.undeclared]
+    if not wrong:
+        meaning = f"Exactly the {len(training.names)} declared parameter tensors were trained."
+        return check("trained parameters", "pass", 0, "= 0 tensors", 0, meaning)
+    meaning = (
+        f"Declared but never given a gradient: {', '.join(training.without_gradient[:5]) or 'none'}; changed but "
+        f"not declared: {', '.join(training.undeclared[:5]) or 'none'}. The defense does not train what it says."
+    )
+    return check("trained parameters", "invalid", len(wrong), "= 0 tensors", 0, meaning)

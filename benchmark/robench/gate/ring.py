@@ -1,0 +1,37 @@
+"""What the cells of one row leave standing together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from robench.case import Case
+
+
+def row_of(case: Case, ring: Sequence[Case]) -> list[Case]:
+    """Return the cells on the same defended victim, this one among them."""
+    return [other for other in ring if other.row == case.row]
+
+
+def end_to_end(cases: Sequence[Case]) -> list[Case]:
+    """Return the cells attacked through the defended victim: by its gradients or by queries to it."""
+    return [case for case in cases if not case.transfer]
+
+
+def standing_mask(cases: Sequence[Case]) -> Tensor:
+    """Return (N,) bool: right under every attack of these cells; clean where there is none."""
+    masks = [case.robust.correct for case in cases]
+    return torch.stack(masks).all(0) if masks else torch.zeros(0, dtype=torch.bool)
+
+
+def standing(case: Case, ring: Sequence[Case]) -> int:
+    """Return how many images stand under every end-to-end attack of the case's row."""
+    row = row_of(case, ring)
+    return int(standing_mask(end_to_end(row) or row).sum())
+
+
+def one_step_only(case: Case, ring: Sequence[Case]) -> bool:
+    """Tell whether nothing but single steps was tried on this row: weak evidence, not a broken attack."""
+    return not any(other.iterative for other in end_to_end(row_of(case, ring)))

@@ -1,0 +1,20 @@
+"""The conformance kit: hold a component to its contract, from any pytest suite.
+
+    import pytest
+    from my_defense import MyDefense
+    from robench.testing import Check, conformance
+
+    @pytest.mark.parametrize("check", conformance(MyDefense), ids=str)
+    def test_conformance(check: Check) -> None:
+        check()
+
+A check that cannot be tried is skipped with its reason, such as a model that takes 32 x 32 only. ``robench
+check-plugin`` runs the same checks. The kit brings its own tiny victims and images; it reaches for no network.
+"""
+
+from __future__ import annotations
+
+from robench.testing.kit import Check, Result, check_component, conformance
+from robench.testing.subject import NotTried
+
+__all__ = ["Check", "NotTried", "Result", "check_component", "conformance"]

@@ -1,0 +1,153 @@
+"""The published form of the leaderboard: ``leaderboard.json``, whose JSON Schema lies beside this file.
+
+The classes below are the schema. Names and sentences are cut to a length a page can show and have no control or
+direction characters; they come from cards of anyone, so whoever shows them must escape them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from robench.budget import Access, Norm
+from robench.evidence.card import Digest, Natural, Positive, Rate, Scalar, Verdict
+
+SCHEMA_VERSION = 1
+SCHEMA_FILE = Path(__file__).with_name("leaderboard.schema.json")
+
+Points = Annotated[float, Meta(ge=-100, le=100)]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Be immutable and refuse unknown fields."""
+
+
+class Accuracy(Part, frozen=True, kw_only=True):
+    """State an accuracy and its Wilson 95 % interval, all in [0, 1]."""
+
+    rate: Rate
+    low: Rate
+    high: Rate
+    correct: Annotated[float, Meta(ge=0, description="no whole number for a mean over draws")]
+    n: Positive
+
+
+class Change(Part, frozen=True, kw_only=True):
+    """State a difference on the same images, in percentage points, with Tango's 95 % interval."""
+
+    points: Points
+    low: Points
+    high: Points
+    p: Annotated[Rate, Meta(description="two-sided exact McNemar, not corrected for other comparisons")]
+    only_first: Annotated[Natural, Meta(description="images that only the first of the two got right")]
+    only_second: Natural
+
+
+class Component(Part, frozen=True, kw_only=True):
+    """Name a component and its parameters."""
+
+    name: str
+    label: Annotated[str, Meta(description="the name with the parameters that were changed")]
+    version: Natural
+    parameters: dict[str, Scalar]
+    plugin: str
+
+
+class Attack(Part, frozen=True, kw_only=True):
+    """State the outcome under one attack, which is one card."""
+
+    attack: Component
+    access: Access
+    surrogate: Annotated[str, Meta(description="'self' is the undefended victim; empty for none")]
+    accuracy: Annotated[Accuracy, Meta(description="under this attack; robust accuracy only if access is white-box")]
+    verdict: Verdict
+    card: Annotated[str, Meta(description="canonical file name of the card")]
+    id: Digest
+
+
+class RowCost(Part, frozen=True, kw_only=True):
+    """State what the row cost, per image of the white-box attacks where it says so; null where not measured."""
+
+    trainable: Natural
+    fit_seconds: Annotated[float, Meta(ge=0)]
+    fit_joules: float | None
+    craft_ms: Annotated[float | None, Meta(description="per image, summed over the white-box attacks")]
+    craft_joules: float | None
+    forwards: Annotated[float | None, Meta(description="per image, summed over the white-box attacks")]
+    backwards: float | None
+    score_ms: float | None
+    peak_bytes: Natural
+    devices: Annotated[list[str], Meta(description="where the clocks ran: device, dtype")]
+
+
+class Row(Part, frozen=True, kw_only=True):
+    """State what one defended victim reached under every attack it met."""
+
+    rank: Annotated[Positive | None, Meta(description="shared by rows that are not told apart; null: not ranked")]
+    title: str
+    defense: Component
+    victim: Component
+    seed: int
+    weights: Annotated[Digest, Meta(description="sha256 of the defended victim's tensors")]
+    clean: Accuracy
+    robust: Annotated[
+        Accuracy | None, Meta(description="per image the worst case over all attacks; null: no white-box")
+    ]
+    tax: Annotated[Change | None, Meta(description="clean accuracy of the undefended victim minus this row's")]
+    gain: Annotated[Change | None, Meta(description="robust accuracy of this row minus the undefended victim's")]
+    transfer: Annotated[dict[str, Accuracy], Meta(description="lowest per surrogate; never robust accuracy")]
+    verdict: Verdict
+    reasons: Annotated[list[str], Meta(description="why the row is not ranked")]
+    missing: Annotated[list[str], Meta(description="attacks that other rows met and this one did not")]
+    front: Annotated[list[str], Meta(description="costs for which no ranked row is as robust for less")]
+    cost: RowCost
+    attacks: list[Attack]
+
+
+class Spread(Part, frozen=True, kw_only=True):
+    """State the mean over seeds, their standard deviation, and the hierarchical 95 % interval, all in [0, 1]."""
+
+    mean: Rate
+    deviation: Annotated[float, Meta(ge=0)]
+    low: Rate
+    high: Rate
+
+
+class Repetition(Part, frozen=True, kw_only=True):
+    """State what several seeds of one defense on one victim say together."""
+
+    defense: str
+    victim: str
+    seeds: list[int]
+    clean: Spread
+    robust: Spread
+
+
+class Board(Part, frozen=True, kw_only=True):
+    """State one ranking: the same images, resolution and threat model."""
+
+    dataset: str
+    parameters: dict[str, Scalar]
+    norm: Norm
+    eps: Annotated[float, Meta(ge=0, description="pixel units, images in [0, 1]")]
+    shape: Annotated[tuple[int, int, int], Meta(description="channels, height, width")]
+    n: Positive
+    test: Annotated[Digest, Meta(description="sha256 of the test images and labels, in order")]
+    rows: Annotated[list[Row], Meta(description="ranked rows first, best first")]
+    repeated: list[Repetition]
+
+
+class Leaderboard(Part, frozen=True, kw_only=True):
+    """Hold all rankings that a set of cards gives."""
+
+    schema_version: Literal[1] = 1
+    boards: list[Board]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of leaderboard.json, generated from the classes above."""
+    generated = msgspec.json.schema(Leaderboard)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "robench leaderboard", **generated}

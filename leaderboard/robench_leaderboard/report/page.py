@@ -1,0 +1,154 @@
+"""Render a report as one HTML file that reaches for nothing: the same cards and pictures give the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from robench_leaderboard import wording
+from robench_leaderboard.report import confusions, plots, provenance, results, svg
+from robench_leaderboard.report.collect import Report
+from robench_leaderboard.report.pictures import Shown, magnification, show
+from robench_leaderboard.rows import Attacked, Row, Score
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+#: Pixels of clean images on one page; with more cells, fewer images of each are shown, but at least one.
+PIXELS = 2_000_000
+#: Cards that get a page of their own, and galleries; the table has them all.
+MOST_PAGES = 300
+#: Letters of one text of a card.
+LONGEST = 600
+
+
+@dataclass(frozen=True)
+class CardPage:
+    """Gather what the page says about one card."""
+
+    attacked: Attacked
+    row: Row
+    anchor: str
+    pictures: list[Shown]
+    kept: int
+    featured: bool
+
+    @property
+    def title(self) -> str:
+        """Return the cell in a line."""
+        threat = self.attacked.card.cell.threat
+        return f"{wording.title(self.row)} / {wording.plain(self.attacked.what, 120)} / {plots.radius(threat)}"
+
+
+def render_report(report: Report) -> str:
+    """Return the page."""
+    style, script = _text("report.css"), _text("report.js")
+    pages = list(card_pages(report))
+    return _template().render(
+        report=report,
+        title=f"robench report: {', '.join(sorted({report.brief(board.setting.dataset) for board in report.boards}))}",
+        style=style,
+        script=script,
+        # Only this script may run, whatever else got into the page; and nothing may be fetched.
+        hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        pages=pages,
+        anchors={shown.anchor for shown in pages},
+        left_out=len(report.cells) - len(pages),
+        charts=charts(report),
+        results=results.results(report),
+        claims=list(results.claims(report)),
+    )
+
+
+def card_pages(report: Report) -> Iterator[CardPage]:
+    """Yield the cards that get a page, in the order of the table."""
+    cells = [(row, attacked) for _, row in report.rows for attacked in row.attacks][:MOST_PAGES]
+    featured = _featured(report)
+    illustrated = sum(attacked.card.id in report.galleries for _, attacked in cells)
+    for row, attacked in cells:
+        card = attacked.card
+        kept = report.galleries.get(card.id, [])
+        area = card.data.shape[1] * card.data.shape[2]
+        count = max(1, PIXELS // (illustrated * area)) if kept else 0
+        factor = magnification(kept)
+        shown = [show(picture, factor) for picture in kept[:count]]
+        yield CardPage(attacked, row, anchor(attacked), shown, len(kept), attacked in featured)
+
+
+def _featured(report: Report) -> list[Attacked]:
+    """Return the cells whose pictures are open: the first board's first and undefended rows, most hurt in white-box."""
+    rows = report.boards[0].rows
+    chosen = [rows[0], *(row for row in rows[1:] if row.undefended)]
+    found = [[cell for cell in row.white_box if cell.card.id in report.galleries] for row in chosen]
+    return [min(cells, key=lambda cell: cell.score.correct) for cells in found if cells]
+
+
+def anchor(attacked: Attacked) -> str:
+    """Return the address of a card on the page."""
+    return f"card-{attacked.card.id[:12]}"
+
+
+def charts(report: Report) -> dict[str, Any]:
+    """Return the plots by section."""
+    return {
+        "trade_offs": list(plots.trade_offs(report)),
+        "curves": list(plots.curves(report)),
+        "pareto": {name: found for name, found in plots.pareto(report).items() if found},
+        "training": list(plots.training(report)),
+        "transfer": list(results.transfer_tables(report)),
+    }
+
+
+def _text(name: str) -> str:
+    return files("robench_leaderboard").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
+    def shown(value: Any) -> Any:
+        """Take control and direction characters out of whatever text a card put here; autoescape does the rest."""
+        if not isinstance(value, str) or isinstance(value, Markup):
+            return value
+        harmless = len(value) <= LONGEST and value.isascii() and value.isprintable()  # most of 5,000 cards' words
+        return value if harmless else wording.plain(value, LONGEST)
+
+    environment = Environment(
+        loader=PackageLoader("robench_leaderboard"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": wording.percent,
+        "accuracy": lambda outcome: wording.percent(Score(outcome.correct, outcome.n)),
+        "decimal": wording.decimal,
+        "megabytes": wording.megabytes,
+        "title": wording.title,
+        "short": wording.plain,
+        "draw": svg.draw,
+        "swatch": svg.swatch,
+        "long": lambda text: escape(wording.plain(text, 20_000)),
+        "ours": Markup,  # the package's own style, script and pictures; never anything from a card
+    }
+    environment.globals |= {
+        "anchor": anchor,
+        "board_title": plots.board_title,
+        "class_scores": confusions.class_scores,
+        "confusion": confusions.confusion,
+        "eps": plots.radius,
+        "provenance": provenance.provenance,
+        "repeat_command": provenance.repeat_command,
+        "share": confusions.share,
+        "tones": svg.TONES,
+    }
+    return environment.get_template("report.html.j2")

@@ -1,0 +1,246 @@
+"""What the charts show, apart from how it is drawn: the page and the figure files draw the same plots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from robench.budget import format_eps
+from robench.evidence.card import ThreatRecord
+from robench_leaderboard.rank import Board
+from robench_leaderboard.report.collect import Report
+from robench_leaderboard.rows import Attacked, Row, Score
+from robench_leaderboard.wording import decimal, plain
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Name one direction of a plot; percentages run to 100 at most."""
+
+    label: str
+    percent: bool = False
+    #: Start at zero even if no value is near it.
+    zero: bool = False
+    #: Values apart by orders of magnitude get a logarithmic axis, with a place of its own for 0.
+    cost: bool = False
+    #: What the values are called where they are not numbers, such as ``8/255``.
+    names: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Be one point, with the interval in either direction where there is one."""
+
+    x: float
+    y: float
+    across: Interval | None = None
+    upright: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Be the marks that share a name, a colour (``tone``) and a dash; ``joined`` by a line or not."""
+
+    name: str
+    tone: int
+    marks: tuple[Mark, ...]
+    dash: int = 0
+    joined: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Be one chart.
+
+    Attributes:
+        key: a file name without its ending; unique in a report.
+        about: what kind of chart it is.
+        title: what of it is shown, in a line.
+        says: the reading of it, for who cannot see it.
+        front: the corners of a staircase behind the marks.
+        left_out: series that were dropped, so that the others can be read.
+    """
+
+    key: str
+    about: str
+    title: str
+    says: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    front: tuple[tuple[float, float], ...] = ()
+    left_out: int = 0
+
+
+#: Lines in one plot; of more, those that end highest.
+MOST_LINES = 24
+
+CLEAN = Axis("clean accuracy, %", percent=True)
+ROBUST = Axis("robust accuracy, %", percent=True, zero=True)
+
+
+def headline(score: Score) -> tuple[float, Interval]:
+    """Return an accuracy and its interval in percent."""
+    low, high = score.interval
+    return 100 * score.rate, (100 * low, 100 * high)
+
+
+def board_title(report: Report, board: Board) -> str:
+    """Return the setting in a line."""
+    return f"{report.brief(board.setting.dataset)}, {board.setting.contest}"
+
+
+def radius(threat: ThreatRecord) -> str:
+    """Return the norm and eps, such as ``Linf 8/255``."""
+    return f"{threat.norm} {format_eps(threat.eps)}"
+
+
+def trade_offs(report: Report) -> Iterator[Plot]:
+    """Yield a clean-against-robust plot for each board with something to compare."""
+    for place, board in enumerate(report.boards):
+        series = []
+        for row in _with_headline(board):
+            (x, across), (y, upright) = headline(row.clean), headline(row.headline or row.clean)
+            series.append(Series(report.name(row, board), report.tone(row), (Mark(x, y, across, upright),)))
+        if len(series) > 1:
+            best = max(series, key=lambda one: one.marks[0].y)
+            says = (
+                f"{len(series)} defended victims. Most robust: {best.name}, {best.marks[0].y:.1f} % at "
+                f"{best.marks[0].x:.1f} % clean. Up and to the right is better."
+            )
+            title = board_title(report, board)
+            yield Plot(f"clean-robust-{place + 1}", "Clean against robust", title, says, CLEAN, ROBUST, tuple(series))
+
+
+#: What a defense costs: a name for the choice, the axis, and the figure.
+COSTS: tuple[tuple[str, str, Callable[[Row], float | None]], ...] = (
+    ("fit time", "seconds to fit", lambda row: row.fit_seconds),
+    ("fit passes", "image passes to fit (forwards + backwards)", lambda row: float(_fit_passes(row))),
+    ("ms per image", "milliseconds per image to classify", lambda row: row.score_ms),
+    ("parameters", "trainable parameters", lambda row: float(row.trainable)),
+)
+
+
+def _fit_passes(row: Row) -> int:
+    return max(card.cost.fit.forwards + card.cost.fit.backwards for card in row.cards)
+
+
+def pareto(report: Report) -> dict[str, list[Plot]]:
+    """Return, per kind of cost, a plot of robust accuracy against it for each board with something to compare."""
+    return {name: list(_pareto(report, name, label, cost)) for name, label, cost in COSTS}
+
+
+def _pareto(report: Report, name: str, label: str, cost: Callable[[Row], float | None]) -> Iterator[Plot]:
+    for place, board in enumerate(report.boards):
+        series = []
+        for row in _with_headline(board):
+            spent, (y, upright) = cost(row), headline(row.headline or row.clean)
+            if spent is not None:
+                series.append(Series(report.name(row, board), report.tone(row), (Mark(spent, y, None, upright),)))
+        if len(series) < 2:
+            continue
+        corners = front([(one.marks[0].x, one.marks[0].y) for one in series])
+        kept = [one.name for one in series if (one.marks[0].x, one.marks[0].y) in corners]
+        says = f"Nothing is both cheaper and more robust than: {', '.join(kept)}. Up and to the left is better."
+        key = f"pareto-{name.replace(' ', '-')}-{place + 1}"
+        yield Plot(
+            key,
+            f"Robustness against {name}",
+            board_title(report, board),
+            says,
+            Axis(label, cost=True),
+            ROBUST,
+            tuple(series),
+            corners,
+        )
+
+
+def front(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Return the points (cost, benefit) that no other is at least as good as in both, and better in one."""
+    best, corners = float("-inf"), []
+    for cost, benefit in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if benefit > best:
+            corners.append((cost, benefit))
+            best = benefit
+    return tuple(corners)
+
+
+def curves(report: Report) -> Iterator[Plot]:
+    """Yield accuracy against eps wherever several radii were measured: a line for each defense and attack."""
+    groups: dict[tuple[str, ...], list[tuple[Row, Attacked]]] = {}
+    for board, row in report.rows:
+        setting = board.setting
+        for attacked in row.attacks:
+            key = (setting.dataset, setting.test, setting.norm, row.victim, attacked.access, attacked.surrogate)
+            groups.setdefault(key, []).append((row, attacked))
+    place = 0
+    for (dataset, _, norm, victim, access, surrogate), found in groups.items():
+        if len({attacked.card.cell.threat.eps for _, attacked in found}) > 1:
+            place += 1
+            route = f"{access} via {surrogate}" if surrogate else access
+            title = f"{report.brief(dataset)}, {norm}, {report.brief(victim)}, {plain(route, 60)}"
+            yield _curve(report, f"eps-{place}", title, found)
+
+
+def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Attacked]]) -> Plot:
+    lines: dict[tuple[str, str], list[tuple[Row, Attacked]]] = {}
+    for row, attacked in found:
+        lines.setdefault((row.title, attacked.attack), []).append((row, attacked))
+    attacks = sorted({attack for _, attack in lines})
+    series = []
+    for (name, attack), points in lines.items():
+        row = points[0][0]
+        # At eps = 0 the attack must give the images back (a check of the gate): that is the clean accuracy.
+        marks = {0.0: headline(row.clean)}
+        marks |= {attacked.card.cell.threat.eps: headline(attacked.score) for _, attacked in points}
+        drawn = tuple(Mark(eps, y, None, upright) for eps, (y, upright) in sorted(marks.items()))
+        series.append(
+            Series(plain(f"{name}, {attack}", 160), report.tone(row), drawn, attacks.index(attack), joined=True)
+        )
+    best = sorted(series, key=lambda one: -one.marks[-1].y)[:MOST_LINES]
+    kept, left_out = [one for one in series if one in best], len(series) - len(best)
+    radii = sorted({mark.x for one in series for mark in one.marks})
+    axis = Axis("eps (0 is the clean accuracy)", names=tuple((eps, format_eps(eps)) for eps in radii))
+    transfer = found[0][1].access == "transfer"
+    says = f"{len(kept)} lines over {len(radii)} radii, falling from the clean accuracy."
+    label = "accuracy under transfer, %" if transfer else "accuracy under attack, %"
+    return Plot(
+        key,
+        "Accuracy against eps",
+        title,
+        says,
+        axis,
+        Axis(label, percent=True, zero=True),
+        tuple(kept),
+        left_out=left_out,
+    )
+
+
+def training(report: Report) -> Iterator[Plot]:
+    """Yield a plot for each quantity that the fits logged, a line for each fit."""
+    fits = {(row.victim, row.cards[0].model.defended): row for _, row in report.rows if row.cards[0].training.history}
+    lines: dict[str, list[Series]] = {}
+    steps: dict[str, str] = {}
+    for row in fits.values():
+        history = row.cards[0].training.history
+        step = next((name for name in ("epoch", "step") if all(name in entry for entry in history)), "")
+        for metric in sorted({name for entry in history for name in entry} - {step}):
+            marks = tuple(
+                Mark(entry[step] if step else place + 1.0, entry[metric])
+                for place, entry in enumerate(history)
+                if metric in entry
+            )
+            lines.setdefault(metric, []).append(Series(report.name(row), report.tone(row), marks, joined=True))
+            steps.setdefault(metric, step or "logged point")
+    for place, (metric, series) in enumerate(sorted(lines.items())):
+        name = plain(metric, 60).replace("_", " ")
+        ends = ", ".join(f"{one.name} ends at {decimal(one.marks[-1].y)}" for one in series[:8])
+        yield Plot(
+            f"training-{place + 1}", "Training", name, f"{ends}.", Axis(steps[metric]), Axis(name), tuple(series)
+        )
+
+
+def _with_headline(board: Board) -> list[Row]:
+    return [row for row in board.rows if row.headline is not None]

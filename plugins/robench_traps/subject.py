@@ -1,0 +1,55 @@
+"""The model that an evaluation attacks, as another tool would meet it: without the harness's refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from robench import Classifier, Examples, RobenchError, Task, ThreatModel
+from robench.api import spec_from
+from robench.bench import Bench, Options
+from robench.cell import Cell, type_of
+from robench.contracts import Defense, Model
+from robench.plugin.catalog import Catalog
+from robench.spec import plan
+from robench_traps.trap import Evaluation
+
+
+class Subject(NamedTuple):
+    """Hold a model, the test images and the task of attacking it."""
+
+    model: Classifier
+    test: Examples
+    task: Task
+
+
+def subject(evaluation: Evaluation, known: Catalog, store: Path, count: int) -> Subject | None:
+    """Return the defended model and the first ``count`` images that it is tested on; None where no data is served."""
+    cells = plan(spec_from(**evaluation.asked()), "cpu", known)
+    cell = next(cell for cell in reversed(cells) if cell.surrogate is None)
+    bench = Bench(Options(store=store, device="cpu", prepared=False), "cpu")
+    try:
+        test = bench.data(cell).test
+    except RobenchError:
+        return None
+    task = bench.task(cell, "craft").replace(attacked=ThreatModel(cell.threat.norm, cell.threat.eps))
+    try:
+        model = bench.defended(cell).fitted.model
+    except RobenchError:
+        model = bare(cell, bench)
+    return Subject(model, test[:count], task)
+
+
+def bare(cell: Cell, bench: Bench) -> Classifier:
+    """Return the model without its fit, and without anybody looking at what it returns."""
+    victim: Model = type_of(cell.victim, Model)
+    defense: Defense = type_of(cell.defense, Defense)
+    task = bench.task(cell, "load")
+    model = victim.load(task).eval().requires_grad_(False)
+    return defense.wrap(model, task).eval().requires_grad_(False)
+
+
+def key(evaluation: Evaluation, known: Catalog) -> str:
+    """Return what two evaluations share that attack one model on the same images."""
+    cell = plan(spec_from(**evaluation.asked()), "cpu", known)[-1]
+    return f"{cell.fit_id} {cell.data_id} {cell.threat}"

@@ -1,0 +1,90 @@
+"""Every built-in passes the conformance kit, as any third party's component must."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from robench.plugin.catalog import catalog
+from robench.testing import Check, check_component, conformance
+
+BUILT_IN = [offer.component for offer in catalog().offers.values() if offer.plugin.name == "builtins"]
+CHECKS = [check for component in dict.fromkeys(BUILT_IN) for check in conformance(component)]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """Let nothing be downloaded: what that leaves untried is skipped, with its reason."""
+    for name in ("HF_HUB_OFFLINE", "ROBENCH_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.subject.name}: {check}")
+def test_conformance(check: Check) -> None:
+    check()
+
+
+def build(name, role, **parameters):
+    return catalog().find(role, name).build(parameters)
+
+
+def failures(component, **options):
+    results = check_component(component, **options)
+    assert any(result.status == "passed" for result in results)
+    return {result.name: result.sentence for result in results if result.status == "failed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "parameters"),
+    [
+        ("pgd", "attack", {"restarts": 2, "steps": 3, "target": "least-likely"}),
+        ("pgd", "attack", {"random_start": False, "step_size": 1 / 255}),
+        ("pgd", "attack", {"target": "random", "steps": 3}),
+        ("tecoa", "defense", {"trainable": "full", "epochs": 1}),
+        ("lora-ce", "defense", {"adversary": "clean", "dropout": 0.0, "epochs": 2}),
+        ("vpt", "defense", {"mode": "deep", "epochs": 1}),
+        ("vpt", "defense", {"mode": "padding", "prompt_size": 4, "epochs": 1}),
+    ],
+    ids=str,
+)
+def test_other_parameters_conform(name, role, parameters):
+    assert failures(build(name, role, **parameters)) == {}
+
+
+@pytest.mark.parametrize("name", ["tecoa", "vpt"])
+def test_defenses_conform_on_the_real_small_clip(name):
+    tuned = {**build("tiny-clip", "victim").tuning[name], "epochs": 2}
+    assert failures(build(name, "defense", **tuned), victim=build("tiny-clip", "victim")) == {}
+
+
+def test_a_folder_of_photos_conforms(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for number in range(10):
+            pixels = torch.randint(0, 256, (20, 16, 3), dtype=torch.uint8, generator=generator)
+            Image.fromarray(pixels.numpy()).save(tmp_path / label / f"{number}.png")
+    results = check_component(build("imagefolder", "dataset", path=str(tmp_path), size=16))
+    assert {result.name: result.status for result in results if result.status != "passed"} == {}
+
+
+def test_resnet20_with_its_weights_conforms(kit):
+    results = {
+        r.name: r
+        for r in check_component(build("resnet20", "victim", checkpoint=str(kit / "resnet20_cifar10.safetensors")))
+    }
+    assert {name: r.sentence for name, r in results.items() if r.status == "failed"} == {}
+    assert results["logits"].status == results["gradient"].status == "passed"
+    assert (
+        "but the dataset has 1000; name weights trained on these classes"
+        in results["1,000 classes, 3 x 224 x 224"].sentence
+    )
+
+
+def test_what_needs_a_download_says_so_and_is_checked_as_far_as_possible(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROBENCH_DATA", str(tmp_path))
+    results = {r.name: r for r in check_component(build("cifar10", "dataset"))}
+    assert results["class names"].status == results["usual victim"].status == "passed"
+    assert results["disjoint splits"].status == "not tried"
+    assert "cifar10 needs " in results["disjoint splits"].sentence

@@ -1,0 +1,307 @@
+"""What the charts show: points, intervals, fronts and lines, known by hand; and where the marks come to lie."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
+
+from robench.evidence.card import Card
+from robench_leaderboard.rank import boards
+from robench_leaderboard.report import plots
+from robench_leaderboard.report.collect import Report
+from robench_leaderboard.report.plots import Axis, Mark, Plot, Series, front
+from robench_leaderboard.report.scales import Linear, Logarithmic, compact, nice, scale
+from robench_leaderboard.report.svg import draw, spread, swatch
+
+MakeCard = Callable[..., Card]
+
+
+def report(*cards: Card) -> Report:
+    return Report(tuple(boards(cards)), {})
+
+
+def mask(right: int, n: int = 100) -> list[bool]:
+    return [place < right for place in range(n)]
+
+
+def logged(card: Card, *history: dict[str, float]) -> Card:
+    return msgspec.structs.replace(card, training=msgspec.structs.replace(card.training, history=list(history)))
+
+
+# Clean against robust
+
+
+def test_a_board_is_one_plot_with_wilson_intervals(make_card: MakeCard):
+    cards = [make_card(mask(40), mask(90)), make_card(mask(70), mask(80), defense="tecoa")]
+    (plot,) = plots.trade_offs(report(*cards))
+    assert [series.name for series in plot.series] == ["tecoa", "none"]
+    (mark,) = plot.series[0].marks
+    assert (mark.x, mark.y) == (80.0, 70.0)
+    for right, found in ((80, mark.across), (70, mark.upright)):
+        assert found == pytest.approx([100 * end for end in proportion_confint(right, 100, method="wilson")])
+    assert plot.title == "digits, Linf 8/255, 1x8x8, n = 100"
+    assert "Most robust: tecoa, 70.0 % at 80.0 % clean" in plot.says
+
+
+def test_one_row_is_no_comparison(make_card: MakeCard):
+    assert list(plots.trade_offs(report(make_card()))) == []
+    assert not any(plots.pareto(report(make_card())).values())
+
+
+def test_a_transfer_only_row_is_in_no_robust_plot(make_card: MakeCard):
+    cards = [make_card(), make_card(defense="hollow", access="transfer", surrogate="cnn"), make_card(defense="jpeg")]
+    (plot,) = plots.trade_offs(report(*cards))
+    assert {series.name for series in plot.series} == {"none", "jpeg"}
+
+
+def test_colours_are_the_same_everywhere_and_the_undefended_is_grey(zoo: list[Card]):
+    whole = report(*zoo)
+    tones = {row.defense: whole.tone(row) for _, row in whole.rows}
+    assert tones["none"] == 0
+    assert sorted(tones.values()) == list(range(len(tones)))
+
+
+def test_several_victims_are_named(make_card: MakeCard):
+    cards = [make_card(), make_card(victim="vit"), make_card(victim="vit", defense="jpeg", eps=4 / 255)]
+    whole = report(*cards)
+    names = {whole.name(row, board) for board, row in whole.rows}
+    assert names == {"none on mlp", "none on vit", "jpeg"}
+
+
+def test_parameters_are_left_out_of_a_name_unless_they_tell_two_apart(make_card: MakeCard):
+    alone = report(make_card(dataset="photos", dataset_changed={"path": "a/very/long/path"}))
+    assert plots.board_title(alone, alone.boards[0]).startswith("photos, Linf")
+    cards = [make_card(dataset="photos", dataset_changed={"path": path}) for path in ("a", "b")]
+    both = report(*cards)
+    assert {plots.board_title(both, board).partition(",")[0] for board in both.boards} == {
+        "photos[path=a]",
+        "photos[path=b]",
+    }
+
+
+# Cost
+
+
+def dominated(point: tuple[float, float], others: list[tuple[float, float]]) -> bool:
+    return any(
+        other != point
+        and other[0] <= point[0]
+        and other[1] >= point[1]
+        and (other[0] < point[0] or other[1] > point[1])
+        for other in others
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
+@settings(deadline=None)
+def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]):
+    assert set(front(points)) == {point for point in points if not dominated(point, points)}
+    assert list(front(points)) == sorted(front(points))
+
+
+def test_each_cost_has_a_plot(make_card: MakeCard, make_cost: Callable[..., Any]):
+    trained = {"names": ("head.weight",), "trainable": 650, "fit": make_cost(images=10, seconds=12.5, passes=3)}
+    none = make_card(mask(10), fit=make_cost(images=0, seconds=0.0), score=make_cost(images=100, seconds=0.2))
+    cards = [none, make_card(mask(60), defense="tecoa", score=make_cost(images=100, seconds=0.4), **trained)]
+    found = plots.pareto(report(*cards))
+    assert set(found) == {"fit time", "fit passes", "ms per image", "parameters"}
+    spent = {name: {series.name: series.marks[0].x for series in plot.series} for name, (plot,) in found.items()}
+    assert spent["fit time"] == {"tecoa": 12.5, "none": 0.0}
+    assert spent["fit passes"] == {"tecoa": 60.0, "none": 0.0}
+    assert spent["ms per image"] == pytest.approx({"tecoa": 4.0, "none": 2.0})
+    assert spent["parameters"] == {"tecoa": 650.0, "none": 0.0}
+    assert found["fit time"][0].front == ((0.0, 10.0), (12.5, 60.0))
+
+
+# Accuracy against eps
+
+
+def test_a_line_for_each_defense_and_attack_from_the_clean_accuracy(make_card: MakeCard):
+    cards = [
+        make_card(mask(right), mask(90), defense=defense, attack=attack, eps=eps)
+        for defense, attack, eps, right in (
+            ("none", "pgd", 4 / 255, 40), ("none", "pgd", 8 / 255, 5), ("none", "fgsm", 4 / 255, 60),
+            ("none", "fgsm", 8 / 255, 30), ("tecoa", "pgd", 4 / 255, 70), ("tecoa", "pgd", 8 / 255, 50),
+        )
+    ]  # fmt: skip
+    (plot,) = plots.curves(report(*cards))
+    lines = {series.name: [(mark.x, mark.y) for mark in series.marks] for series in plot.series}
+    assert lines == {
+        "tecoa, pgd": [(0.0, 90.0), (4 / 255, 70.0), (8 / 255, 50.0)],
+        "none, fgsm": [(0.0, 90.0), (4 / 255, 60.0), (8 / 255, 30.0)],
+        "none, pgd": [(0.0, 90.0), (4 / 255, 40.0), (8 / 255, 5.0)],
+    }
+    assert plot.x.names == ((0.0, "0"), (4 / 255, "4/255"), (8 / 255, "8/255"))
+    assert {series.name: series.dash for series in plot.series}["none, pgd"] == 1
+    assert plot.y.label == "accuracy under attack, %"
+
+
+def test_transfer_has_plots_of_its_own_that_do_not_say_robust(make_card: MakeCard):
+    cards = [make_card(eps=eps) for eps in (4 / 255, 8 / 255)]
+    cards += [make_card(access="transfer", surrogate="cnn", eps=eps) for eps in (4 / 255, 8 / 255)]
+    white, through = plots.curves(report(*cards))
+    assert white.title.endswith("white-box")
+    assert through.title.endswith("transfer via cnn")
+    assert through.y.label == "accuracy under transfer, %"
+    assert "robust" not in f"{through.title} {through.y.label} {through.says}".lower()
+
+
+def test_one_radius_is_no_curve(zoo: list[Card], make_card: MakeCard):
+    assert list(plots.curves(report(make_card(), make_card(defense="jpeg")))) == []
+
+
+# Training
+
+
+def test_each_quantity_is_a_plot(make_card: MakeCard):
+    card = logged(make_card(defense="tecoa"), {"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5})
+    other = logged(make_card(defense="vpt"), {"epoch": 1, "loss": 3.0})
+    found = {plot.title: plot for plot in plots.training(report(make_card(), card, other))}
+    assert set(found) == {"loss", "accuracy"}
+    lines = {one.name: [(mark.x, mark.y) for mark in one.marks] for one in found["loss"].series}
+    assert lines == {"tecoa": [(1, 2.0), (2, 1.5)], "vpt": [(1, 3.0)]}
+    assert found["loss"].x.label == "epoch"
+    assert "tecoa ends at 1.5" in found["loss"].says
+
+
+def test_logs_without_epochs_are_counted(make_card: MakeCard):
+    (plot,) = plots.training(report(logged(make_card(defense="x"), {"loss": 3.0}, {"loss": 2.0})))
+    assert [mark.x for mark in plot.series[0].marks] == [1.0, 2.0]
+    assert plot.x.label == "logged point"
+
+
+# Scales
+
+
+@pytest.mark.parametrize(
+    ("rough", "expected"), [(0.9, 1), (1.0, 1), (1.1, 2), (2.2, 2.5), (3, 5), (7, 10), (70, 100), (0.003, 0.005)]
+)
+def test_nice_steps(rough: float, expected: float):
+    assert nice(rough) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.25, "0.25"), (40, "40"), (20_000, "20k"), (3_500_000, "3.5M"), (2e9, "2G")]
+)
+def test_ticks_are_short(value: float, text: str):
+    assert compact(value) == text
+
+
+finite = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
+
+
+@given(st.lists(finite, min_size=1, max_size=8), st.booleans(), st.booleans())
+@settings(deadline=None)
+def test_every_value_and_tick_is_on_the_paper(values: list[float], zero: bool, cost: bool):
+    if cost:
+        values = [abs(value) for value in values]
+    found = scale(Axis("x", zero=zero, cost=cost), values)
+    places = [found(value) for value in (*values, *(tick for tick, _ in found.ticks))]
+    assert all(-1e-6 <= place <= 1 + 1e-6 for place in places)
+    assert len(found.ticks) <= 14
+    ordered = sorted(values)
+    assert [found(value) for value in ordered] == sorted(found(value) for value in ordered)
+
+
+def test_percentages_end_at_a_hundred():
+    found = scale(Axis("x", percent=True), [88.0, 99.9])
+    assert isinstance(found, Linear)
+    assert found.high == 100.0
+
+
+def test_orders_of_magnitude_get_a_logarithmic_axis_with_room_for_nothing():
+    found = scale(Axis("x", cost=True), [0.0, 10.0, 1000.0])
+    assert isinstance(found, Logarithmic)
+    assert found(0.0) == 0.0
+    assert found(100.0) - found(10.0) == pytest.approx(found(1000.0) - found(100.0))
+    assert found(10.0) > 0.1
+    assert ("0") in [name for _, name in found.ticks]
+    assert isinstance(scale(Axis("x", cost=True), [10.0, 15.0]), Linear)
+
+
+def test_names_of_radii_do_not_stand_on_each_other():
+    names = tuple((value, str(value)) for value in (0.0, 0.5, 1.0, 2.0, 8.0))
+    found = scale(Axis("eps", names=names), [0.0, 8.0])
+    assert [name for _, name in found.ticks] == ["0.0", "2.0", "8.0"]
+
+
+@given(st.lists(st.floats(20, 240), max_size=12).map(sorted))
+@settings(deadline=None)
+def test_labels_are_moved_apart(places: list[float]):
+    moved = spread(places, 13, 18, 244)
+    assert all(math.isclose(b - a, 13, abs_tol=1e-6) or b - a > 13 for a, b in pairwise(moved))
+    assert all(place <= 244 + 1e-6 for place in moved)
+
+
+def test_labels_with_room_stay_where_they_are():
+    assert spread([20.0, 60.0, 100.0], 13, 18, 244) == [20.0, 60.0, 100.0]
+
+
+# SVG
+
+
+def parsed(plot: Plot) -> ElementTree.Element:
+    return ElementTree.fromstring(str(draw(plot)))  # noqa: S314 - our own
+
+
+def example(**change: Any) -> Plot:
+    series = (
+        Series("none", 0, (Mark(90.0, 10.0, (88.0, 92.0), (5.0, 15.0)),)),
+        Series("tecoa", 1, (Mark(94.0, 60.0, (92.0, 96.0), (55.0, 65.0)),)),
+    )
+    plot = Plot("key", "Clean against robust", "a title", "what it says", plots.CLEAN, plots.ROBUST, series)
+    return plot.__class__(**{**vars(plot), **change})
+
+
+def test_marks_lie_where_their_axes_say():
+    root = parsed(example())
+    circles = [(float(one.get("cx", "")), float(one.get("cy", ""))) for one in root.iter("circle")]
+    ticks = [one for one in root.iter("line") if one.get("class") == "tick"]
+    labels = {one.text: float(one.get("x", "")) for one in root.iter("text") if one.get("text-anchor") == "middle"}
+    assert len(ticks) >= 3
+    # 90 % lies on its tick, and up is up.
+    assert circles[0][0] == pytest.approx(labels["90"], abs=0.11)
+    assert circles[1][1] < circles[0][1]
+
+
+def test_it_has_a_title_and_a_description():
+    root = parsed(example())
+    assert root.get("role") == "img"
+    told = {one.get("id"): one.text for one in root if one.tag in ("title", "desc")}
+    assert told == {"key-title": "Clean against robust: a title", "key-desc": "what it says"}
+    assert root.get("aria-labelledby") == "key-title"
+    assert root.get("aria-describedby") == "key-desc"
+
+
+@pytest.mark.parametrize("evil", ["<script>x</script>", '"><b>', "&amp;", "a & b", "\u202eabc", "x" * 500])
+def test_names_cannot_leave_the_drawing(evil: str):
+    series = (Series(evil, 0, (Mark(1.0, 2.0),)), Series("b", 1, (Mark(2.0, 3.0),)))
+    root = parsed(example(title=evil, says=evil, x=Axis(evil), y=Axis(evil), series=series))
+    assert {one.tag for one in root.iter()} <= {"svg", "title", "desc", "g", "line", "text", "circle", "path"}
+    assert "\u202e" not in str(draw(example(title=evil, says=evil, series=series)))
+
+
+def test_many_colours_are_told_apart_by_hollow_marks():
+    assert 'class="series t1 d0"' in swatch(Series("a", 1, ()))
+    assert 'class="series t1 d2 hollow"' in swatch(Series("a", 9, (), dash=2))
+
+
+def test_the_page_and_the_figures_share_their_colours():
+    from robench_leaderboard.report.figures import INKS
+    from robench_leaderboard.report.svg import TONES
+
+    style = Path(plots.__file__).parents[1] / "templates" / "report.css"
+    css = style.read_text()
+    assert len(INKS) == TONES
+    for tone, ink in enumerate(INKS):
+        assert f".t{tone}{{--c:light-dark({ink}," in css

@@ -1,0 +1,235 @@
+"""The GitHub workflows: read as YAML, held to least permissions, and our own steps run in a real git repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTION = ROOT / ".github" / "actions" / "leaderboard" / "action.yml"
+CARDS = ROOT / "leaderboard" / "cards"
+
+
+def load(path: Path) -> dict[str, Any]:
+    # YAML 1.1 reads the key `on` as true.
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {("on" if key is True else key): value for key, value in raw.items()}
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    found = load(path)
+    if "runs" in found:
+        return found["runs"]["steps"]
+    return [step for job in found["jobs"].values() for step in job["steps"]]
+
+
+def names() -> list[Path]:
+    return [*WORKFLOWS, ACTION]
+
+
+def test_there_are_three_workflows_and_an_action():
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "leaderboard-comment.yml", "leaderboard.yml"]
+    assert load(ACTION)["runs"]["using"] == "composite"
+
+
+@pytest.mark.parametrize("path", names(), ids=lambda path: path.stem)
+def test_actions_are_pinned_by_major_version_and_scripts_hold_no_expression(path):
+    for step in steps(path):
+        assert ("uses" in step) != ("run" in step)
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[a-z-]+@v\d+|\./\.github/actions/leaderboard", step["uses"])
+        else:
+            # An expression inside a script is code of whoever wrote the branch's name.
+            assert "${{" not in step["run"]
+            done = subprocess.run(["bash", "-n"], input=step["run"], text=True, capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_permissions_are_the_least(path):
+    found = load(path)
+    expected = {"actions": "read", "pull-requests": "write"} if "comment" in path.name else {"contents": "read"}
+    assert found["permissions"] == expected
+    assert "pull_request_target" not in found["on"]
+    assert "secrets." not in path.read_text()
+    assert all("permissions" not in job and job["timeout-minutes"] <= 60 for job in found["jobs"].values())
+    for step in steps(path):
+        if step.get("uses", "").startswith("actions/checkout"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_what_may_write_runs_nothing_that_a_pull_request_brought():
+    path = ROOT / ".github" / "workflows" / "leaderboard-comment.yml"
+    assert list(load(path)["on"]) == ["workflow_run"]
+    assert load(path)["on"]["workflow_run"]["workflows"] == [load(ROOT / ".github/workflows/leaderboard.yml")["name"]]
+    assert not any("checkout" in step.get("uses", "") or "robench" in step.get("run", "") for step in steps(path))
+
+
+def test_ci_runs_what_a_newcomer_runs():
+    assert {"run": ".ci/run"} in steps(ROOT / ".github" / "workflows" / "ci.yml")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_action_installs_all_that_ranking_imports():
+    (install,) = [step["run"] for step in steps(ACTION) if step.get("name") == "Install"]
+    listed = {name.lower() for name in install.splitlines()[1].partition("--quiet ")[2].split()}
+    code = (
+        "import sys\nbefore = set(sys.modules)\nfrom robench.cli import main\n"
+        "sys.argv = ['robench', 'leaderboard', sys.argv[1], '--check', '-o', sys.argv[2]]\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "import importlib.metadata as m\n"
+        "tops = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "known = m.packages_distributions()\n"
+        "print('DISTS', *{dist for top in tops for dist in known.get(top, [])})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(CARDS), str(CARDS.parent)], capture_output=True, text=True, check=True
+    )
+    used = {name.lower() for name in done.stdout.rpartition("DISTS")[2].split()} - {"robench"}
+    # What the listed packages require comes with them.
+    brought = {
+        "markupsafe",
+        "attrs",
+        "jsonschema-specifications",
+        "referencing",
+        "rpds-py",
+        "pygments",
+        "markdown-it-py",
+    }
+    brought |= {"mdurl", "typing-extensions", "typing_extensions"}
+    brought |= {"charset-normalizer"}  # tried by one of them, and done without
+    assert used - brought <= listed, used - brought - listed
+
+
+# Our own steps, in a real repository
+
+
+class Fork:
+    """A repository with a base commit, on which a branch proposes changes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.temp = root / "repository", root / "temp"
+        self.cards = self.root / "leaderboard" / "cards"
+        self.cards.mkdir(parents=True)
+        self.temp.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+        for card in CARDS.glob("digits-*Linf-4*"):
+            if "vpt" not in card.name:
+                shutil.copy(card, self.cards)
+        self.base = self.publish()
+
+    def git(self, *words: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+        command = ["git", *identity, *words]
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=True).stdout.strip()
+
+    def robench(self, *words: str) -> None:
+        subprocess.run([ROBENCH, *words], cwd=self.root, capture_output=True, check=True)
+
+    def publish(self) -> str:
+        self.robench("leaderboard", "leaderboard/cards", "-o", "leaderboard")
+        return self.commit()
+
+    def commit(self) -> str:
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "--message", "change")
+        return self.git("rev-parse", "HEAD")
+
+    def step(self, name: str) -> subprocess.CompletedProcess[str]:
+        (found,) = [step for step in steps(ACTION) if step.get("name") == name]
+        given = {"CARDS": "leaderboard/cards", "OUT": "leaderboard", "BASE": self.base}
+        environment = {
+            **os.environ,
+            **{key: given[key] for key in found["env"]},
+            "PATH": f"{Path(ROBENCH).parent}{os.pathsep}{os.environ['PATH']}",
+            "RUNNER_TEMP": str(self.temp),
+            "GITHUB_STEP_SUMMARY": str(self.temp / "summary.md"),
+            "GITHUB_OUTPUT": str(self.temp / "output"),
+        }
+        # As GitHub starts a step with `shell: bash`.
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", found["run"]]
+        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def changes(self) -> str:
+        done = self.step("Which ranks change")
+        assert done.returncode == 0, done.stderr
+        assert f"file={self.temp / 'changes.md'}" in (self.temp / "output").read_text()
+        text = (self.temp / "changes.md").read_text()
+        assert (self.temp / "summary.md").read_text() == text
+        return text
+
+
+ROBENCH = str(Path(sys.executable).with_name("robench"))
+
+
+@pytest.fixture
+def fork(tmp_path):
+    return Fork(tmp_path)
+
+
+def test_a_new_card_with_its_pages_passes_and_its_ranks_are_told(fork):
+    for card in CARDS.glob("digits-*vpt*Linf-4*"):
+        shutil.copy(card, fork.cards)
+    fork.publish()
+    text = fork.changes()
+    assert "16 cards: 4 new, 0 changed, 0 removed, 0 refused." in text
+    assert "| vpt on tiny-clip | - | 1 | - | 80.0" in text
+    assert "| none on tiny-clip | 2 | 3 | 60.0" in text
+    done = fork.step("Pages are what the cards give")
+    assert (done.returncode, done.stdout) == (
+        0, "LEADERBOARD.md, index.html and leaderboard.json are what the cards give.\n",
+    )  # fmt: skip
+
+
+def test_a_card_without_its_pages_fails_with_the_difference(fork):
+    shutil.copy(next(CARDS.glob("digits-*vpt-pgd-Linf-4*")), fork.cards)
+    fork.commit()
+    fork.changes()
+    done = fork.step("Pages are what the cards give")
+    assert done.returncode == 1
+    assert "+| 1 | vpt | 80.0" in done.stdout
+    assert "write them with robench leaderboard, as they are." in done.stdout
+
+
+def test_an_edited_page_fails(fork):
+    page = fork.root / "leaderboard" / "leaderboard.json"
+    page.write_text(page.read_text().replace('"rate": 0.818', '"rate": 0.918', 1))
+    fork.commit()
+    assert "No rank and no number changes." in fork.changes()
+    assert fork.step("Pages are what the cards give").returncode == 1
+
+
+def test_a_polished_card_is_refused_with_its_sentence(fork):
+    card = next(fork.cards.glob("*tecoa-pgd-Linf*"))
+    raw = json.loads(card.read_text())
+    raw["robust"]["correct"] = 499
+    card.write_text(json.dumps(raw))
+    fork.commit()
+    text = fork.changes()
+    assert "### Refused" in text
+    assert "contradicts itself: robust counts 499 of 500, its bits do not." in text
+    done = fork.step("Pages are what the cards give")
+    assert done.returncode == 2
+    assert "contradicts itself" in done.stderr
+
+
+def test_without_a_commit_to_compare_with_only_the_pages_are_checked(fork):
+    fork.base = ""
+    assert fork.changes() == "There is no commit to compare with.\n"
+    assert fork.step("Pages are what the cards give").returncode == 0
+
+
+def test_a_base_without_cards_makes_every_card_new(fork):
+    empty = fork.git("commit-tree", fork.git("hash-object", "-t", "tree", "--stdin", "-w"), "-m", "empty")
+    fork.base = empty
+    assert "12 cards: 12 new, 0 changed, 0 removed, 0 refused." in fork.changes()

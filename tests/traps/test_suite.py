@@ -1,0 +1,312 @@
+"""The runner judges as it says, the table says what was judged, and the command ends as it should."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robench.errors import SpecError
+from robench.plugin.catalog import Catalog, Offer, catalog
+from robench.plugin.discovery import Plugin
+from robench.task import Silent
+from robench_traps import attacks, flags, honest, models, runner, table
+from robench_traps.base import Plain, Robust, Steps
+from robench_traps.registry import TRAPS, TWINS, chosen
+from robench_traps.runner import Result, attempt, claimed, offered
+from robench_traps.suite import run_all
+from robench_traps.trap import USUAL, Trap, Twin, role_of, told, trap, twin
+
+HONEST = {"attack": "pgd[steps=5]", "n": 40}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("traps")
+
+
+def sham(**more):
+    """Return an honest evaluation sold as a trap."""
+    return Trap(name="sham", story="Do nothing wrong.", parts=(Plain,), **{"request": HONEST, **more})
+
+
+def test_there_are_enough_of_both_and_each_is_complete():
+    assert len(TRAPS) >= 36
+    assert len(TWINS) >= 14
+    everything = [*TRAPS, *TWINS]
+    assert len({entry.name for entry in everything}) == len(everything)
+    for entry in everything:
+        assert entry.story.endswith(".")
+        assert entry.story.count(". ") == 0
+        assert not set(entry.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    for entry in TRAPS:
+        assert entry.expected or entry.refusal
+
+
+def test_expected_checks_are_checks_of_the_gate(store):
+    (card,) = runner.run(known=offered(sham()), store=store, device="cpu", **sham().asked())
+
+    known = {check.name for check in card.gate.checks}
+    assert not {name for entry in TRAPS for name in entry.expected} - known
+
+
+def test_traps_are_in_no_catalog():
+    everything = catalog()
+
+    for entry in TRAPS:
+        for part in entry.parts:
+            assert everything.offers.get((role_of(part), part.name)) is None
+
+
+def test_chosen_by_name_in_the_suites_order():
+    assert [entry.name for entry in chosen(("honest-mlp", "clean-images"))] == ["clean-images", "honest-mlp"]
+    assert len(chosen(())) == len(TRAPS) + len(TWINS)
+    with pytest.raises(SpecError, match=r"There is no trap or twin 'clean-image'; did you mean 'clean-images'\?"):
+        chosen(("clean-image",))
+
+
+def test_a_trap_is_named_and_told_by_the_part_with_the_mistake():
+    made = trap(attacks.OneLevelTooFar, "box and ball", beside=(Plain,), eps="4/255")
+
+    assert (made.name, made.expected) == ("one-level-too-far", ("box and ball",))
+    assert made.story == "Leave the ball by a single grey level, as rounding up after the attack does."
+    assert made.asked() == {**USUAL, "attack": "one-level-too-far", "victim": "plain", "eps": "4/255"}
+    assert told(Robust) == "Serve the same network after adversarial training with PGD."
+
+
+@pytest.mark.parametrize(
+    ("part", "role"),
+    [(honest.Few, "dataset"), (Plain, "victim"), (Steps, "attack"), (models.OneHot, "defense")],
+)
+def test_roles(part, role):
+    assert role_of(part) == role
+
+
+def test_the_first_part_of_a_role_is_the_one_that_is_run():
+    assert twin(Robust, beside=(Plain,)).asked()["victim"] == "robust"
+
+
+def test_an_honest_evaluation_sold_as_a_trap_escapes(store):
+    result = attempt(sham(expected=("box and ball",)), store)
+
+    assert (result.outcome, result.verdict, result.good) == ("escaped", "VALID", False)
+
+
+def test_a_wrong_evaluation_sold_as_honest_is_accused(store):
+    made = Twin(name="wolf", story="x.", parts=(attacks.OneLevelTooFar, Plain), request={"n": 40})
+    result = attempt(made, store)
+
+    assert (result.outcome, result.verdict, result.good) == ("accused", "INVALID", False)
+    assert result.caught_by == ("box and ball",)
+
+
+def test_a_trap_must_be_caught_by_the_check_that_is_made_for_it(store):
+    part = attacks.OneLevelTooFar
+    right = attempt(trap(part, "box and ball", "eps = 0", beside=(Plain,), n=40), store)
+    wrong = attempt(trap(part, "split leakage", beside=(Plain,), n=40), store)
+
+    assert (right.outcome, right.good) == ("caught", True)
+    assert (wrong.outcome, wrong.good, wrong.verdict) == ("elsewhere", False, "INVALID")
+
+
+def test_a_refusal_counts_if_it_says_the_right_thing(store):
+    right = attempt(trap(attacks.ReportsSuccess, refusal="not tuple", beside=(Plain,), n=40), store)
+    wrong = attempt(trap(attacks.ReportsSuccess, refusal="out of memory", beside=(Plain,), n=40), store)
+
+    assert (right.outcome, right.verdict) == ("caught", "REFUSED")
+    assert right.refusal == "reports-success must return a tensor, not tuple."
+    assert (wrong.outcome, wrong.good) == ("elsewhere", False)
+
+
+def test_a_part_of_the_cells_that_fails_is_a_refusal_too(store):
+    made = trap(models.HalfLogits, refusal="must return float32 logits", beside=(Plain,), **HONEST)
+
+    assert attempt(made, store).outcome == "caught"
+
+
+def test_what_cannot_be_run_here_is_skipped(store):
+    result = attempt(Twin(name="far", story="x.", missing=lambda: "no kit"), store)
+
+    assert (result.outcome, result.verdict, result.refusal, result.good) == ("skipped", "-", "no kit", True)
+
+
+def test_the_claim_is_the_defenses_and_a_twin_answers_for_all(store):
+    cards = runner.run(
+        known=offered(twin(models.DetachedBranch, beside=(Plain,))),
+        store=store,
+        device="cpu",
+        gate="quick",
+        **twin(models.DetachedBranch, beside=(Plain,), **HONEST).asked(),
+    )
+
+    assert [card.cell.defense.name for card in claimed(cards, trap=True)] == ["detached-branch"]
+    assert len(claimed(cards, trap=False)) == 2
+    assert len(claimed(cards[:1], trap=True)) == 1
+
+
+def test_plugins_of_others_do_not_take_part(monkeypatch):
+    other = Plugin("others", "others", "1", None)
+    wider = Catalog([*catalog().plugins, other], dict(catalog().offers))
+    wider.offers["attack", "pgd-of-others"] = Offer("attack", "pgd-of-others", Steps, other)
+    monkeypatch.setattr(runner, "catalog", lambda: wider)
+    found = offered(sham())
+
+    assert found.offers.get(("attack", "pgd-of-others")) is None
+    assert found.find("attack", "pgd").plugin.name == "builtins"
+    assert found.find("victim", "plain").component is Plain
+    assert found.find("surrogate", "plain").component is Plain
+
+
+def test_warnings_are_looked_for_once_a_model(store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(flags, "flags", lambda model, test, task: asked.append(len(test)) or ("square",))
+    pair = [trap(attacks.CleanImages, "images moved", beside=(Plain,), n=40), sham(expected=("eps = 0",))]
+    results = run_all([*pair, Twin(name="far", story="x.", missing=lambda: "no kit")], store, "quick", True, Silent())
+
+    assert asked == [24]
+    assert [result.flags for result in results] == [("square",), ("square",), None]
+    assert [result.flags for result in run_all(pair, store, "quick", False, Silent())] == [None, None]
+
+
+def test_the_model_that_is_warned_about_is_the_one_behind_the_refusal(store):
+    from robench_traps.suite import said
+
+    made = trap(models.SoftmaxOutput, beside=(Plain,), **HONEST)
+
+    assert "softmax output" in said(made, store, {})
+
+
+def test_no_images_no_warning(store):
+    from robench_traps.data import LabelsFromOne
+    from robench_traps.suite import said
+
+    assert said(trap(LabelsFromOne, beside=(Plain,), **HONEST), store, {}) == ()
+
+
+def results():
+    wrong = Trap(name="wrong", story="Do <b>x</b> | y.", case="Some One 2020", expected=("eps = 0",))
+    fair = Twin(name="fair", story="Be *honest*.")
+    return [
+        Result(wrong, "caught", "INVALID", ("eps = 0", "box and ball"), "", ("square",), 1.234),
+        Result(wrong, "escaped", "VALID", (), "", ()),
+        Result(wrong, "caught", "REFUSED", (), "it says | no " + 90 * "x", ("dynamic", "randomised")),
+        Result(fair, "cleared", "VALID", (), "", ()),
+        Result(fair, "accused", "SUSPECT", ("more steps",), "", ("zero gradient",)),
+        Result(fair, "skipped", "-", refusal="no kit"),
+    ]
+
+
+def test_a_row_says_what_caught_it():
+    rows = [table.cells(result) for result in results()]
+
+    assert rows[0] == ("wrong", "caught", "INVALID", "eps = 0, box and ball", "square")
+    assert rows[1] == ("wrong", "escaped", "VALID", "-", "nothing")
+    assert rows[2][3].startswith('"it says | no xxx')
+    assert len(rows[2][3]) <= table.SENTENCE + 2
+    assert rows[5] == ("fair", "skipped", "-", '"no kit"', "-")
+
+
+def test_the_summary_counts_what_was_run():
+    assert table.summary(results()) == (
+        "robench: 2 of 3 traps caught, 1 of 2 honest twins accused.\n"
+        "AutoAttack's five warnings: 2 of 3 traps, 1 of 2 honest twins."
+    )
+    assert table.summary([Result(results()[0].evaluation, "caught", "INVALID")]) == (
+        "robench: 1 of 1 traps caught, 0 of 0 honest twins accused."
+    )
+
+
+def test_markdown_is_escaped_and_holds_its_command():
+    page = table.markdown(results(), "robench traps -o traps.md")
+
+    assert "    robench traps -o traps.md\n" in page
+    assert '| wrong | caught | REFUSED | "it says \\| no xxx' in page
+    assert "- `wrong`: Do &lt;b&gt;x&lt;/b&gt; \\| y. (Some One 2020)" in page
+    assert "Be \\*honest\\*" in page or "Be *honest*" not in page
+    assert all(line.count(" | ") == 4 for line in page.splitlines() if line.startswith("| "))
+
+
+def test_json_holds_every_field():
+    records = json.loads(table.as_json(results()))["results"]
+
+    assert records[0] == {
+        "name": "wrong",
+        "kind": "trap",
+        "story": "Do <b>x</b> | y.",
+        "case": "Some One 2020",
+        "outcome": "caught",
+        "verdict": "INVALID",
+        "caught_by": ["eps = 0", "box and ball"],
+        "refusal": "",
+        "autoattack": ["square"],
+        "seconds": 1.23,
+    }
+    assert (records[5]["kind"], records[5]["autoattack"]) == ("twin", None)
+
+
+SCRIPT = Path(sys.executable).with_name("robench")
+ONLY = "clean-images,one-level-too-far,log-softmax"
+
+
+def command(*words, folder, code=None):
+    start = [SCRIPT] if code is None else [sys.executable, "-c", code]
+    done = subprocess.run([*start, "traps", *words], capture_output=True, text=True, cwd=folder, timeout=240)
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return done
+
+
+def test_the_command_prints_a_table_and_writes_a_page(tmp_path):
+    done = command("--only", ONLY, "--no-flags", "--gate", "quick", "-o", "docs/traps.md", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "robench: 2 of 2 traps caught, 0 of 1 honest twins accused." in done.stdout
+    page = (tmp_path / "docs" / "traps.md").read_text()
+    assert "    robench traps --only clean-images,one-level-too-far,log-softmax --gate quick --no-flags -o" in page
+    assert "| one-level-too-far | caught | INVALID | box and ball" in page
+    assert "| log-softmax | cleared | VALID | - | - |" in page
+
+
+def test_the_command_prints_json(tmp_path):
+    done = command("--only", "clean-images", "--json", "--gate", "quick", folder=tmp_path)
+
+    (record,) = json.loads(done.stdout)["results"]
+    assert done.returncode == 0
+    assert (record["outcome"], record["autoattack"]) == ("caught", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_name_is_a_sentence(tmp_path):
+    done = command("--only", "clean-image", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "robench: There is no trap or twin 'clean-image'; did you mean 'clean-images'?" in done.stderr
+
+
+def test_an_escape_ends_with_1(tmp_path):
+    code = """
+from robench_traps import registry
+from robench_traps.trap import Trap
+from robench_traps.base import Plain
+request = {"attack": "pgd[steps=5]", "n": 40}
+registry.TRAPS = (Trap(name="sham", story="x.", parts=(Plain,), request=request, expected=("eps = 0",)),)
+from robench.cli import main
+main()
+"""
+    done = command("--only", "sham", "--no-flags", folder=tmp_path, code=code)
+
+    assert done.returncode == 1
+    assert "robench: 0 of 1 traps caught, 0 of 0 honest twins accused." in done.stdout
+
+
+def test_help_imports_no_torch(tmp_path):
+    code = (
+        "import sys\nfrom robench.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    print('torch' in sys.modules, 'robench_traps' in sys.modules)\n"
+    )
+    done = command("--help", folder=tmp_path, code=code)
+
+    assert "Try the gate on evaluations known to be wrong" in done.stdout
+    assert done.stdout.endswith("False False\n")
