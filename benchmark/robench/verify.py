@@ -103,12 +103,7 @@ def find_cell(card: Card, device: str) -> Cell | None:
 def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
     """Yield what the stored adversarial set and outcomes say about a card's numbers.
 
-    Args:
-        card: the card.
-        store: folder of the artifacts it was made with.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        progress: shows how far the stages are.
-        trust: run code that the card names; without it, what needs that code is not re-scored.
+    Code that the card names runs only with ``trust``; without it, what needs that code is not re-scored.
     """
     device = choose_device(device)
     kept = Store(store, warn=progress.note)
@@ -154,7 +149,7 @@ def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -
         yield Finding("rerun", False, "this installation plans no such cell")
         return
     old, new = _deterministic(card), _deterministic(again)
-    for name in ("data", "model", "training", "clean", "adversarial", "robust", "cost", "gate"):
+    for name in ("cell", "data", "model", "training", "clean", "adversarial", "robust", "cost", "gate"):
         same = old[name] == new[name]
         yield Finding(f"rerun, {name}", same, "the same" if same else _first_difference(old[name], new[name]))
 
@@ -201,6 +196,12 @@ def _deterministic(card: Card) -> dict[str, Any]:
         for clock in ("seconds", "peak_bytes", "joules"):
             stage.pop(clock)
     values["adversarial"].pop("artifact")
+    # What was typed asks for a whole row; what names code may differ between installations, and is said elsewhere.
+    values["cell"].pop("given")
+    parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
+    for part in [*parts, *values["cell"]["loads"]]:
+        for code in ("plugin", "code", "files"):
+            part.pop(code)
     for outcome in (values["clean"], values["robust"]):
         outcome.pop("artifact")
     return values

@@ -144,3 +144,20 @@ def test_a_card_that_does_not_say_how_it_was_run_cannot_be_rerun(robench, tamper
     done = robench("verify", card, "--rerun")
     assert (done.code, "Traceback" in done.said) == (2, False)
     assert "does not say with which attacks it was run" in done.said
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda cell: cell["attack"]["parameters"].update(steps=1000),
+        lambda cell: cell["attack"]["changed"].update(steps=1000),
+        lambda cell: cell["defense"].update(version=2),
+        lambda cell: cell.update(surrogate=cell["victim"]),
+    ],
+    ids=["parameter", "label", "version", "surrogate"],
+)
+def test_a_card_that_claims_another_cell_than_was_run_is_found_out(robench, tamper, forge):
+    card = tamper("none-pgd", lambda content: forge(content["cell"]))
+    done = robench("verify", card, "--rerun")
+    assert done.code == 1, done.said
+    assert marks(done)["rerun, cell"] == "WRONG"
