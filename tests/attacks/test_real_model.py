@@ -1,0 +1,53 @@
+"""AutoAttack on the real ResNet-20 and real CIFAR-10 images, beside the official code (all: docs/autoattack.md)."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from robench import Task, ThreatModel, autoattack
+
+pytestmark = pytest.mark.kit
+
+official = pytest.importorskip("pyautoattack")
+
+
+@pytest.fixture(scope="module")
+def resnet(kit):
+    from robench_builtins.models.resnet20 import ResNet20
+
+    with np.load(kit / "cifar10-lossless-subset.npz", allow_pickle=False) as data:
+        images = torch.from_numpy(data["x_test"][:24]).permute(0, 3, 1, 2).contiguous().float() / 255
+        labels = torch.from_numpy(data["y_test"][:24]).long()
+        names = tuple(str(name) for name in data["class_names"])
+    victim = ResNet20(checkpoint=str(kit / "resnet20_cifar10.safetensors"))
+    model = victim.load(Task(classes=names, shape=(3, 32, 32))).eval().requires_grad_(False)
+    right = model(images).argmax(1) == labels
+    return model, images[right], labels[right]
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", 1 / 255), ("L2", 0.15)])
+def test_the_same_images_stand_as_under_the_official_attacks(lab, resnet, norm, eps):
+    model, images, labels = resnet
+    reference = official.AutoAttack(model, norm=norm, eps=eps, seed=0, version="custom", attacks=["apgd-ce", "apgd-t"])
+    reference.logger = logging.getLogger("tests")
+    reference.logger.disabled = True
+    reference.apgd.n_restarts = 1
+    theirs, _ = reference.run_standard_evaluation(images, labels, batch_size=64)
+
+    task = Task(
+        classes=("c",) * 10,
+        shape=(3, 32, 32),
+        attacked=ThreatModel(norm, eps),
+        stop_early=True,
+        indices=range(len(images)),
+    )
+    mine = autoattack(model, images, labels, task, steps=50, queries=100)
+
+    left, expected = lab.right(model, mine, labels), lab.right(model, theirs, labels)
+    assert 0 < expected.sum() < len(images) / 2
+    assert (left != expected).sum() <= 1
+    assert task.threat.distance(images, mine).max() <= eps + 1e-6
