@@ -160,7 +160,6 @@ TRAPS = (
         ForgesAnswers,
         "re-score from disk",
         "same answer while attacked",
-        "logits",
         beside=(Layers, Blurred),
         eps="24/255",
     ),
