@@ -194,8 +194,9 @@ def accused(card):
 
 def only(card, name, *besides):
     """Assert that ``name``, and nothing but it and ``besides``, did not pass; return it."""
-    assert name in accused(card)
-    assert accused(card) <= {name, *besides}
+    found = accused(card)
+    assert name in found, sorted(found)
+    assert found <= {name, *besides}, sorted(found - {name, *besides})
     return checks(card)[name]
 
 

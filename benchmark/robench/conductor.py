@@ -74,7 +74,10 @@ def measure(cell: Cell, bench: Bench) -> Case:
     defended = bench.defended(cell)
     model, labels = defended.prepared.model, data.test.labels
     draws = defense.draws if defense.randomized else 1
-    task = bench.task(cell, "craft").replace(attacked=cell.threat, stop_early=cell.surrogate is None)
+    # Where answers are random, an iterate may err by chance: every step is taken.
+    task = bench.task(cell, "craft").replace(
+        attacked=cell.threat, stop_early=cell.surrogate is None and not defense.randomized
+    )
 
     clean_batches = data.test.batches(task.batch_size, bench.device)
     clean = score(model, clean_batches, labels, task, store, cell.clean_id, f"score {name}, clean", draws)
@@ -140,7 +143,9 @@ def examine_row(cases: Sequence[Case], dearest: Case, bench: Bench) -> tuple[Sub
         test=bench.data(cell).test,
         clean=dearest.clean.correct,
         standing=standing_mask(through) if through else dearest.clean.correct,
-        task=bench.task(cell, "probe").replace(attacked=cell.threat, stop_early=True),
+        task=bench.task(cell, "probe").replace(
+            attacked=cell.threat, stop_early=not type_of(cell.defense, Defense).randomized
+        ),
         level=level,
         purse=Purse(dearest.own, level, ROW_SHARE),
     )
@@ -152,7 +157,10 @@ def examine_attack(case: Case, subject: Subject, bench: Bench) -> Found:
     """Return what probes found on one attack."""
     cell, level = case.cell, bench.options.gate
     target = bench.surrogate(cell, cell.surrogate).model if cell.surrogate is not None else subject.target
-    seeded = replace(subject, task=subject.task.replace(attacked=cell.threat, stop_early=not case.transfer))
+    seeded = replace(
+        subject,
+        task=subject.task.replace(attacked=cell.threat, stop_early=subject.task.stop_early and not case.transfer),
+    )
     trial = Trial(
         subject=seeded,
         attack=type_of(cell.attack, Attack),

@@ -68,8 +68,9 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
             (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
         ]
         surrogates = [victim if name == SELF else chooser.choose("surrogate", name) for name in spec.surrogate]
+        blind = any(type_of(defense, Defense).gradient == "none" for defense, _ in defenses)
         for seed, threat, attack, (defense, loads) in itertools.product(spec.seed, threats, attacks, defenses):
-            for way, surrogate in _ways(type_of(defense, Defense), attack, victim, surrogates, known):
+            for way, surrogate in _ways(type_of(defense, Defense), attack, victim, surrogates, known, blind):
                 access: Access = "transfer" if surrogate is not None else _access(way)
                 threat = ThreatModel(threat.norm, threat.eps, access)
                 type_of(way, Attack).check(threat)
@@ -106,18 +107,21 @@ def _defenses(spec: Spec, known: Catalog, chooser: _Chooser, victim: Model) -> I
 
 
 def _ways(
-    defense: Defense, attack: Chosen, victim: Chosen, surrogates: Sequence[Chosen], known: Catalog
+    defense: Defense, attack: Chosen, victim: Chosen, surrogates: Sequence[Chosen], known: Catalog, blind: bool
 ) -> Iterator[tuple[Chosen, Chosen | None]]:
     """Yield the attacks, and the surrogates they are crafted on, that count for what the defense declares.
 
     Exact gradients: end to end. An approximate or random forward: also from the undefended victim, as a non-adaptive
-    evaluation would have it. No gradients: only so, and by queries.
+    evaluation would have it. No gradients: only so, and by queries, which then (``blind``) the undefended victim has to
+    fall to as well.
     """
     asks = bool(type_of(attack, Attack).queries_only)
     if defense.gradient != "none" or asks:
         yield attack, None
-    elif (search := _queries(known)) is not None:
-        yield search, None
+    if not asks and (defense.gradient == "none" or (blind and defense.undefended)):
+        search = _queries(known)
+        if search is not None:
+            yield search, None
     plain = defense.gradient == "exact" and not defense.randomized
     extra = [] if plain or asks or any(surrogate is victim for surrogate in surrogates) else [victim]
     for surrogate in [*surrogates, *extra]:

@@ -29,7 +29,8 @@ def look(subject: Subject) -> dict[str, Any]:
     model = subject.prepared
     with torch.no_grad():
         first = model(images)
-        again = model(images)
+        # Of a randomized defense two answers may agree by chance.
+        again = max(_different(first, model(images)) for _ in range(max(1, subject.price - 1)))
         alone = torch.cat([model(image) for image in images.split(1)])
         noise = subject.task.uniform(images[:1].expand(len(images), -1, -1, -1), "company") / 2 + 0.5
         company = model(torch.cat([noise.to(images.device), images.flip(0)]))[len(images) :].flip(0)
@@ -38,7 +39,7 @@ def look(subject: Subject) -> dict[str, Any]:
         attacked = subject.plain(images.detach().clone().requires_grad_(True)).detach()
     return {
         "n": len(rows),
-        "again": _different(first, again),
+        "again": again,
         "company": max(_different(first, alone), _different(first, company)),
         "attacked": _different(plain, attacked),
         "training": _training(subject.plain),
@@ -84,7 +85,7 @@ def deterministic(case: Case, _ring: Sequence[Case]) -> Check:
         meaning = (
             f"Declared randomized, and it is: judged by the mean over {case.robust.draws} draws."
             if good
-            else "The defense declares randomized = True, but two forwards of one image agree: declare False, so that "
+            else "The defense declares randomized = True, but all forwards of one image agree: declare False, so that "
             "single answers count."
         )
         return check("deterministic", "pass" if good else "suspect", differ, "> 0 images differ", n, meaning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from robench.case import Case
@@ -9,8 +10,8 @@ from robench.cell import type_of
 from robench.contracts import Attack, Defense
 from robench.evidence.card import Check
 from robench.evidence.statistics import proportion, wilson
-from robench.gate.ring import end_to_end, row_of, standing_mask
-from robench.gate.verdict import TOLERATED, check, lost, skip, zero
+from robench.gate.ring import CHANCE, end_to_end, row_of, won_over
+from robench.gate.verdict import INTOLERABLE, TOLERATED, check, lost, skip, zero
 
 #: An attack this many times dearer than another has to win what the cheaper one wins.
 DEARER = 4
@@ -23,13 +24,15 @@ def not_above_clean(case: Case, _ring: Sequence[Case]) -> Check:
         return skip(name, "= 0 images", "A transferred image may by chance be answered right; that proves nothing.")
     if case.fitted.training.randomized:
         gap = case.robust.mean - case.clean.mean
-        fault = gap > 0.02
+        # Two means of n * draws answers differ by a standard error of at most sqrt(1 / (2 n draws)).
+        limit = 0.02 + CHANCE / math.sqrt(2 * case.n * case.robust.draws)
+        fault = gap > limit
         meaning = (
             "The mean accuracy under attack is above the clean one: the attack helps."
             if fault
             else "The mean accuracy under attack is not above the clean one."
         )
-        return check(name, "invalid" if fault else "pass", gap, "<= 2% of the images", case.n, meaning)
+        return check(name, "invalid" if fault else "pass", gap, f"<= {limit:.1%} of the images", case.n, meaning)
     gained = int((case.robust.correct & ~case.clean.correct).sum())
     return zero(
         name, gained, "images", case.n,
@@ -107,7 +110,7 @@ def dearer(case: Case, ring: Sequence[Case]) -> Check:
     ]
     if case.transfer or attack.queries_only or not rivals:
         return skip(name, threshold, "No white-box attack of a quarter of its passes was run on this row.")
-    won = {rival.attack_name: int((case.robust.correct & ~rival.robust.correct).sum()) for rival in rivals}
+    won = {rival.attack_name: won_over([case], [rival]) for rival in rivals}
     best = max(won, key=lambda key: won[key])
     return lost(
         name, won[best], case.n, case.n, case.n,
@@ -115,6 +118,7 @@ def dearer(case: Case, ring: Sequence[Case]) -> Check:
         f"{won[best]} images survive {case.attack_name} but fall to {best}, which takes a quarter of the passes or "
         "fewer: the dearer attack does not work on this model.",
         worst="suspect",
+        chance=case.robust.draws > 1,
     )  # fmt: skip
 
 
@@ -125,8 +129,7 @@ def transfer(case: Case, ring: Sequence[Case]) -> Check:
     white, black = end_to_end(row), [other for other in row if other.transfer]
     if not white or not black:
         return skip(name, threshold, "Needs a white-box and a transfer attack on this row (--surrogate self).")
-    standing = standing_mask(white)
-    won = int((standing & ~standing_mask(black)).sum())
+    won = won_over(white, black)
     declared: Defense = type_of(case.cell.defense, Defense)
     blind = declared.gradient == "none"
     return lost(
@@ -135,7 +138,8 @@ def transfer(case: Case, ring: Sequence[Case]) -> Check:
         f"{won} images survive every white-box attack but fall to one crafted on another model: the white-box attack "
         "is too weak, or the defense masks its gradients.",
         # Without gradients transfer is one of the attacks that count: it is in the headline, and accuses nobody.
-        limits=(1.0, 1.0) if blind else (0.01, 0.05),
+        limits=(1.0, 1.0) if blind else (TOLERATED, INTOLERABLE),
+        chance=case.robust.draws > 1,
     )  # fmt: skip
 
 

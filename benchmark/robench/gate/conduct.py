@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor
 
-from robench.adaptive import counted
-from robench.budget import ThreatModel
+from robench.budget import BALL_TOLERANCE, ThreatModel
 from robench.case import Case
 from robench.errors import ContractError
 from robench.evidence.card import Check
@@ -40,7 +39,7 @@ def _identity(trial: Trial) -> dict[str, int]:
     nothing = ThreatModel(task.threat.norm, 0.0, task.threat.access)
     given = task.replace(attacked=nothing, indices=batch.indices)
     try:
-        moved = trial.attack.craft(trial.target, batch.images.clone(), batch.labels, given)
+        moved = trial.move(batch.images, batch.labels, given)
     except Exception as error:  # a plugin may raise anything
         raise ContractError(
             f"{trial.attack.name} fails with eps = 0 ({type(error).__name__}: {error}); it must return the images "
@@ -81,12 +80,11 @@ def _watch(trial: Trial, images: Tensor, labels: Tensor, task: Task) -> tuple[Pa
 
     handle = trial.target.register_forward_hook(keep)
     try:
-        final = trial.attack.craft(trial.target, images.clone(), labels, task)
+        final = trial.move(images, labels, task)
     except Exception:
         return [], images
     finally:
         handle.remove()
-        counted(trial.target).zero_grad(set_to_none=True)
     return path, task.threat.project(images, final.detach())
 
 
@@ -97,7 +95,7 @@ def _describe(
     logits = torch.cat([answer for _, answer in path])
     steps = threat.distance(points[:-1], points[1:])
     moved = steps[steps > 1e-7]
-    inside = threat.distance(images.expand_as(points), points) <= threat.eps + 1e-5
+    inside = threat.distance(images.expand_as(points), points) <= threat.eps + BALL_TOLERANCE
     inside &= ((points >= 0) & (points <= 1)).flatten(1).all(1)
     won_before = bool((inside & (logits.argmax(1) != labels)).any())
     stands = not bool(trial.subject.wrong(final, labels).any())
@@ -107,7 +105,8 @@ def _describe(
         # Every move is as long as the ball is wide: the attack only jumps between its corners.
         "whole": len(moved) > 1 and float(moved.min()) >= WHOLE * threat.eps,
         # All moves together could not have reached the edge of the ball, and did not.
-        "short": reached < 0.5 * threat.eps and float(steps.sum()) < threat.eps,
+        # One that finds no way at all is no matter of step size.
+        "short": len(moved) > 0 and reached < 0.5 * threat.eps and float(steps.sum()) < threat.eps,
         "silent": won_before and stands,
         "moving": _still_moving(loss),
     }
@@ -183,6 +182,8 @@ def best_iterate(case: Case, _ring: Sequence[Case]) -> Check:
     found, name = case.probes["trace"], "best iterate"
     if not found["n"]:
         return skip(name, "= 0 images", "No path was watched: nothing iterative, or nothing left standing.")
+    if case.fitted.training.randomized:
+        return skip(name, "= 0 images", "Where answers are random, an iterate may err by chance.")
     return zero(
         name, found["silent"], "images", found["n"],
         "No iterate inside the ball fooled the model and was then given up.",

@@ -14,7 +14,6 @@ from robench.contracts import Attack
 from robench.evidence.card import Check
 from robench.evidence.statistics import wilson
 from robench.gate.conduct import MOVING
-from robench.gate.ring import one_step_only
 from robench.gate.subject import Trial
 from robench.gate.verdict import check, lost, skip
 
@@ -57,7 +56,7 @@ def _on_survivors(trial: Trial, attack: Attack, factor: int, word: str) -> dict[
     won = 0
     for images, labels, indices in subject.batches(rows):
         task = subject.task.fork(word).replace(indices=indices)
-        moved = task.threat.project(images, attack.craft(trial.target, images.clone(), labels, task))
+        moved = task.threat.project(images, trial.move(images, labels, task, attack, patience=factor))
         won += int(subject.wrong(moved, labels).sum())
     return {"n": len(rows), "won": won}
 
@@ -69,18 +68,25 @@ def _sweep(trial: Trial) -> dict[str, Any]:
     rows = subject.some(subject.clean, count, "sweep")
     fell: dict[str, list[bool]] = {"own": [not bool(trial.survivors[row]) for row in rows]}
     for name, eps in radii(threat, subject.test.shape).items():
-        fell[name] = []
-        for images, labels, indices in subject.batches(rows):
-            at = ThreatModel(threat.norm, eps, threat.access)
-            task = subject.task.replace(indices=indices, attacked=at)
-            moved = at.project(images, trial.attack.craft(trial.target, images.clone(), labels, task))
-            fell[name] += subject.wrong(moved, labels).tolist()
+        try:
+            fell[name] = _fallen_at(trial, ThreatModel(threat.norm, eps, threat.access), rows)
+        except Exception:  # noqa: S112 - nobody asked for this radius: an attack that refuses it is not at fault
+            continue
     order = [name for name in ("half", "own", "double", "blinding") if name in fell]
     rising = sum(
         any(fell[low][row] and not fell[high][row] for low, high in pairwise(order)) for row in range(len(rows))
     )
     standing = {name: len(rows) - sum(flags) for name, flags in fell.items()}
     return {"n": len(rows), "rising": rising, **standing}
+
+
+def _fallen_at(trial: Trial, threat: ThreatModel, rows: list[int]) -> list[bool]:
+    fell: list[bool] = []
+    for images, labels, indices in trial.subject.batches(rows):
+        task = trial.subject.task.replace(indices=indices, attacked=threat)
+        moved = threat.project(images, trial.move(images, labels, task))
+        fell += trial.subject.wrong(moved, labels).tolist()
+    return fell
 
 
 def radii(threat: ThreatModel, shape: tuple[int, int, int]) -> dict[str, float]:
@@ -107,6 +113,7 @@ def more(case: Case, ring: Sequence[Case]) -> Check:
         "converged. Give it more steps or restarts.",
         limits=MORE,
         worst="suspect",
+        chance=case.robust.draws > 1,
     )  # fmt: skip
 
 
@@ -150,12 +157,12 @@ def falls_with_eps(case: Case, _ring: Sequence[Case]) -> Check:
     return check(name, "suspect" if rising or seeing else "pass", value, threshold, n, meaning)
 
 
-def unbounded(case: Case, ring: Sequence[Case]) -> Check:
+def unbounded(case: Case, _ring: Sequence[Case]) -> Check:
     """See that the attack wins everything when only the box holds it (indicator I6)."""
     name, threshold = "unbounded attack", "= 0 images standing"
     found = case.probes["effort"]
-    if not found["tried"] or not found["sweep"]["n"] or one_step_only(case, ring):
-        return skip(name, threshold, "Not part of --gate quick, or not an iterative attack.")
+    if not found["tried"] or not found["sweep"]["n"] or "unbounded" not in found["sweep"]:
+        return skip(name, threshold, "Not part of --gate quick, or not an attack that can be iterated without bounds.")
     standing, n = found["sweep"]["unbounded"], found["sweep"]["n"]
     # One or two of a few may stand by a bad start; more is a broken attack.
     fault = wilson(standing, n)[0] > 0.05

@@ -79,7 +79,7 @@ def contradicted(model: nn.Module, images: Tensor, labels: Tensor, generator: to
     try:
         exact = copy.deepcopy(model).double()
         return _slopes(exact, images.double(), labels, STEP, 2, generator)
-    except (RuntimeError, TypeError, ValueError):  # it holds float32 constants, or cannot be copied
+    except Exception:  # it holds float32 constants, casts to float32, or cannot be copied
         return _slopes(model, images, labels, COARSE_STEP, 1, generator)
 
 
@@ -87,7 +87,10 @@ def _slopes(
     model: nn.Module, images: Tensor, labels: Tensor, step: float, directions: int, generator: torch.Generator
 ) -> Tensor:
     with torch.no_grad():
-        rivals = model(images).scatter(1, labels[:, None], -torch.inf).argmax(1)
+        logits = model(images)
+    if logits.dtype != images.dtype:
+        raise TypeError(f"{logits.dtype} cannot show a step of {step}")
+    rivals = logits.scatter(1, labels[:, None], -torch.inf).argmax(1)
 
     def lead(points: Tensor) -> Tensor:
         logits: Tensor = model(points)

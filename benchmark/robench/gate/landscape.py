@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from robench.adaptive import drawing
 from robench.case import Case
 from robench.evidence.card import Check
 from robench.gate.gradients import margin_of
@@ -32,17 +34,23 @@ def look(subject: Subject) -> dict[str, Any]:
     for images, labels, indices in subject.batches(rows):
         task = subject.task.replace(indices=indices)
         with torch.no_grad():
-            base = margin_of(subject.judge(images), labels)
+            base = _margin(subject, images, labels)
             total = torch.zeros_like(base)
             for draw in range(draws):
                 moved = (images + radius * task.uniform(images, "landscape", draw)).clamp(0, 1)
-                change = (margin_of(subject.judge(moved), labels) - base).abs() / base.abs().clamp_min(1e-12)
+                change = (_margin(subject, moved, labels) - base).abs() / base.abs().clamp_min(1e-12)
                 total += change.clamp_max(1.0)
         changes += (total / draws).tolist()
     if not changes:
         return {"n": 0, "change": 0.0, "worst": 0.0}
     ordered = sorted(changes)
     return {"n": len(ordered), "change": ordered[len(ordered) // 2], "worst": ordered[-1]}
+
+
+def _margin(subject: Subject, images: Tensor, labels: Tensor) -> Tensor:
+    # A randomized defense draws the same every time, so that only the image makes a difference.
+    with drawing(subject.defense.randomized, subject.task, "landscape"):
+        return margin_of(subject.judge(images), labels)
 
 
 def stable(case: Case, _ring: Sequence[Case]) -> Check:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from robench.case import Case
+
+#: Standard errors by which the answers to two sets of images must differ where they are random (99 %).
+CHANCE = 2.6
 
 
 def row_of(case: Case, ring: Sequence[Case]) -> list[Case]:
@@ -30,6 +34,23 @@ def standing(case: Case, ring: Sequence[Case]) -> int:
     """Return how many images stand under every end-to-end attack of the case's row."""
     row = row_of(case, ring)
     return int(standing_mask(end_to_end(row) or row).sum())
+
+
+def won_over(stood: Sequence[Case], others: Sequence[Case]) -> int:
+    """Return how many images stand under all of ``stood`` and fall under one of ``others``.
+
+    Of a randomized defense those count that fall in more draws than chance explains: two counts of d draws differ by
+    a standard error of at most sqrt(d / 2).
+    """
+    won = standing_mask(stood) & ~standing_mask(others)
+    draws = stood[0].robust.draws
+    if draws > 1:
+        won &= _least_hits(stood) - _least_hits(others) >= CHANCE * math.sqrt(draws / 2)
+    return int(won.sum())
+
+
+def _least_hits(cases: Sequence[Case]) -> Tensor:
+    return torch.stack([case.robust.hits for case in cases]).amin(0)
 
 
 def one_step_only(case: Case, ring: Sequence[Case]) -> bool:

@@ -16,7 +16,7 @@ from robench.case import Case
 from robench.classifier import input_gradient
 from robench.errors import RobenchError
 from robench.evidence.card import Check
-from robench.gate.ring import one_step_only, standing
+from robench.gate.ring import one_step_only, standing, won_over
 from robench.gate.subject import Subject
 from robench.gate.verdict import INTOLERABLE, TOLERATED, check, lost, skip
 from robench.task import Task
@@ -97,26 +97,30 @@ def _noise(subject: Subject) -> dict[str, int]:
     won = 0
     for images, labels, indices in subject.batches(rows):
         lost_now = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        at = images.clone()
         task = subject.task.replace(indices=indices)
         for draw in range(subject.level.draws):
             unit = task.uniform(images, "noise", draw)
             # Half of the draws are corners of the ball, which move farthest.
             moved = task.threat.from_uniform(images, unit.sign() if draw % 2 else unit)
-            lost_now |= subject.wrong(moved, labels)
-        won += int(lost_now.sum())
+            wrong = subject.wrong(moved, labels)
+            at[wrong] = moved[wrong]
+            lost_now |= wrong
+        # With many draws one is answered wrongly by chance where answers are random, so the point is asked again.
+        won += int((lost_now & subject.wrong(at, labels)).sum() if subject.defense.randomized else lost_now.sum())
     return {"n": len(rows), "won": won}
 
 
 def one_step(case: Case, ring: Sequence[Case]) -> Check:
     """Let one gradient step beat no iterative attack."""
     name, found = "one step <= many steps", case.row_probes["strength"]["one_step"]
-    threshold = f"<= {TOLERATED:.0%} of the images"
+    threshold, random = f"<= {TOLERATED:.0%} of the images", case.robust.draws > 1
     if case.transfer or not case.iterative:
         return skip(name, threshold, "Only an iterative white-box attack must beat one gradient step.")
     beaten = [
-        int((case.robust.correct & ~other.robust.correct).sum())
+        won_over([case], [other])
         for other in ring
-        if other.row == case.row and not other.transfer and not other.iterative
+        if other.row == case.row and other.cell.threat.access == "white-box" and not other.iterative
     ]
     good = "One gradient step beats no image that the attack left standing, beyond tolerance."
     bad = (
@@ -124,8 +128,8 @@ def one_step(case: Case, ring: Sequence[Case]) -> Check:
         "gradients or its step size are wrong, or the model masks gradients."
     )
     if max(beaten, default=0) > found["won"]:
-        return lost(name, max(beaten), case.n, case.n, case.n, good, bad)
-    return lost(name, found["won"], found["n"], standing(case, ring), case.n, good, bad)
+        return lost(name, max(beaten), case.n, case.n, case.n, good, bad, chance=random)
+    return lost(name, found["won"], found["n"], standing(case, ring), case.n, good, bad, chance=random)
 
 
 def stronger(case: Case, ring: Sequence[Case]) -> Check:
@@ -139,6 +143,7 @@ def stronger(case: Case, ring: Sequence[Case]) -> Check:
         "of this row are too weak, so the robust accuracy is too high. Add --attack apgd or autoattack.",
         limits=STRONGER,
         worst="suspect" if one_step_only(case, ring) else "invalid",
+        chance=case.robust.draws > 1,
     )  # fmt: skip
 
 
@@ -171,6 +176,7 @@ def queries(case: Case, ring: Sequence[Case]) -> Check:
         f"{found['won']} of {found['n']} images survive the row's attacks but fall to {case.level.queries} queries of "
         "a random search (Square): the gradients are masked. Add --attack square or autoattack.",
         worst="suspect" if one_step_only(case, ring) else "invalid",
+        chance=case.robust.draws > 1,
     )  # fmt: skip
 
 
@@ -186,4 +192,5 @@ def noise(case: Case, ring: Sequence[Case]) -> Check:
         "from the ball: those attacks do not search it.",
         limits=(TOLERATED, INTOLERABLE),
         worst="suspect" if one_step_only(case, ring) else "invalid",
+        chance=case.robust.draws > 1,
     )  # fmt: skip

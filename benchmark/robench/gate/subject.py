@@ -14,7 +14,12 @@ from robench.classifier import Classifier
 from robench.contracts import Attack, Defense
 from robench.examples import Batch, Examples
 from robench.gate.level import Level, Purse
+from robench.inference import freeze
 from robench.task import Task
+from robench.timeout import time_limit
+
+#: Answers in a row that must be wrong before an image of a randomized defense counts as lost: one may be chance.
+CONFIRMED = 3
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,12 @@ class Subject:
     def wrong(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return (N,) bool: which of these images are answered wrongly."""
         with torch.no_grad():
-            answers: Tensor = self.judge(images).argmax(1)
-            return answers != labels
+            lost: Tensor = self.judge(images).argmax(1) != labels
+            for _ in range(CONFIRMED - 1 if self.defense.randomized else 0):
+                rows = lost.nonzero().flatten()
+                if len(rows):
+                    lost[rows] = self.judge(images[rows]).argmax(1) != labels[rows]
+            return lost
 
     def fallen(self, rows: list[int], move: Callable[[Tensor, Tensor, Task], Tensor]) -> list[bool]:
         """Return, per row, whether ``move(images, labels, task)``, projected into the ball, fools the model."""
@@ -104,3 +113,19 @@ class Trial:
     def cost(self) -> int:
         """Return the most passes that this attack takes for one image."""
         return max(1, sum(self.attack.passes())) * (self.subject.price if self.white_box else 1)
+
+    def move(
+        self, images: Tensor, labels: Tensor, task: Task, attack: Attack | None = None, patience: int = 1
+    ) -> Tensor:
+        """Return what the attack, or a variant of it, makes of a copy of ``images``.
+
+        As in the cell itself a batch may take ``task.timeout`` seconds (times ``patience``), and whatever the attack
+        does to the model is undone.
+        """
+        attack = attack or self.attack
+        try:
+            with time_limit(task.timeout and patience * task.timeout, attack.name):
+                return attack.craft(self.target, images.clone(), labels, task)
+        finally:
+            freeze(self.target, task.device)
+            self.target.zero_grad(set_to_none=True)

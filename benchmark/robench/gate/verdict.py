@@ -35,16 +35,17 @@ def lost(
     bad: str,
     limits: tuple[float, float] = (TOLERATED, INTOLERABLE),
     worst: Status = "invalid",
+    chance: bool = False,
 ) -> Check:
     """Return the entry of a check in which ``won`` of ``tried`` images fell that the row's attacks left standing.
 
-    Where all ``standing`` images were tried, the share of all ``n`` is known exactly; else the lower end of its 95 %
-    interval counts, and a single image of a sample accuses nobody.
+    Where all ``standing`` images were tried, the share of all ``n`` is known exactly; else, and where the answers are
+    left to ``chance``, the lower end of its 95 % interval counts, and a single image accuses nobody.
     """
     threshold = f"<= {limits[0]:.0%} of the images"
     if not tried:
         return skip(name, threshold, "No image was left standing to be tried." if not standing else "Not tried.")
-    sampled = tried < standing
+    sampled = chance or tried < standing
     certain = (wilson(won, tried)[0] if won > 1 else 0.0) if sampled else won / tried
     share = certain * standing / n
     status: Status = "invalid" if share > limits[1] else "suspect" if share > limits[0] else "pass"

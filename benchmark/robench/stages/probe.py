@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robench.adaptive import counted
+from robench.adaptive import counted, drawing
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.examples import Batch
@@ -35,7 +35,11 @@ def probe_row(subject: Subject, store: Store, key: str) -> Found:
         artifact = store.get(KIND, key)
         if artifact is None:
             meter = Meter(device=subject.task.device, batch_size=subject.task.batch_size)
-            with _counting(meter, [counted(subject.target), subject.prepared, subject.plain]), meter.clock():
+            with (
+                _counting(meter, [counted(subject.target), subject.prepared, subject.plain]),
+                meter.clock(),
+                drawing(subject.defense.randomized, subject.task, "row"),
+            ):
                 probes = subject.task.progress.track(
                     ROW_PROBES.items(), len(ROW_PROBES), f"probe {subject.defense.name}"
                 )
@@ -60,7 +64,11 @@ def probe_trial(trial: Trial, stored: Iterator[Batch], scored: Outcomes, store: 
             subject = trial.subject
             meter = Meter(device=subject.task.device, batch_size=subject.task.batch_size)
             models = [counted(trial.target), counted(subject.target), subject.prepared, subject.plain]
-            with _counting(meter, models), meter.clock():
+            with (
+                _counting(meter, models),
+                meter.clock(),
+                drawing(subject.defense.randomized, subject.task, "trial", trial.attack.name, trial.white_box),
+            ):
                 found: Found = {}
                 text = f"probe {trial.attack.name} on {subject.defense.name}"
                 for name, look in subject.task.progress.track(TRIAL_PROBES.items(), len(TRIAL_PROBES), text):
