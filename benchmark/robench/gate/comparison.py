@@ -9,7 +9,7 @@ from robench.case import Case
 from robench.cell import type_of
 from robench.contracts import Attack, Defense
 from robench.evidence.card import Check
-from robench.evidence.statistics import proportion, wilson
+from robench.evidence.statistics import wilson
 from robench.gate.ring import CHANCE, end_to_end, row_of, won_over
 from robench.gate.verdict import INTOLERABLE, TOLERATED, check, lost, skip, zero
 
@@ -66,7 +66,7 @@ def rescored(case: Case, _ring: Sequence[Case]) -> Check:
 
 def falls(case: Case, ring: Sequence[Case]) -> Check:
     """See that the same attack works where there is no defense."""
-    name, threshold = "undefended victim falls", "its robust interval lies below its clean interval"
+    name, threshold = "undefended victim falls", "significantly more images fall than rise"
     if case.cell.threat.eps == 0:
         return skip(name, threshold, "There is nothing to fall under at eps = 0.")
     attacked = [other for other in ring if other.cell.undefended and not other.transfer]
@@ -95,8 +95,10 @@ def falls(case: Case, ring: Sequence[Case]) -> Check:
 
 
 def _fell(case: Case) -> bool:
-    high = proportion(int(case.robust.correct.sum()), case.n)[1]
-    return high < proportion(int(case.clean.correct.sum()), case.n)[0]
+    """Tell whether attacked images fell more often than they rose: a 99 % score test on the pairs that differ."""
+    clean, robust = case.clean.correct, case.robust.correct
+    lost, gained = int((clean & ~robust).sum()), int((~clean & robust).sum())
+    return lost + gained > 0 and wilson(lost, lost + gained, 0.99)[0] > 0.5
 
 
 def dearer(case: Case, ring: Sequence[Case]) -> Check:

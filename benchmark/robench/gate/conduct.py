@@ -106,7 +106,7 @@ def _describe(
         "whole": len(moved) > 1 and float(moved.min()) >= WHOLE * threat.eps,
         # All moves together could not have reached the edge of the ball, and did not.
         # One that finds no way at all is no matter of step size.
-        "short": len(moved) > 0 and reached < 0.5 * threat.eps and float(steps.sum()) < threat.eps,
+        "short": len(moved) > 0 and reached < 0.5 * threat.eps - BALL_TOLERANCE and float(steps.sum()) < threat.eps,
         "silent": won_before and stands,
         "moving": _still_moving(loss),
     }

@@ -53,7 +53,7 @@ def _one_step(subject: Subject) -> dict[str, int]:
 
     try:
         return {"n": len(rows), "won": sum(subject.fallen(rows, step))}
-    except RuntimeError:  # no gradient to step along: another check says so
+    except (RuntimeError, RobenchError):  # no gradient to step along: another check says so
         return {"n": 0, "won": 0}
 
 
