@@ -84,7 +84,15 @@ def theirs(model: Classifier, threat: ThreatModel, seed: int) -> Callable[[str, 
     from pyautoattack import AutoAttack
 
     logging.disable(logging.CRITICAL)
-    official = AutoAttack(model, norm=threat.norm, eps=threat.eps, seed=seed, version="standard")
+
+    def asked(images: Tensor) -> Tensor:
+        # The official code views gradients, which convolutions may hand back in another memory layout.
+        images = images.view_as(images)
+        if images.requires_grad:
+            images.register_hook(lambda gradient: gradient.contiguous())
+        return model(images)
+
+    official = AutoAttack(asked, norm=threat.norm, eps=threat.eps, seed=seed, version="standard")
     official.fab.targeted = True
     attacks = {
         "apgd-ce": official.apgd,

@@ -171,6 +171,8 @@ class Defense(Component):
     draws: ClassVar[int] = 10
     #: True for the one defense that leaves the victim as it is: the row that others are compared with.
     undefended: ClassVar[bool] = False
+    #: Last names of buffers that ``fit`` computes rather than trains, such as a mean image; they count as trainable.
+    statistics: ClassVar[tuple[str, ...]] = ()
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
         """Return the defended classifier, not yet trained, built from a copy of the victim that is yours to change.

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from robench.classifier import Classifier
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 #: Largest difference in logits, relative to the largest logit, that rounding may explain.
 TOLERANCE = 1e-4
 

@@ -149,7 +149,7 @@ TRAPS = (
     trap(TestInTrain, "split leakage", beside=(Plain, Trained)),
     trap(NearlyTestInTrain, "split leakage", beside=(Plain, Trained)),
     trap(OtherOrder, "class order", beside=(Plain,)),
-    trap(OneClass, "above chance", "class order", beside=(Plain,), n=None),
+    trap(OneClass, "classes shown", beside=(Plain,), n=None),
     trap(LabelsFromOne, refusal="serves labels outside", beside=(Plain,)),
     trap(PixelsTo255, refusal="takes float32 images in [0, 1]", beside=(Plain,)),
     trap(RoundedAway, "undefended victim falls", "images moved", beside=(LowContrast, Stretches), eps="0.45/255"),

@@ -158,8 +158,7 @@ TRAPS = (
     trap(EditsSharedWeights, "re-score from disk", "deterministic", "same answer while attacked", beside=(Layers,)),
     trap(
         ForgesAnswers,
-        "re-score from disk",
-        "same answer while attacked",
+        refusal="rebuilt the model that it attacked",
         beside=(Layers, Blurred),
         eps="24/255",
     ),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench import Classifier, Examples, Task
+from robench import Classifier, Defense, Examples, Task
 from robench_traps.base import (
     TRAINED_EPS,
     Ball,
@@ -136,6 +136,28 @@ class DeclaredNone(Jpeg):
     gradient = "none"
 
 
+class SubtractsTheMean(Defense):
+    """Centre the image on the mean of the training images, which is computed, not trained, and said to be."""
+
+    name = "declared-statistic"
+    statistics = ("mean_image",)
+
+    def wrap(self, victim: Classifier, task: Task) -> Classifier:
+        """Take the mean's difference from grey out of the image, by a tenth."""
+        victim.register_buffer("mean_image", torch.full((3, 32, 32), 0.5))
+
+        def centre(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (inputs[0] - 0.1 * (module.get_buffer("mean_image") - 0.5), *inputs[1:])
+
+        victim.register_forward_pre_hook(centre)
+        return victim
+
+    def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
+        """Compute it."""
+        mean = torch.stack([images.mean(0) for images, _, _ in train.batches(64)]).mean(0)
+        defended.get_buffer("mean_image").copy_(mean)
+
+
 class OwnPGD(Steps):
     """Climb from a random start in thirty steps, in a plugin of one's own."""
 
@@ -164,5 +186,6 @@ TWINS = (
     twin(DeclaredNoise, beside=(Plain,)),
     twin(DeclaredQuantiser, beside=(Plain,)),
     twin(DeclaredNone, beside=(Plain,), attack=("square[queries=300]", "pgd"), n=16),
+    twin(SubtractsTheMean, beside=(Plain,)),
     twin(OwnPGD, beside=(Plain,)),
 )  # fmt: skip

@@ -80,6 +80,36 @@ class Swapped(nn.Module):
         return torch.stack([-brightness, brightness], 1)
 
 
+def sorted_split(count, classes=2):
+    """Return the grey images, of which only the ``count`` first ones of the first class are tested."""
+
+    class Sorted(Greys):
+        """Serve the head of a split that is sorted by class."""
+
+        name = "sorted"
+        default = False
+
+        def load(self, split):
+            served = Greys().load(split)
+            if split != "test":
+                return served
+            rows = (served.labels == 0).nonzero().flatten()[:count]
+            return Examples.from_tensors(served.images()[rows], served.labels[rows])
+
+    return "dataset", Sorted
+
+
+# One class of two, by chance: 2 ** -9 of the time for 10 images, 2 ** -10 for 11.
+@pytest.mark.parametrize(("count", "status"), [(10, "pass"), (11, "suspect")])
+def test_a_split_of_one_class_is_no_random_one(grey, count, status):
+    (card,) = grey.run(KNOWS, sorted_split(count), dataset="sorted", attack="knows", eps="8/255")
+    check = checks(card)["classes shown"]
+
+    assert (check.status, check.value, check.threshold, check.n) == (status, 1, "> 1 classes", count)
+    if status == "suspect":
+        assert f"The {count} test images show 1 of 2 classes; 2 would be seen at random" in check.meaning
+
+
 class Always(nn.Module):
     """Answer bright, whatever is shown."""
 

@@ -27,10 +27,3 @@ def digest(tensor: Tensor) -> str:
     flat = tensor.detach().cpu().contiguous()
     header = f"{tuple(flat.shape)} {flat.dtype}".encode()
     return hashlib.sha256(header + flat.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
-
-
-def image_hashes(images: Tensor) -> Tensor:
-    """Return a 63-bit hash of each image's content (N,), int64: equal images have equal hashes."""
-    rows = images.detach().cpu().contiguous().flatten(1).numpy()
-    hashes = [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little") >> 1 for row in rows]
-    return torch.tensor(hashes, dtype=torch.int64)

@@ -12,6 +12,7 @@ from robench.case import Case
 from robench.evidence.card import Check
 from robench.gate.subject import Subject
 from robench.gate.verdict import check, skip, zero
+from robench.inference import BATCH_NORMS
 
 #: Images on which answers are compared.
 IMAGES = 8
@@ -68,11 +69,10 @@ def _different(one: Tensor, other: Tensor) -> int:
 
 def _training(model: nn.Module) -> list[str]:
     """Return the modules that behave as in training although the model is in eval mode."""
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     return sorted(
         name or type(module).__name__
         for name, module in model.named_modules()
-        if module.training or (isinstance(module, norms) and module.running_mean is None)
+        if module.training or (isinstance(module, BATCH_NORMS) and module.running_mean is None)
     )
 
 

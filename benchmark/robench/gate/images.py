@@ -10,6 +10,7 @@ import torch
 
 from robench.case import Case
 from robench.evidence.card import Check, Status
+from robench.evidence.prints import near
 from robench.evidence.statistics import proportion, wilson
 from robench.gate.verdict import check, skip
 
@@ -17,6 +18,13 @@ from robench.gate.verdict import check, skip
 LEAKED = (0.01, 0.05)
 #: Share of test images that may be copies of others.
 COPIES = 0.05
+#: Share of test images of which the training split may hold a near copy; CIFAR-100, with 1 in 10 by a wider measure,
+#: must not be accused.
+NEAR = 0.10
+#: Test images whose near copies are looked for.
+COMPARED = 1000
+#: Share of the classes, of those that n images drawn at random would show, that must be there.
+SHOWN = 0.4
 #: A relabelling that explains the answers by this much better means that the class order is wrong.
 RELABELLED = 0.20
 
@@ -62,6 +70,23 @@ def above_chance(case: Case, _ring: Sequence[Case]) -> Check:
     )
 
 
+def classes_shown(case: Case, _ring: Sequence[Case]) -> Check:
+    """See that the test images are no sorted end of the dataset."""
+    name, classes, n = "classes shown", len(case.data.classes), case.n
+    present = len(case.clean.labels.unique())
+    at_random = classes * (1 - (1 - 1 / classes) ** n)
+    least = max(1, int(SHOWN * at_random))
+    # A few images may well be of one class.
+    fault = classes > 1 and present <= least and classes ** (1.0 - min(n, 100)) < 1e-3
+    meaning = (
+        f"The {n} test images show {present} of {classes} classes; {at_random:.0f} would be seen at random. Is the "
+        "split sorted or cut? An accuracy on these says nothing about the others: draw the images with --n instead."
+        if fault
+        else "The test images show as many classes as images drawn at random would."
+    )
+    return check(name, "suspect" if fault else "pass", present, f"> {least} classes", n, meaning)
+
+
 def class_order(case: Case, _ring: Sequence[Case]) -> Check:
     """See whether another assignment of labels to outputs would explain the clean answers far better."""
     from scipy.optimize import linear_sum_assignment
@@ -89,15 +114,22 @@ def class_order(case: Case, _ring: Sequence[Case]) -> Check:
 def leakage(case: Case, _ring: Sequence[Case]) -> Check:
     """Count test images that were trained on, and copies among the test images."""
     name, threshold = "split leakage", f"<= {LEAKED[0]:.0%} of the test images"
-    hashes = case.clean.images
+    hashes, train = case.clean.hashes, case.fitted.train_prints
     copies = 1 - len(hashes.unique()) / case.n
-    shared = int(torch.isin(hashes, case.fitted.train_hashes).sum())
+    shared = int(torch.isin(hashes, train.hashes).sum())
     share = shared / case.n
+    alike = near(case.clean.thumbnails[:: -(-case.n // COMPARED)], train.thumbnails).float().mean().item()
     status: Status = "invalid" if share > LEAKED[1] else "suspect" if share > LEAKED[0] else "pass"
     if status != "pass":
         meaning = (
             f"{shared} of {case.n} test images are in the training split, bit by bit: the defense was trained on what "
             "it is tested on. Make the splits disjoint."
+        )
+    elif alike > NEAR:
+        status, share = "suspect", alike
+        meaning = (
+            f"For {alike:.0%} of the test images the training split holds one that differs by less than two grey "
+            "levels: the defense was trained on copies of what it is tested on. Make the splits disjoint."
         )
     elif copies > COPIES:
         status, share = "suspect", copies
@@ -116,6 +148,7 @@ def manifest(case: Case, _ring: Sequence[Case]) -> Check:
         return check("trained parameters", "pass", 0, "= 0 tensors", 0, meaning)
     meaning = (
         f"Declared but never given a gradient: {', '.join(training.without_gradient[:5]) or 'none'}; changed but "
-        f"not declared: {', '.join(training.undeclared[:5]) or 'none'}. The defense does not train what it says."
+        f"not declared: {', '.join(training.undeclared[:5]) or 'none'}. The defense does not train what it says. "
+        "(Buffers that fit computes rather than trains are declared in Defense.statistics.)"
     )
     return check("trained parameters", "invalid", len(wrong), "= 0 tensors", 0, meaning)

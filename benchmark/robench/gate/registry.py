@@ -38,6 +38,7 @@ CHECKS: Sequence[Callable[[Case, Sequence[Case]], Check]] = (
     comparison.not_above_clean,
     images.reference,
     images.above_chance,
+    images.classes_shown,
     images.class_order,
     images.leakage,
     images.manifest,

@@ -24,6 +24,7 @@ from robench.evidence.unfinished import Unfinished
 from robench.examples import Batch, Examples
 from robench.halving import halving
 from robench.inference import freeze
+from robench.tampering import unchanged
 from robench.task import Task
 from robench.timeout import time_limit
 
@@ -148,6 +149,7 @@ def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, tas
             meter.counting(counted(model)),
             meter.clock(),
             drawing(isinstance(model, Expected), task, "craft", start),
+            unchanged(model, attack.name),
             time_limit(task.timeout, attack.name),
         ):
             # A clone, so that an attack which writes into its argument does not move the clean images.

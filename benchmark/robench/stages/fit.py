@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robench.classifier import Classifier, check_logits
 from robench.contracts import Defense
 from robench.errors import ContractError, DataError, DeviceError, require, told
-from robench.evidence.card import Cost, Scalar, TrainingRecord
-from robench.evidence.digests import image_hashes, tensor_digests, weights_digest
+from robench.evidence.card import Cost, TrainingRecord
+from robench.evidence.digests import tensor_digests, weights_digest
 from robench.evidence.meter import Meter
+from robench.evidence.prints import Prints, prints
 from robench.evidence.store import Store
 from robench.examples import Examples
 from robench.inference import freeze
+from robench.manifest import gradients_seen, manifest
 from robench.sealed import sealing_test_split
 from robench.task import Checkpoint, Task
 
 KIND = "fit"
-#: The hashes of the training images, apart from the fit: they are no tensors of the model.
-HASHES = "hashes"
+#: The prints of the training images, apart from the fit: they are no tensors of the model.
+PRINTS = "prints"
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Fitted:
     digest: str
     train: str | None
     train_n: int
-    #: int64, a hash of each training image, so that leakage into the test split can be counted.
-    train_hashes: Tensor
+    #: Of the training images, so that leakage into the test split can be counted.
+    train_prints: Prints
 
 
 def fit(
@@ -67,7 +69,7 @@ def fit(
         if artifact is None:
             unfinished = store.scratch(KIND, key)
             examples = train() if train is not None else None
-            store.put(HASHES, key, {}, {"images": _hashes(examples, task)})
+            store.put(PRINTS, key, {}, _prints(examples, task)._asdict())
             artifact = store.put(KIND, key, *_train(defense, defended, examples, task, unfinished))
             unfinished.unlink(missing_ok=True)
         else:
@@ -81,8 +83,8 @@ def fit(
         "task.generator(...), never from the global generator.",
     )
     training = TrainingRecord(**{**meta["training"], "recipe": dict(defense.recipe())})
-    hashes = store.get(HASHES, key)
-    known = hashes.tensors()["images"] if hashes is not None else torch.empty(0, dtype=torch.int64)
+    kept = store.get(PRINTS, key)
+    known = Prints(**kept.tensors()) if kept is not None else prints([])
     return Fitted(defended, training, Cost(**meta["cost"]), digest, meta["train"], meta["train_n"], known)
 
 
@@ -91,10 +93,8 @@ def trains(defense: Defense) -> bool:
     return type(defense).fit is not Defense.fit
 
 
-def _hashes(train: Examples | None, task: Task) -> Tensor:
-    if train is None:
-        return torch.empty(0, dtype=torch.int64)
-    return torch.cat([image_hashes(batch.images) for batch in train.batches(task.batch_size)])
+def _prints(train: Examples | None, task: Task) -> Prints:
+    return prints(batch.images for batch in train.batches(task.batch_size)) if train is not None else prints([])
 
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
@@ -116,22 +116,8 @@ def _train(
     meter = Meter(device=task.device, batch_size=0)
     if train is not None:
         _fit_metered(defense, defended, train, task, unfinished, meter, touched)
-    after = tensor_digests(defended)
-    changed = sorted(name for name in after if after[name] != before.get(name))
-    tensors = dict([*defended.named_parameters(), *defended.named_buffers()])
-    parameters = {name for name, _ in defended.named_parameters()}
-    recipe: dict[str, Scalar] = dict(defense.recipe())
-    training = {
-        "trainable": sum(tensors[name].numel() for name in declared),
-        "names": declared,
-        "without_gradient": sorted(set(declared) - touched) if train is not None else [],
-        "undeclared": [name for name in changed if name in parameters and name not in declared],
-        "buffers": [name for name in changed if name not in parameters],
-        "recipe": recipe,
-        "history": task.history,
-        "gradient": defense.gradient,
-        "randomized": defense.randomized,
-    }
+    training, kept = manifest(defense, defended, declared, before, touched if train is not None else None)
+    training |= {"recipe": dict(defense.recipe()), "history": task.history}
     meta = {
         "training": training,
         "cost": meter.state(),
@@ -139,7 +125,7 @@ def _train(
         "train": train.fingerprint if train is not None else None,
         "train_n": len(train) if train is not None else 0,
     }
-    return meta, {name: tensors[name] for name in sorted({*changed, *declared})}
+    return meta, kept
 
 
 def _fit_metered(
@@ -162,7 +148,7 @@ def _fit_metered(
             stack.enter_context(meter.counting(model.network))
             return model
 
-        stack.enter_context(_gradients_seen(defended, touched))
+        stack.enter_context(gradients_seen(defended, touched))
         stack.enter_context(meter.counting(defended.network))
         stack.enter_context(meter.clock())
         _call_fit(defense, defended, train, task.replace(checkpoint=checkpoint, load_model=surrogate))
@@ -206,29 +192,6 @@ def _restore(defense: Defense, defended: Classifier, tensors: dict[str, Tensor])
         )
         with torch.no_grad():
             state[name].copy_(tensor)
-
-
-@contextmanager
-def _gradients_seen(model: nn.Module, touched: set[str]) -> Iterator[None]:
-    """Collect the names of parameters that receive a non-zero gradient inside."""
-
-    def watch(name: str) -> Any:
-        def seen(parameter: Tensor) -> None:
-            if name not in touched and parameter.grad is not None and bool(parameter.grad.any()):
-                touched.add(name)
-
-        return seen
-
-    handles = [
-        parameter.register_post_accumulate_grad_hook(watch(name))
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _resumable(meter: Meter, touched: set[str], history: list[dict[str, float]]) -> Any:

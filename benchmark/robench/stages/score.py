@@ -11,8 +11,8 @@ from torch import Tensor
 from robench.adaptive import drawing
 from robench.classifier import Classifier, check_logits
 from robench.evidence.card import Cost
-from robench.evidence.digests import image_hashes
 from robench.evidence.meter import Meter
+from robench.evidence.prints import SIDE, Prints, image_hashes, thumbnails
 from robench.evidence.store import Artifact, Store
 from robench.examples import Batch
 from robench.halving import halving
@@ -31,7 +31,8 @@ class Outcomes:
         top5: bool (N,), the label is among the five highest logits.
         labels: int64 (N,).
         hits: int64 (N,), in how many of ``draws`` forwards the label had the highest logit.
-        images: int64 (N,), a hash of each image, so that duplicates can be counted.
+        hashes: int64 (N,), a hash of each image, so that duplicates can be counted.
+        thumbnails: uint8 (N, 64), so that near duplicates can.
         draws: forwards an answer rests on: 1, or as many as a randomized defense states. ``predictions``,
             ``confidence`` and ``top5`` are then those of the mean logits.
     """
@@ -42,7 +43,8 @@ class Outcomes:
     top5: Tensor
     labels: Tensor
     hits: Tensor
-    images: Tensor
+    hashes: Tensor
+    thumbnails: Tensor
     draws: int
     cost: Cost
 
@@ -50,6 +52,11 @@ class Outcomes:
     def correct(self) -> Tensor:
         """Return bool (N,): the label won, in more than half of the draws."""
         return 2 * self.hits > self.draws
+
+    @property
+    def prints(self) -> Prints:
+        """Return what tells whether other images are among these."""
+        return Prints(self.hashes, self.thumbnails)
 
     @property
     def mean(self) -> float:
@@ -105,7 +112,8 @@ def _score(
         "confidence": torch.empty(n),
         "top5": torch.empty(n, dtype=torch.bool),
         "hits": torch.zeros(n, dtype=torch.int64),
-        "images": torch.empty(n, dtype=torch.int64),
+        "hashes": torch.empty(n, dtype=torch.int64),
+        "thumbnails": torch.empty(n, SIDE * SIDE, dtype=torch.uint8),
     }
 
     def forward(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
@@ -126,7 +134,8 @@ def _score(
                 model(batch.images[:16])
             warm = True
         logits = halving(forward, batch.images, batch.labels, batch.indices, task)
-        result["images"][batch.indices] = image_hashes(batch.images)
+        result["hashes"][batch.indices] = image_hashes(batch.images)
+        result["thumbnails"][batch.indices] = thumbnails(batch.images)
         result["predictions"][batch.indices] = logits.argmax(1).cpu()
         result["confidence"][batch.indices] = logits.softmax(1).amax(1).cpu()
         best = logits.topk(min(5, logits.shape[1])).indices

@@ -84,13 +84,14 @@ def trains_what_it_declares(subject: Subject) -> None:
     )
     require(
         not training.undeclared,
-        f"{subject.name}.fit changes parameters that wrap did not declare ({', '.join(training.undeclared[:3])}); "
-        "leave their gradients on in wrap, or do not train them.",
+        f"{subject.name}.fit changes what wrap did not declare ({', '.join(training.undeclared[:3])}); "
+        "leave gradients on for it in wrap, name buffers that are computed in Defense.statistics, or leave it alone.",
     )
+    buffers = [name for name in training.buffers if name.rpartition(".")[2] not in subject.component.statistics]
     require(
-        not training.buffers,
-        f"{subject.name}.fit changes buffers ({', '.join(training.buffers[:3])}), such as batch-norm statistics; train "
-        "in eval mode.",
+        not buffers,
+        f"{subject.name}.fit changes buffers ({', '.join(buffers[:3])}), such as batch-norm statistics; train in eval "
+        "mode, or name what it computes in Defense.statistics.",
     )
 
 
