@@ -27,6 +27,7 @@ def robench_victims() -> list[type[Model]]:
     from robench_builtins.models.clip_vit_l14 import ClipVitL14
     from robench_builtins.models.exported import Exported
     from robench_builtins.models.hf_dir import HfDir
+    from robench_builtins.models.hf_model import HuggingFace
     from robench_builtins.models.open_clip_model import OpenClip
     from robench_builtins.models.python_file import PythonFile
     from robench_builtins.models.resnet20 import ResNet20
@@ -36,7 +37,7 @@ def robench_victims() -> list[type[Model]]:
     from robench_builtins.models.torchvision_model import Torchvision
 
     clips = [ClipRN50, ClipVitB16, ClipVitB32, ClipVitL14, OpenClip, TinyClip]
-    return [*clips, Exported, HfDir, PythonFile, ResNet20, Timm, TorchScript, Torchvision]
+    return [*clips, Exported, HfDir, HuggingFace, PythonFile, ResNet20, Timm, TorchScript, Torchvision]
 
 
 @hookimpl

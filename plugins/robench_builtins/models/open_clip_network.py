@@ -42,7 +42,7 @@ def build(asked: OpenClip, task: Task) -> ZeroShotClassifier:
     """Return the zero-shot classifier of an open_clip model, on the CPU."""
     folder = asked.files()[0] if asked.checkpoint and asked.files()[0].is_dir() else None
     named = f"local-dir:{folder}" if folder else asked.model
-    model = _folder(asked, named) if ":" in named else _tagged(asked)
+    model = _folder(asked, named) if folder or named.startswith("hf-hub:") else _tagged(asked)
     model.eval()
     encode_text = _text_encoder(model, _tokenizer(asked, named))
     return ZeroShotClassifier(
@@ -124,8 +124,9 @@ def _of_checkpoint(asked: OpenClip, built: bool) -> bool:
     quick = [tag for tag in tags if get_pretrained_cfg(asked.model, tag).get("quick_gelu", False)]
     if asked.quick_gelu is None and not built and quick:
         raise SpecError(
-            f"{asked.model} has weights that were trained with QuickGELU ({', '.join(quick)}) and others; say which "
-            f"the checkpoint is, with open_clip:{asked.model}/{quick[0]} or -p victim.quick_gelu=false."
+            f"open_clip builds {asked.model} with GELU, and weights of it were trained with QuickGELU "
+            f"({', '.join(quick)}); say which the checkpoint is, with open_clip:{asked.model}/{quick[0]} or -p "
+            "victim.quick_gelu=false."
         )
     return built or bool(asked.quick_gelu)
 
@@ -199,9 +200,9 @@ def _preprocess(asked: OpenClip, visual: Any) -> Preprocess:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep open_clip's remark that a model has no weights off the screen: they are loaded right after."""
+    """Keep open_clip's log off the screen: what fails is told in a sentence, and missing weights are loaded next."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:
