@@ -11,6 +11,6 @@ def needed(module: str, package: str, models: str) -> None:
     """Raise SpecError, with the command that installs it, if the library behind ``models`` is not here."""
     if find_spec(module) is None:
         raise SpecError(
-            f"{models} need the package {package}, which is not installed here; install it with "
+            f"{models} cannot be loaded without the package {package}; install it with "
             f"'pip install {package}', or all model libraries with 'pip install robench[models]'."
         )

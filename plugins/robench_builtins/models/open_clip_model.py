@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robench import SpecError, Task, WeightsError, parameter
+from robench import SpecError, Task, parameter
 from robench_builtins.models.extras import needed
 from robench_builtins.models.prompted import Prompted
 
@@ -57,12 +57,9 @@ class OpenClip(Prompted):
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""
         if not self.model:
             raise SpecError("open_clip needs a model; write open_clip:ARCH/TAG, such as open_clip:ViT-B-32/openai.")
-        for path in self.files():
-            if not path.exists():
-                raise WeightsError(
-                    f"checkpoint {path} does not exist; pass -p victim.checkpoint=PATH with one that does."
-                )
         needed("open_clip", "open-clip-torch", "open_clip models")
-        from robench_builtins.models.open_clip_network import build
+        from robench_builtins.models.open_clip_network import Asked, build
 
-        return build(self, task)
+        local = next(iter(self.files()), None)
+        asked = Asked(self.model, self.weights, local, self.quick_gelu, self.resolution)
+        return build(asked, task.classes, self.prompts(task))

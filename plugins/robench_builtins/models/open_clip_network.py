@@ -5,24 +5,38 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import open_clip
 import torch
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor, nn
 
-from robench import Preprocess, SpecError, Task, WeightsError, ZeroShotClassifier
+from robench import Preprocess, SpecError, WeightsError, ZeroShotClassifier
 from robench_builtins.models.clip import EncodeText, class_features
 from robench_builtins.models.preset import smooth, square
 from robench_builtins.models.published import reason
 
-if TYPE_CHECKING:
-    from robench_builtins.models.open_clip_model import OpenClip
-
 #: What of a tag's entry is preprocessing.
 PREPARED = ("mean", "std", "interpolation", "resize_mode")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Say which model: an architecture, the tag of its weights, and a file or folder in place of them."""
+
+    model: str
+    weights: str
+    checkpoint: Path | None = None
+    #: What a checkpoint without a tag was trained with; None: what the tag says.
+    quick_gelu: bool | None = None
+    resolution: int | None = None
+
+    def __str__(self) -> str:
+        return f"open_clip:{self.model}/{self.weights}".rstrip("/")
 
 
 class OpenClipTower(nn.Module):
@@ -38,23 +52,27 @@ class OpenClipTower(nn.Module):
         return cast(Tensor, features[0] if isinstance(features, tuple) else features)  # CoCa adds the tokens
 
 
-def build(asked: OpenClip, task: Task) -> ZeroShotClassifier:
+def build(asked: Asked, classes: Sequence[str], templates: Sequence[str]) -> ZeroShotClassifier:
     """Return the zero-shot classifier of an open_clip model, on the CPU."""
-    folder = asked.files()[0] if asked.checkpoint and asked.files()[0].is_dir() else None
+    if asked.checkpoint is not None and not asked.checkpoint.exists():
+        raise WeightsError(
+            f"checkpoint {asked.checkpoint} does not exist; pass -p victim.checkpoint=PATH with one that does."
+        )
+    folder = asked.checkpoint if asked.checkpoint is not None and asked.checkpoint.is_dir() else None
     named = f"local-dir:{folder}" if folder else asked.model
     model = _folder(asked, named) if folder or named.startswith("hf-hub:") else _tagged(asked)
     model.eval()
     encode_text = _text_encoder(model, _tokenizer(asked, named))
     return ZeroShotClassifier(
         OpenClipTower(model.visual),
-        class_features(encode_text, task.classes, asked.prompts(task)),
+        class_features(encode_text, classes, templates),
         logit_scale=model.logit_scale.detach().exp().item(),
         preprocess=_preprocess(asked, model.visual),
         encode_text=encode_text,
     ).eval()
 
 
-def _tagged(asked: OpenClip) -> Any:
+def _tagged(asked: Asked) -> Any:
     """Return a model of open_clip's own list, with a tag's weights or local ones."""
     entry = _entry(asked)
     quick = _quick_gelu(asked, entry)
@@ -64,7 +82,7 @@ def _tagged(asked: OpenClip) -> Any:
     prepared = {name: entry[name] for name in PREPARED if name in entry}
     model = _created(asked, asked.model, force_preprocess_cfg=prepared, **options)
     try:
-        open_clip.load_checkpoint(model, str(asked.files()[0]), weights_only=True)
+        open_clip.load_checkpoint(model, str(asked.checkpoint), weights_only=True)
     except Exception as error:  # readers of damaged files raise whatever they trip on
         raise WeightsError(
             f"checkpoint {asked.checkpoint} does not make open_clip's {asked.model} ({reason(error)}); give an "
@@ -73,7 +91,7 @@ def _tagged(asked: OpenClip) -> Any:
     return model
 
 
-def _entry(asked: OpenClip) -> dict[str, Any]:
+def _entry(asked: Asked) -> dict[str, Any]:
     """Return what open_clip states about the tag's weights; SpecError for an unknown architecture or tag."""
     known = open_clip.list_models()
     if asked.model not in known:
@@ -83,7 +101,7 @@ def _entry(asked: OpenClip) -> dict[str, Any]:
     tags = list_pretrained_tags_by_model(asked.model)
     if not asked.weights and not asked.checkpoint:
         raise SpecError(
-            f"open_clip:{asked.model} names no weights; write open_clip:{asked.model}/TAG with one of "
+            f"{asked} names no weights; write open_clip:{asked.model}/TAG with one of "
             f"{', '.join(tags) or 'none'}, or bring some with -p victim.checkpoint=FILE."
         )
     entry = get_pretrained_cfg(asked.model, asked.weights) if asked.weights else {}
@@ -94,7 +112,7 @@ def _entry(asked: OpenClip) -> dict[str, Any]:
     return dict(entry)
 
 
-def _quick_gelu(asked: OpenClip, entry: dict[str, Any]) -> bool:
+def _quick_gelu(asked: Asked, entry: dict[str, Any]) -> bool:
     """Tell whether to build with QuickGELU; SpecError for what the weights were not trained with, or if unknown."""
     built = bool(open_clip.get_model_config(asked.model).get("quick_gelu", False))
     if built and asked.quick_gelu is False:
@@ -119,7 +137,7 @@ def _quick_gelu(asked: OpenClip, entry: dict[str, Any]) -> bool:
     return trained
 
 
-def _of_checkpoint(asked: OpenClip, built: bool) -> bool:
+def _of_checkpoint(asked: Asked, built: bool) -> bool:
     tags = list_pretrained_tags_by_model(asked.model)
     quick = [tag for tag in tags if get_pretrained_cfg(asked.model, tag).get("quick_gelu", False)]
     if asked.quick_gelu is None and not built and quick:
@@ -131,7 +149,7 @@ def _of_checkpoint(asked: OpenClip, built: bool) -> bool:
     return built or bool(asked.quick_gelu)
 
 
-def _folder(asked: OpenClip, named: str) -> Any:
+def _folder(asked: Asked, named: str) -> Any:
     """Return the model of a folder, or of a hub repository, that holds its own configuration."""
     trained = bool(_config(asked, named).get("quick_gelu", False))
     wanted = get_pretrained_cfg(asked.model, asked.weights).get("quick_gelu", False) if asked.weights else trained
@@ -145,14 +163,14 @@ def _folder(asked: OpenClip, named: str) -> Any:
     return _created(asked, named, require_pretrained=True, force_image_size=asked.resolution)
 
 
-def _config(asked: OpenClip, named: str) -> dict[str, Any]:
+def _config(asked: Asked, named: str) -> dict[str, Any]:
     try:
         return dict(open_clip.get_model_config(named))
     except Exception as error:  # the hub and a damaged file each raise their own kinds
         raise WeightsError(_unreadable(asked, named, error)) from error
 
 
-def _created(asked: OpenClip, named: str, **options: Any) -> Any:
+def _created(asked: Asked, named: str, **options: Any) -> Any:
     try:
         with _quiet():
             return open_clip.create_model(named, precision="fp32", device="cpu", weights_only=True, **options)
@@ -160,7 +178,7 @@ def _created(asked: OpenClip, named: str, **options: Any) -> Any:
         raise WeightsError(_unreadable(asked, named, error)) from error
 
 
-def _unreadable(asked: OpenClip, named: str, error: Exception) -> str:
+def _unreadable(asked: Asked, named: str, error: Exception) -> str:
     if asked.checkpoint:
         return (
             f"{asked.checkpoint} cannot be read as an open_clip model ({reason(error)}); a folder must hold "
@@ -168,13 +186,13 @@ def _unreadable(asked: OpenClip, named: str, error: Exception) -> str:
         )
     hub = get_pretrained_cfg(asked.model, asked.weights).get("hf_hub", "").strip("/") or named.removeprefix("hf-hub:")
     return (
-        f"open_clip:{'/'.join(filter(None, (asked.model, asked.weights)))} cannot be loaded ({reason(error)}). Connect "
+        f"{asked} cannot be loaded ({reason(error)}). Connect "
         f"to the Hugging Face hub, or download open_clip_model.safetensors of https://huggingface.co/{hub} and pass -p "
         "victim.checkpoint=FILE."
     )
 
 
-def _tokenizer(asked: OpenClip, named: str) -> Any:
+def _tokenizer(asked: Asked, named: str) -> Any:
     try:
         return open_clip.get_tokenizer(named)
     except Exception as error:  # some architectures take theirs from the hub
@@ -191,7 +209,7 @@ def _text_encoder(model: Any, tokenizer: Any) -> EncodeText:
     return encode
 
 
-def _preprocess(asked: OpenClip, visual: Any) -> Preprocess:
+def _preprocess(asked: Asked, visual: Any) -> Preprocess:
     stated = visual.preprocess_cfg
     sides = stated["size"] if isinstance(stated["size"], tuple | list) else (stated["size"],)
     interpolation = smooth(asked.model, stated["interpolation"], "")

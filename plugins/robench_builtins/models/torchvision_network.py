@@ -82,7 +82,7 @@ def _network(asked: Torchvision, entry: Any, side: int, classes: int) -> nn.Modu
 def _state(asked: Torchvision, entry: Any) -> State:
     if asked.checkpoint:
         return read_state(asked.files()[0], "victim.checkpoint")
-    return fetch_state(entry.url, f"torchvision's {asked.model}")
+    return fetch_state(entry.url, asked.place)
 
 
 def _kind(model: str, state: State | None) -> dict[str, Any]:
