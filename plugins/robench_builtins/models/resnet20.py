@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from robench import Model, Task, WeightsError, parameter
+from robench_builtins.network import offline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +52,11 @@ class ResNet20(Model):
         """Return the classifier; the file's number of classes must be the task's."""
         from robench import Classifier, Preprocess
         from robench_builtins.models.resnet_cifar import CifarResNet, Option
-        from robench_builtins.models.state import fetch_state, read_state
+        from robench_builtins.models.state import plain_state, read_state
 
         place = self.checkpoint or URL
         local = read_state(self.files()[0], "victim.checkpoint") if self.checkpoint else None
-        state = local if local is not None else fetch_state(URL, "ResNet-20")
+        state = local if local is not None else plain_state(_download(), place)
         option: Option = "A" if "linear.weight" in state else "B"
         head = state.get("linear.weight", state.get("fc.weight"))
         if head is None or "conv1.weight" not in state:
@@ -80,6 +81,24 @@ class ResNet20(Model):
         named = self.normalisation if self.normalisation != "auto" else {"A": "imagenet", "B": "cifar10"}[option]
         mean, std = STATISTICS[named]
         return Classifier(network.float(), len(head), Preprocess(mean, std, size=32)).eval()
+
+
+def _download() -> Any:
+    from torch.hub import get_dir, load_state_dict_from_url
+
+    cached = Path(get_dir()) / "checkpoints" / Path(URL).name
+    if offline() and not cached.is_file():
+        raise WeightsError(
+            f"ResNet-20's weights are not at {cached} and the run is offline; download {URL}, put it there or "
+            "pass -p victim.checkpoint=FILE."
+        )
+    try:
+        return load_state_dict_from_url(URL, map_location="cpu", check_hash=True, weights_only=True, progress=False)
+    except Exception as error:  # the network, the disk and a wrong hash each raise their own kinds
+        raise WeightsError(
+            f"ResNet-20's weights could not be downloaded ({error}); download {URL} elsewhere and pass "
+            "-p victim.checkpoint=FILE."
+        ) from error
 
 
 def _few(state: dict[str, Tensor]) -> str:
