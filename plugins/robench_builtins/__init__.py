@@ -21,15 +21,23 @@ def robench_datasets() -> list[type[Dataset]]:
 @hookimpl
 def robench_victims() -> list[type[Model]]:
     """Offer the built-in victims."""
+    from robench_builtins.models.clip_rn50 import ClipRN50
+    from robench_builtins.models.clip_vit_b16 import ClipVitB16
     from robench_builtins.models.clip_vit_b32 import ClipVitB32
+    from robench_builtins.models.clip_vit_l14 import ClipVitL14
     from robench_builtins.models.exported import Exported
     from robench_builtins.models.hf_dir import HfDir
+    from robench_builtins.models.hf_model import HuggingFace
+    from robench_builtins.models.open_clip_model import OpenClip
     from robench_builtins.models.python_file import PythonFile
     from robench_builtins.models.resnet20 import ResNet20
+    from robench_builtins.models.timm_model import Timm
     from robench_builtins.models.tiny_clip import TinyClip
     from robench_builtins.models.torchscript import TorchScript
+    from robench_builtins.models.torchvision_model import Torchvision
 
-    return [ClipVitB32, Exported, HfDir, PythonFile, ResNet20, TinyClip, TorchScript]
+    clips = [ClipRN50, ClipVitB16, ClipVitB32, ClipVitL14, OpenClip, TinyClip]
+    return [*clips, Exported, HfDir, HuggingFace, PythonFile, ResNet20, Timm, TorchScript, Torchvision]
 
 
 @hookimpl
