@@ -12,10 +12,12 @@ ROBENCH_API = 1
 def robench_datasets() -> list[type[Dataset]]:
     """Offer the built-in datasets."""
     from robench_builtins.datasets.cifar10 import Cifar10
+    from robench_builtins.datasets.cifar100 import Cifar100
     from robench_builtins.datasets.digits import Digits
     from robench_builtins.datasets.imagefolder import ImageFolder
+    from robench_builtins.datasets.mnist import FashionMnist, Mnist
 
-    return [Cifar10, Digits, ImageFolder]
+    return [Cifar10, Cifar100, Digits, FashionMnist, ImageFolder, Mnist]
 
 
 @hookimpl
