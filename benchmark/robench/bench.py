@@ -17,12 +17,12 @@ from robench.classifier import Classifier
 from robench.contracts import Dataset, Defense, Model
 from robench.errors import ContractError, DeviceError, SpecError
 from robench.evidence.digests import weights_digest
-from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store, default_root
 from robench.gate.level import Level, level_of
 from robench.inference import Prepared, prepare
 from robench.stages.fit import Fitted, fit, trains
 from robench.stages.load import Data, load_data, load_model, serve
+from robench.stages.train import train
 from robench.task import Progress, Silent, Task
 
 #: Real images on which the rewrites of the inference graph are compared with the plain model.
@@ -94,6 +94,7 @@ class Bench:
         self.store = Store(options.store, warn=options.progress.note)
         self._data: Recent[Data] = Recent(2)
         self._models: Recent[Classifier] = Recent(3)
+        self._trained: Recent[Fitted] = Recent(3)
         self._prepared: Recent[Prepared] = Recent(3)
         self._defended: Recent[Defended] = Recent(2)
         self._digests: dict[str, str] = {}
@@ -121,21 +122,40 @@ class Bench:
     def model(self, cell: Cell, chosen: Chosen) -> Classifier:
         """Return a victim or surrogate of the cell's dataset, frozen."""
         model: Model = type_of(chosen, Model)
-        # The seed is no part of the key: loading weights draws nothing.
-        key = fingerprint("load", model=chosen.key, dataset=cell.dataset.key)
-        return self._models.get(key, lambda: load_model(model, self.data(cell), self.task(cell, "load")))
+        trained = self.trained(cell, chosen)
+        if trained is not None:
+            return trained.model
+        return self._models.get(
+            cell.model_id(chosen), lambda: load_model(model, self.data(cell), self.task(cell, "load"))
+        )
+
+    def trained(self, cell: Cell, chosen: Chosen) -> Fitted | None:
+        """Return a model that comes without weights as it was trained here; None for any other."""
+        model: Model = type_of(chosen, Model)
+        if not model.untrained():
+            return None
+        return self._trained.get(cell.model_id(chosen), lambda: self._train(cell, model, cell.model_id(chosen)))
+
+    def _train(self, cell: Cell, model: Model, key: str) -> Fitted:
+        dataset: Dataset = type_of(cell.dataset, Dataset)
+        # Layers draw their initial weights from the global generator.
+        with torch.random.fork_rng():
+            torch.manual_seed(self.task(cell, "initial", model.name).seed)
+            loaded = load_model(model, self.data(cell), self.task(cell, "load"))
+        # Two models of one run are not drawn alike, and the same model is the same as victim and as surrogate.
+        task = self.task(cell, "train", model.name)
+        return train(model, loaded, partial(serve, dataset, "train"), task, self.store, key)
 
     def victim_digest(self, cell: Cell) -> str:
         """Return the digest of the victim's weights."""
-        key = fingerprint("load", model=cell.victim.key, dataset=cell.dataset.key)
+        key = cell.model_id(cell.victim)
         if key not in self._digests:
             self._digests[key] = weights_digest(self.model(cell, cell.victim))
         return self._digests[key]
 
     def surrogate(self, cell: Cell, chosen: Chosen) -> Prepared:
         """Return the attacker's model prepared for inference."""
-        key = fingerprint("load", model=chosen.key, dataset=cell.dataset.key)
-        return self._prepared.get(key, lambda: self._prepare(cell, self.model(cell, chosen)))
+        return self._prepared.get(cell.model_id(chosen), lambda: self._prepare(cell, self.model(cell, chosen)))
 
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's victim under its defense."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.cell import Cell, type_of
 from robench.contracts import Attack, Model
+from robench.evidence.prints import Prints, joined
 
 if TYPE_CHECKING:
     from robench.evidence.card import DataRecord, ModelRecord
@@ -24,6 +25,7 @@ class Case:
     """Hold everything that was measured for one cell; no model, no images.
 
     Attributes:
+        trained: the undefended victim, where it was trained for this run.
         probes: what the gate tried on this cell's attack, by probe.
         row_probes: what it tried on the defended victim, shared by the cells of a row.
         gate: the passes and clocks of both, the row's being charged to its dearest cell.
@@ -33,6 +35,7 @@ class Case:
     data: DataRecord
     model: ModelRecord
     fitted: Fitted
+    trained: Fitted | None
     clean: Outcomes
     adversarial: AdversarialSet
     robust: Outcomes
@@ -46,6 +49,12 @@ class Case:
     def n(self) -> int:
         """Return the number of test images."""
         return len(self.clean.labels)
+
+    @property
+    def train_prints(self) -> Prints:
+        """Return the prints of every image that the victim or its defense was trained on."""
+        fits = [self.fitted] if self.trained is None else [self.fitted, self.trained]
+        return joined([fitted.train_prints for fitted in fits])
 
     @property
     def transfer(self) -> bool:

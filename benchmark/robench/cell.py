@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from robench.budget import ThreatModel, format_eps
-from robench.contracts import Component, Defense
+from robench.contracts import Component, Defense, Model
 from robench.evidence.card import ComponentRecord, Scalar
 from robench.evidence.fingerprint import fingerprint, of_component
 from robench.parameters import parameters_of
@@ -78,15 +78,21 @@ class Cell:
         """Return the fingerprint of the test images."""
         return fingerprint("load", dataset=self.dataset.key, n=self.n)
 
+    def model_id(self, chosen: Chosen) -> str:
+        """Return the fingerprint of a victim or surrogate; one that is trained here depends on seed and device."""
+        if not type_of(chosen, Model).untrained():
+            return fingerprint("load", model=chosen.key, dataset=self.dataset.key)
+        device = self.device.partition(":")[0]
+        return fingerprint("train", model=chosen.key, dataset=self.dataset.key, seed=self.seed, device=device)
+
     @cached_property
     def fit_id(self) -> str:
         """Return the fingerprint of the defended victim."""
         return fingerprint(
             "fit",
-            victim=self.victim.key,
-            dataset=self.dataset.key,
+            victim=self.model_id(self.victim),
             defense=self.defense.key,
-            loads=[chosen.key for chosen in self.loads],
+            loads=[self.model_id(chosen) for chosen in self.loads],
             # What trains nothing does not depend on the seed.
             seed=None if self.undefended else self.seed,
             device=self.device.partition(":")[0],
@@ -95,7 +101,7 @@ class Cell:
     @cached_property
     def craft_id(self) -> str:
         """Return the fingerprint of the adversarial set; a transfer set does not depend on the defense."""
-        target = self.fit_id if self.surrogate is None else fingerprint("load", model=self.surrogate.key)
+        target = self.fit_id if self.surrogate is None else self.model_id(self.surrogate)
         return fingerprint(
             "craft",
             target=target,
@@ -123,7 +129,7 @@ class Cell:
         """Return what cells share that are judged against each other: all but defense, attack and access."""
         return (
             self.data_id,
-            fingerprint("load", model=self.victim.key),
+            self.model_id(self.victim),
             self.threat.norm,
             self.threat.eps,
             self.seed,

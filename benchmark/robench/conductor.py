@@ -101,6 +101,7 @@ def measure(cell: Cell, bench: Bench) -> Case:
         data=data_record(cell, bench),
         model=model_record(cell, bench),
         fitted=defended.fitted,
+        trained=bench.trained(cell, cell.victim),
         clean=clean,
         adversarial=adversarial,
         robust=robust,
@@ -182,14 +183,12 @@ def check_surrogate(cell: Cell, bench: Bench) -> float:
         raise TypeError("a white-box cell has no surrogate")
     model: Model = type_of(chosen, Model)
     data, task = bench.data(cell), bench.task(cell, "load")
-    key = fingerprint(
-        "score", model=fingerprint("load", model=chosen.key, dataset=cell.dataset.key), images=cell.data_id
-    )
+    key = fingerprint("score", model=cell.model_id(chosen), images=cell.data_id)
     batches = data.test.batches(task.batch_size, bench.device)
     network = bench.surrogate(cell, chosen).model
     found: Outcomes = score(network, batches, data.test.labels, task, bench.store, key, f"score {model.name}, clean")
     correct, n = int(found.correct.sum()), len(found.labels)
-    stated = model.reference.get(data.dataset.origin())
+    stated = None if model.untrained() else model.reference.get(data.dataset.origin())
     if stated is not None:
         low, high = proportion(correct, n)
         require(
@@ -202,25 +201,29 @@ def check_surrogate(cell: Cell, bench: Bench) -> float:
 
 def data_record(cell: Cell, bench: Bench) -> DataRecord:
     """Return what pins the images."""
-    data, fitted = bench.data(cell), bench.defended(cell).fitted
+    data, fitted, trained = bench.data(cell), bench.defended(cell).fitted, bench.trained(cell, cell.victim)
+    served = fitted if trained is None or fitted.train is not None else trained
     return DataRecord(
         shape=data.test.shape,
         classes=list(data.classes),
         test=data.test.fingerprint,
         test_n=len(data.test),
-        train=fitted.train,
-        train_n=fitted.train_n,
+        train=served.train,
+        train_n=served.train_n,
     )
 
 
 def model_record(cell: Cell, bench: Bench) -> ModelRecord:
     """Return what pins the weights, and how inference was prepared."""
     defended, victim = bench.defended(cell), type_of(cell.victim, Model)
+    trained = bench.trained(cell, cell.victim)
     return ModelRecord(
         victim=bench.victim_digest(cell),
         defended=defended.fitted.digest,
         zero_shot=isinstance(bench.model(cell, cell.victim), ZeroShotClassifier),
-        reference=victim.reference.get(bench.data(cell).dataset.origin()),
+        reference=None if trained is not None else victim.reference.get(bench.data(cell).dataset.origin()),
+        training=trained.training if trained is not None else None,
+        training_cost=trained.cost if trained is not None else None,
         inference=list(defended.prepared.steps),
         logit_difference=round(defended.prepared.difference, 9),
     )

@@ -110,6 +110,21 @@ class Model(Component):
         """Return the classifier for ``task.classes``, on the CPU; images in [0, 1] go in, logits come out."""
         raise NotImplementedError
 
+    def untrained(self) -> bool:
+        """Tell whether ``load`` returns a model without weights, which :meth:`fit` must train before anything else."""
+        return False
+
+    def fit(self, model: Classifier, train: Examples, task: Task) -> None:
+        """Train what :meth:`load` returned, in place; called once, and only where :meth:`untrained` says so.
+
+        All parameters come with gradients on. The weights are kept by seed and device, as a defense's are.
+        """
+        raise WeightsError(f"{self.name} does not say how it is trained; give it weights.")
+
+    def training_passes(self, images: int) -> tuple[int, int]:
+        """Return the (forwards, backwards), in images, that training on ``images`` costs, for ``--dry-run``."""
+        return 0, 0
+
     def train(self, task: Task, folder: Path) -> dict[str, float]:
         """Repeat the recipe that made the shipped weights, write them to ``folder``, return what it reached."""
         raise WeightsError(f"{self.name} ships no recipe; only models with weights of their own can be trained.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from robench.cell import Cell, type_of
-from robench.contracts import Attack, Dataset, Defense
+from robench.contracts import Attack, Dataset, Defense, Model
 from robench.spec import Spec
 
 
@@ -49,6 +49,11 @@ def _missing(cell: Cell, store: object, sizes: dict[str, int], seen: set[str]) -
             work.append((name, passes))
         seen.add(key)
 
+    for chosen in dict.fromkeys((cell.victim, *([cell.surrogate] if cell.surrogate is not None else []), *cell.loads)):
+        model: Model = type_of(chosen, Model)
+        if model.untrained():
+            size = _size(dataset, "train", sizes)
+            need("train", "fit", cell.model_id(chosen), model.training_passes(size))
     defense: Defense = type_of(cell.defense, Defense)
     if type(defense).fit is not Defense.fit:
         need("fit", "fit", cell.fit_id, defense.passes(_size(dataset, "train", sizes)))

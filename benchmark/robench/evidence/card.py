@@ -112,6 +112,10 @@ class ModelRecord(Record, frozen=True, kw_only=True):
     defended: Annotated[Digest, Meta(description="sha256 of the defended victim's tensors")]
     zero_shot: bool
     reference: Annotated[float | None, Meta(description="clean accuracy the model's author states")] = None
+    training: Annotated[
+        TrainingRecord | None, Meta(description="how the victim itself was trained, if it came without weights")
+    ] = None
+    training_cost: Annotated[Cost | None, Meta(description="and what that cost")] = None
     inference: Annotated[list[str], Meta(description="exact rewrites applied, such as folded batch norms")]
     logit_difference: Annotated[float, Meta(description="largest |difference| those rewrites made, in logits")] = 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,10 +35,14 @@ class Prints(NamedTuple):
 
 def prints(batches: Iterable[Tensor]) -> Prints:
     """Return the prints of batches of float32 images (N, C, H, W) in [0, 1]."""
-    found = [(image_hashes(images), thumbnails(images)) for images in batches]
-    if not found:
-        return Prints(torch.empty(0, dtype=torch.int64), torch.empty(0, SIDE * SIDE, dtype=torch.uint8))
-    return Prints(torch.cat([hashes for hashes, _ in found]), torch.cat([small for _, small in found]))
+    return joined([Prints(image_hashes(images), thumbnails(images)) for images in batches])
+
+
+def joined(parts: Sequence[Prints]) -> Prints:
+    """Return the prints of several sets as those of one."""
+    nothing = Prints(torch.empty(0, dtype=torch.int64), torch.empty(0, SIDE * SIDE, dtype=torch.uint8))
+    hashes, small = zip(nothing, *parts, strict=True)
+    return Prints(torch.cat(hashes), torch.cat(small))
 
 
 def image_hashes(images: Tensor) -> Tensor:

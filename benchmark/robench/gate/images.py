@@ -114,7 +114,7 @@ def class_order(case: Case, _ring: Sequence[Case]) -> Check:
 def leakage(case: Case, _ring: Sequence[Case]) -> Check:
     """Count test images that were trained on, and copies among the test images."""
     name, threshold = "split leakage", f"<= {LEAKED[0]:.0%} of the test images"
-    hashes, train = case.clean.hashes, case.fitted.train_prints
+    hashes, train = case.clean.hashes, case.train_prints
     copies = 1 - len(hashes.unique()) / case.n
     shared = int(torch.isin(hashes, train.hashes).sum())
     share = shared / case.n

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from robench.budget import format_eps
-from robench.evidence.card import ThreatRecord
+from robench.evidence.card import Card, ThreatRecord
 from robench_leaderboard.rank import Board
 from robench_leaderboard.report.collect import Report
 from robench_leaderboard.rows import Attacked, Row, Score
@@ -221,10 +221,10 @@ def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Atta
 def training(report: Report) -> Iterator[Plot]:
     """Yield a plot for each quantity that the fits logged, a line for each fit."""
     fits = {
-        (row.victim, card.model.defended): (row, card.training.history)
+        (row.victim, card.model.defended): (row, history)
         for _, row in report.rows
         for card in row.cards
-        if card.training.history
+        if (history := _logged(card))
     }
     lines: dict[str, list[Series]] = {}
     steps: dict[str, str] = {}
@@ -244,6 +244,12 @@ def training(report: Report) -> Iterator[Plot]:
         yield Plot(
             f"training-{place + 1}", "Training", name, f"{ends}.", Axis(steps[metric]), Axis(name), tuple(series)
         )
+
+
+def _logged(card: Card) -> list[dict[str, float]]:
+    """Return the curves of the defense's fit; of an undefended victim, those of its own training."""
+    own = card.model.training.history if card.model.training is not None and card.cell.undefended else []
+    return card.training.history or own
 
 
 def _with_headline(board: Board) -> list[Row]:
