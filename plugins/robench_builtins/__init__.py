@@ -29,12 +29,18 @@ def robench_victims() -> list[type[Model]]:
     from robench_builtins.models.clip_vit_b32 import ClipVitB32
     from robench_builtins.models.exported import Exported
     from robench_builtins.models.hf_dir import HfDir
+    from robench_builtins.models.inception_v3 import InceptionV3
+    from robench_builtins.models.mlp import Linear, Mlp
+    from robench_builtins.models.plant_vit import PlantViT
     from robench_builtins.models.python_file import PythonFile
-    from robench_builtins.models.resnet20 import ResNet20
+    from robench_builtins.models.resnet20 import ResNet20, ResNet32, ResNet44, ResNet56
+    from robench_builtins.models.small_cnn import SmallCnn
     from robench_builtins.models.tiny_clip import TinyClip
     from robench_builtins.models.torchscript import TorchScript
 
-    return [ClipVitB32, Exported, HfDir, PythonFile, ResNet20, TinyClip, TorchScript]
+    resnets = [ResNet20, ResNet32, ResNet44, ResNet56]
+    small = [InceptionV3, Linear, Mlp, PlantViT, SmallCnn, *resnets]
+    return [ClipVitB32, Exported, HfDir, PythonFile, TinyClip, TorchScript, *small]
 
 
 @hookimpl

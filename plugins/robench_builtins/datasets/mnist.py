@@ -21,6 +21,7 @@ class Mnist(Official):
     """
 
     name = "mnist"
+    victim = "mlp"
     source = "LeCun, Cortes and Burges, The MNIST database of handwritten digits (1998)."
     licence = "none stated by the authors; often given as CC BY-SA 3.0"
     templates = ('a photo of the number: "{}".', "a photo of the digit {}", "a handwritten {}", "the number {}")

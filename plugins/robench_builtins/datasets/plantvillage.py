@@ -31,6 +31,7 @@ class PlantVillage(ImageFolder):
     """
 
     name = "plantvillage"
+    victim = "plant-vit"
     source = (
         "Mohanty, Hughes and Salathe, Using Deep Learning for Image-Based Plant Disease Detection "
         "(Frontiers in Plant Science 7:1419, 2016)."

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from robench import WeightsError
+from robench_builtins.network import offline
 
 
 def read_state(path: Path, parameter: str) -> dict[str, Tensor]:
@@ -24,6 +25,29 @@ def read_state(path: Path, parameter: str) -> dict[str, Tensor]:
             "torch state dict, undamaged and without code in it."
         ) from error
     return plain_state(loaded, str(path))
+
+
+def fetch_state(url: str, owner: str) -> dict[str, Tensor]:
+    """Return the state dict at ``url``, from torch hub's cache where it is there; ``owner`` is whose weights they are.
+
+    The file's name holds the beginning of its hash, which is checked.
+    """
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if offline() and not cached.is_file():
+        raise WeightsError(
+            f"{owner}'s weights are not at {cached} and the run is offline; download {url}, put it there or "
+            "pass -p victim.checkpoint=FILE."
+        )
+    try:
+        loaded = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, weights_only=True, progress=False
+        )
+    except Exception as error:  # the network, the disk and a wrong hash each raise their own kinds
+        raise WeightsError(
+            f"{owner}'s weights could not be downloaded ({error}); download {url} elsewhere and pass "
+            "-p victim.checkpoint=FILE."
+        ) from error
+    return plain_state(loaded, url)
 
 
 def plain_state(loaded: Any, place: str) -> dict[str, Tensor]:
