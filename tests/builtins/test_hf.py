@@ -103,6 +103,31 @@ def test_one_split_is_cut_in_three_stratified_seeded_and_disjoint(tmp_path: Path
     assert counts(Hf(path=path, test=0.5, val=0.25)) == {"train": [5, 5], "val": [5, 5], "test": [10, 10]}
 
 
+def test_shares_that_leave_nothing_say_so(tmp_path: Path) -> None:
+    path = saved(tmp_path, train=table(40))
+    with pytest.raises(
+        DataError, match=r"^hf leaves no train images of \S+ with test=1 and val=0.1; choose other shares"
+    ):
+        Hf(path=path, test=1.0).load("train")
+    with pytest.raises(
+        DataError, match=r"^hf leaves no val images of \S+ with test=0.2 and val=0; choose other shares"
+    ):
+        Hf(path=path, val=0.0).load("val")
+
+
+def test_the_fingerprint_is_of_the_images_served(tmp_path: Path) -> None:
+    first, second = (saved(tmp_path / name, train=table(40, seed=seed)) for name, seed in (("a", 0), ("b", 1)))
+    again = saved(tmp_path / "c", train=table(40, seed=0))
+    prints = [Hf(path=path).load("test").fingerprint for path in (first, second, again)]
+    assert prints[0] == prints[2] != prints[1]
+    assert Hf(path=first, size=16).load("test").fingerprint != prints[0]
+
+
+def test_the_origin_is_the_users() -> None:
+    assert Hf(path="uoft-cs/cifar10", origin_name="cifar10").origin() == "cifar10"
+    assert Hf(path="uoft-cs/cifar10").origin() == "hf"
+
+
 def test_validation_alone_is_the_test_split(tmp_path: Path) -> None:
     path = saved(tmp_path, train=table(20, seed=1), validation=table(6, seed=2))
     assert counts(Hf(path=path)) == {"train": [9, 9], "val": [1, 1], "test": [3, 3]}

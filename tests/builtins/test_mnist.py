@@ -151,10 +151,14 @@ def test_online_torchvision_downloads_and_a_failing_network_names_the_way_out(
     monkeypatch.setattr(datasets.MNIST, "download", lambda self: write(Path(self.raw_folder)))
     assert len(Mnist(path=str(tmp_path / "a"), val=20).load("val")) == 20
 
-    def fail(self: datasets.MNIST) -> None:
+    monkeypatch.setattr(datasets.MNIST, "__init__", lambda self, root, download: None)
+    with pytest.raises(DataError, match=r"^mnist was downloaded to \S+, but its files are not there; empty the folder"):
+        Mnist(path=str(tmp_path / "c")).load("val")
+
+    def fail(self: datasets.MNIST, root: Path, download: bool) -> None:
         raise RuntimeError("no route to host")
 
-    monkeypatch.setattr(datasets.MNIST, "download", fail)
+    monkeypatch.setattr(datasets.MNIST, "__init__", fail)
     with pytest.raises(DataError, match=r"^mnist could not be downloaded \(no route to host\): download train-images"):
         Mnist(path=str(tmp_path / "b")).load("val")
 

@@ -43,6 +43,9 @@ class Hf(Dataset):
         default=0.2, help="share of each class for test, where there is no such split", minimum=0, maximum=1
     )
     split_seed: int = parameter(default=0, help="seed that cuts the splits", minimum=0)
+    origin_name: str = parameter(
+        default="", help="the data set as robench names it, e.g. cifar10, so that models' stated accuracies apply"
+    )
 
     @classmethod
     def shorthand(cls, text: str) -> dict[str, str] | None:
@@ -54,6 +57,10 @@ class Hf(Dataset):
         """Return the folder, if a local one is named."""
         folder = Path(self.path).expanduser()
         return (folder,) if self.path and folder.is_dir() else ()
+
+    def origin(self) -> str:
+        """Return the data set the user named, else this one's own name."""
+        return self.origin_name or self.name
 
     def classes(self) -> tuple[str, ...]:
         """Return the names that the label column declares, as words; else its values, sorted."""

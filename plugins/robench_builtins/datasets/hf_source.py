@@ -71,7 +71,8 @@ class Source:
             rows = share_of(labels, split, test, val, self.plan.split_seed)
         if not rows:
             raise DataError(
-                f"hf leaves no {split} images of {self.plan.path}; choose other shares -p dataset.val, test."
+                f"hf leaves no {split} images of {self.plan.path} with test={self.plan.test:g} and "
+                f"val={self.plan.val:g}; choose other shares, such as -p dataset.test=0.2 -p dataset.val=0.1."
             )
         return self._serve(table, rows, [labels[row] for row in rows])
 

@@ -26,8 +26,9 @@ class PlantVillage(ImageFolder):
 
     A local copy in any of its spellings (``Tomato_Bacterial_spot``, ``Tomato___Bacterial_spot``), or a copy on the
     Hugging Face hub. With ``crop=tomato`` the classes of that crop alone. Splits as in ``imagefolder``: train/ and
-    test/ folders are taken as they are, else they are cut, stratified and seeded. Backgrounds differ by class, so that
-    accuracy here says little about the field.
+    test/ folders are taken as they are, else they are cut, stratified and seeded. ``balance`` never touches val or
+    test; images that a model's training keeps for its own validation may then be copies of trained ones. Backgrounds
+    differ by class, so that accuracy here says little about the field.
     """
 
     name = "plantvillage"
