@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import SpecError, suggestion
+from robench.published import Published, read_published
 from robench.spec import Spec
 
 #: Keys of a [[run]] table (or of the top level, as defaults of every run) -> whether a list is taken, and of what.
@@ -34,13 +35,15 @@ class Suite:
     title: str
     description: str
     runs: tuple[Spec, ...]
+    published: tuple[Published, ...] = ()
 
 
 def read_suite(path: Path) -> Suite:
     """Read a suite file; SpecError says which key of it cannot be used and what could be meant.
 
     The top level holds ``title``, ``description`` and defaults for every run; each ``[[run]]`` table holds what
-    differs. A file without ``[[run]]`` is one run.
+    differs. A file without ``[[run]]`` is one run. ``[[published]]`` tables hold figures to be shown beside the
+    measured ones (:mod:`robench.published`).
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -49,11 +52,13 @@ def read_suite(path: Path) -> Suite:
     except (ValueError, RecursionError) as error:  # also what tomllib lets through: a number of 5000 digits
         raise SpecError(f"suite {path} is not TOML: {error}.") from None
     title, description = str(content.pop("title", path.stem)), str(content.pop("description", ""))
-    tables = content.pop("run", [{}])
+    tables, published = content.pop("run", [{}]), content.pop("published", [])
+    if not isinstance(published, list):
+        raise SpecError(f"suite {path}: write each published row as a [[published]] table.")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise SpecError(f"suite {path}: write each run as a [[run]] table.")
     runs = tuple(_spec(path, {**content, **table, "parameters": _parameters(path, content, table)}) for table in tables)
-    return Suite(title, description, runs)
+    return Suite(title, description, runs, tuple(read_published(row, f"suite {path}") for row in published))
 
 
 def _parameters(path: Path, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,9 @@ def test_a_suite_takes_no_other_components(robench, tmp_path):
     (tmp_path / "one.toml").write_text('attack = "fgsm"\n')
     done = robench("run", "one.toml", "--attack", "pgd")
     assert done.code == 2
-    assert "A suite file says which components run; leave those options out, or edit a copy of the file." in done.said
+    assert "A suite file says which components run; leave those options out, or edit a copy of the file." in " ".join(
+        done.said.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,3 +172,24 @@ def test_a_suite_that_is_not_there(robench, tmp_path):
 def test_a_missing_suite_is_a_spec_error(tmp_path):
     with pytest.raises(SpecError):
         read_suite(tmp_path / "gone.toml")
+
+
+def test_a_suite_prints_what_was_published_beside_what_it_measured(robench, tmp_path):
+    (tmp_path / "one.toml").write_text(
+        'title = "A report"\nattack = "fgsm"\nn = 20\n[[published]]\ndefense = "none"\nclean = 100\nrobust = 99.5\n'
+        'source = "nobody"\nnote = "Invented."\n'
+    )
+    done = robench("run", "one.toml", "--gate", "quick")
+    assert done.code == 0
+    assert "Published beside measured" in done.out
+    assert "Invented." in done.out
+    page = (tmp_path / "results" / "PUBLISHED.md").read_text()
+    assert page.startswith("# A report\n")
+    assert "| clean | 100.00 |" in page
+    assert "above | VALID | nobody |" in page or "above | SUSPECT | nobody |" in page
+
+
+def test_parameters_change_a_suite(robench, tmp_path):
+    (tmp_path / "one.toml").write_text('attack = "pgd"\nn = 20\nparameters.attack.steps = 20\n')
+    (line,) = cells(robench("run", "one.toml", "--dry-run", "-p", "attack.steps=5"))
+    assert "craft 100 forwards + 100 backwards" in line

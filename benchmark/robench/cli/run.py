@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, joined, read_parameters, read_seeds, without_option
-from robench.errors import SpecError
+from robench.cli.options import Names, without_option
+from robench.cli.request import requests
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
+    from robench.published import Published
     from robench.spec import Spec
 
 NAMES = Names()
@@ -120,7 +121,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     robench run --victim net.py:build --dataset folder:photos --attack pgd --eps 4/255
     robench run suites/digits.toml
     """
-    specs = requests(suite, given)
+    title, specs, published = requests(suite, given)
     if dry_run:
         from robench.cli.dry import print_plan
 
@@ -129,43 +130,13 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         return
     cards, failures = perform(specs, store, out, given)
     finish(cards, out)
+    if published:
+        beside(title, published, cards, out)
     if failures:
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:
             click.echo(f"  {title}\n    {error}", err=True)
         raise click.exceptions.Exit(1)
-
-
-def requests(suite: Path | None, given: dict[str, Any]) -> tuple[Spec, ...]:
-    """Return the requests that the command line or the suite file makes."""
-    from robench.spec import DEFAULT_EPS, Spec
-
-    lists = {name: joined(given[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
-    seeds, parameters = read_seeds(joined(given["seed"])), read_parameters(given["parameters"])
-    if suite is None:
-        return (
-            Spec(
-                dataset=given["dataset"],
-                victim=lists["victim"],
-                defense=lists["defense"] or ("none",),
-                attack=lists["attack"] or ("pgd",),
-                surrogate=lists["surrogate"],
-                eps=lists["eps"] or (DEFAULT_EPS,),
-                norm=given["norm"],
-                seed=seeds or (0,),
-                n=given["n"],
-                parameters=parameters,
-            ),
-        )
-    if any(lists.values()) or given["dataset"] or parameters:
-        raise SpecError("A suite file says which components run; leave those options out, or edit a copy of the file.")
-    from dataclasses import replace
-
-    from robench.suite import read_suite
-
-    changes: dict[str, Any] = {"n": given["n"]} if given["n"] is not None else {}
-    changes |= {"seed": seeds} if seeds else {}
-    return tuple(replace(spec, **changes) for spec in read_suite(suite).runs)
 
 
 def perform(
@@ -218,6 +189,21 @@ def perform(
                     raise
                 failures.append((f"run {place} of the suite", str(error)))
     return cards, failures
+
+
+def beside(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
+    """Print published figures beside the measured ones, and keep the comparison as a page."""
+    from rich.console import Console
+
+    from robench.evidence.atomic import write_whole
+    from robench.published import pair
+    from robench_leaderboard.beside import beside_page, print_beside
+
+    pairings = pair(published, cards)
+    print_beside(pairings, Console())
+    page = out / "PUBLISHED.md"
+    write_whole(page, beside_page(title, pairings).encode())
+    click.echo(f"published beside measured: {page}")
 
 
 def finish(cards: list[Card], out: Path) -> None:

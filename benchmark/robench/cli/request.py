@@ -1,0 +1,49 @@
+"""What a command line or a suite file asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench.cli.options import joined, read_parameters, read_seeds
+from robench.errors import SpecError
+
+if TYPE_CHECKING:
+    from robench.published import Published
+    from robench.spec import Spec
+
+
+def requests(suite: Path | None, given: dict[str, Any]) -> tuple[str, tuple[Spec, ...], tuple[Published, ...]]:
+    """Return the title, the requests that the command line or the suite file makes, and figures to compare with."""
+    from robench.spec import DEFAULT_EPS, Spec
+
+    lists = {name: joined(given[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
+    seeds, parameters = read_seeds(joined(given["seed"])), read_parameters(given["parameters"])
+    if suite is None:
+        spec = Spec(
+            dataset=given["dataset"],
+            victim=lists["victim"],
+            defense=lists["defense"] or ("none",),
+            attack=lists["attack"] or ("pgd",),
+            surrogate=lists["surrogate"],
+            eps=lists["eps"] or (DEFAULT_EPS,),
+            norm=given["norm"],
+            seed=seeds or (0,),
+            n=given["n"],
+            parameters=parameters,
+        )
+        return "", (spec,), ()
+    if any(lists.values()) or given["dataset"]:
+        raise SpecError(
+            "A suite file says which components run; leave those options out, or edit a copy of the file. "
+            "(--n, --seed and -p do change a suite.)"
+        )
+    from dataclasses import replace
+
+    from robench.suite import read_suite
+
+    changes: dict[str, Any] = {"n": given["n"]} if given["n"] is not None else {}
+    changes |= {"seed": seeds} if seeds else {}
+    read = read_suite(suite)
+    runs = (replace(spec, parameters={**spec.parameters, **parameters}, **changes) for spec in read.runs)
+    return read.title, tuple(runs), read.published
