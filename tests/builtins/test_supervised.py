@@ -255,6 +255,39 @@ def test_augmented_images_are_mirrored_and_shifted_by_whole_pixels(how: str) -> 
     assert not torch.equal(moved, augment(images, how, torch.Generator().manual_seed(4)))
 
 
+def met(data: Examples, augmentation: Any, seed: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the images of two epochs as the model met them, in order."""
+    found: list[bytes] = []
+
+    class Watching(Linear):
+        def load(self, task: Task) -> Classifier:
+            model = super().load(task)
+            model.register_forward_pre_hook(
+                lambda _, given: found.extend(image.numpy().tobytes() for image in given[0])
+            )
+            return model
+
+    plan = Watching(epochs=2, batch_size=8, validation=0.0, augmentation=augmentation)
+    trained(plan, data, TASK.replace(seed=seed))
+    return found[: len(data)], found[len(data) :]
+
+
+def test_every_epoch_and_seed_has_its_own_order() -> None:
+    first, second = met(examples(), "none", seed=1)
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert met(examples(), "none", seed=2)[0] != first
+
+
+def test_every_epoch_and_seed_has_its_own_augmentation() -> None:
+    """One image many times: what differs is how it was moved."""
+    alike = Examples.from_tensors(torch.arange(64).view(1, 1, 8, 8).repeat(24, 1, 1, 1).byte(), torch.arange(24) % 3)
+    first, second = met(alike, "crop+flip", seed=1)
+    assert sorted(first) != sorted(second)
+    assert sorted(met(alike, "crop+flip", seed=2)[0]) != sorted(first)
+    assert len(set(met(alike, "none", seed=1)[0])) == 1
+
+
 def test_no_augmentation_is_none() -> None:
     images = torch.rand(3, 1, 4, 4)
     assert augment(images, "none", torch.Generator()) is images
