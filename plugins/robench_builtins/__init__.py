@@ -12,10 +12,15 @@ ROBENCH_API = 1
 def robench_datasets() -> list[type[Dataset]]:
     """Offer the built-in datasets."""
     from robench_builtins.datasets.cifar10 import Cifar10
+    from robench_builtins.datasets.cifar100 import Cifar100
     from robench_builtins.datasets.digits import Digits
+    from robench_builtins.datasets.hf import Hf
     from robench_builtins.datasets.imagefolder import ImageFolder
+    from robench_builtins.datasets.imagenet import ImageNet
+    from robench_builtins.datasets.mnist import FashionMnist, Mnist
+    from robench_builtins.datasets.plantvillage import PlantVillage
 
-    return [Cifar10, Digits, ImageFolder]
+    return [Cifar10, Cifar100, Digits, FashionMnist, Hf, ImageFolder, ImageNet, Mnist, PlantVillage]
 
 
 @hookimpl
@@ -28,16 +33,23 @@ def robench_victims() -> list[type[Model]]:
     from robench_builtins.models.exported import Exported
     from robench_builtins.models.hf_dir import HfDir
     from robench_builtins.models.hf_model import HuggingFace
+    from robench_builtins.models.inception_v3 import InceptionV3
+    from robench_builtins.models.mlp import Linear, Mlp
     from robench_builtins.models.open_clip_model import OpenClip
+    from robench_builtins.models.plant_vit import PlantViT
     from robench_builtins.models.python_file import PythonFile
-    from robench_builtins.models.resnet20 import ResNet20
+    from robench_builtins.models.resnet20 import ResNet20, ResNet32, ResNet44, ResNet56
+    from robench_builtins.models.small_cnn import SmallCnn
     from robench_builtins.models.timm_model import Timm
     from robench_builtins.models.tiny_clip import TinyClip
     from robench_builtins.models.torchscript import TorchScript
     from robench_builtins.models.torchvision_model import Torchvision
 
     clips = [ClipRN50, ClipVitB16, ClipVitB32, ClipVitL14, OpenClip, TinyClip]
-    return [*clips, Exported, HfDir, HuggingFace, PythonFile, ResNet20, Timm, TorchScript, Torchvision]
+    resnets = [ResNet20, ResNet32, ResNet44, ResNet56]
+    small = [InceptionV3, Linear, Mlp, PlantViT, SmallCnn]
+    brought = [Exported, HfDir, HuggingFace, PythonFile, Timm, TorchScript, Torchvision]
+    return [*clips, *resnets, *small, *brought]
 
 
 @hookimpl

@@ -13,7 +13,6 @@ from torch import Tensor
 from robench import Preprocess, Task, WeightsError
 from robench_builtins.datasets.cifar10 import Cifar10
 from robench_builtins.datasets.imagefolder import ImageFolder
-from robench_builtins.models import resnet20
 from robench_builtins.models.resnet20 import STATISTICS, ResNet20
 from robench_builtins.models.resnet_cifar import CifarResNet, Option
 
@@ -175,7 +174,7 @@ def test_the_hub_file_is_fetched_with_its_hash_and_without_code(monkeypatch: pyt
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
     victim = ResNet20().load(TASK)
     assert victim(torch.rand(1, 3, 32, 32)).shape == (1, 10)
-    assert asked["url"] == resnet20.URL
+    assert asked["url"] == ResNet20.url()
     assert asked["check_hash"] is True
     assert asked["weights_only"] is True
     assert ResNet20().files() == ()
@@ -188,7 +187,7 @@ def test_offline_says_what_to_download_and_where_to_put_it(tmp_path: Path, monke
         ResNet20().load(TASK)
     place = tmp_path / "hub" / "checkpoints" / "cifar10_resnet20-4118986f.pt"
     assert str(caught.value) == (
-        f"ResNet-20's weights are not at {place} and the run is offline; download {resnet20.URL}, put it there or "
+        f"ResNet-20's weights are not at {place} and the run is offline; download {ResNet20.url()}, put it there or "
         "pass -p victim.checkpoint=FILE."
     )
 

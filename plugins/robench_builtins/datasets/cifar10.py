@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench import DataError, Dataset, parameter
-from robench_builtins.datasets.splits import stratified_order
+from robench_builtins.datasets.official import cut, data_folder
 from robench_builtins.network import offline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from robench import Examples, Split
+
+TEMPLATES = (
+    "a photo of a {}",
+    "a blurry photo of a {}",
+    "a low contrast photo of a {}",
+    "a photo of the {}",
+    "a bad photo of a {}",
+    "a photo of a small {}",
+    "a photo of a big {}",
+)
 
 
 class Cifar10(Dataset):
@@ -25,15 +36,7 @@ class Cifar10(Dataset):
     victim = "clip-vit-b32"
     source = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)."
     licence = "none stated by the authors; cite the report"
-    templates = (
-        "a photo of a {}",
-        "a blurry photo of a {}",
-        "a low contrast photo of a {}",
-        "a photo of the {}",
-        "a bad photo of a {}",
-        "a photo of a small {}",
-        "a photo of a big {}",
-    )
+    templates = TEMPLATES
 
     root: str = parameter(
         default="",
@@ -64,47 +67,45 @@ class Cifar10(Dataset):
         return Examples.from_tensors(images.contiguous(), labels)
 
     def _folder(self) -> Path:
-        import platformdirs
+        return data_folder(self.root)
 
-        if self.root:
-            return Path(self.root).expanduser()
-        given = os.environ.get("ROBENCH_DATA")
-        return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("robench")) / "data"
-
-    def _rows(self, labels: list[int], split: Split) -> list[int]:
-        left = len(labels) - self.val
-        if left < max(self.train, 1):
-            raise DataError(
-                f"cifar10 has {len(labels)} train images, so val={self.val} leaves {max(left, 0)} for "
-                f"train={self.train or 'all'}; lower one of the two."
-            )
-        order = stratified_order(labels, self.split_seed)
-        if split == "val":
-            return sorted(order[: self.val])
-        return sorted(order[self.val :][: self.train or None])
+    def _rows(self, labels: Sequence[int], split: Split) -> list[int]:
+        return cut(self.name, labels, split, self.val, self.train, self.split_seed)
 
 
 def _official(folder: Path, train: bool) -> Any:
-    """Return torchvision's data set, whose files are checked against their MD5 before they are unpickled."""
-    import warnings
-
     from torchvision.datasets import CIFAR10
 
-    archive = folder / CIFAR10.filename
+    return checked(CIFAR10, "cifar10", "root", folder, train)
+
+
+def checked(source: Any, name: str, parameter: str, folder: Path, train: bool) -> Any:
+    """Return torchvision's data set ``source``, whose files are checked against their MD5 before they are unpickled.
+
+    Args:
+        source: torchvision's class, CIFAR10 or one derived from it.
+        name: the data set's, for the user.
+        parameter: what the user names the folder with.
+        folder: holds or receives the official archive.
+        train: the official train images, else the test images.
+    """
+    import warnings
+
+    archive = folder / source.filename
     help_ = (
-        f"download {CIFAR10.url} (MD5 {CIFAR10.tgz_md5}), put it at {archive} and unpack it there, so that "
-        f"{folder / CIFAR10.base_folder} exists; or name another folder with -p dataset.root=DIR."
+        f"download {source.url} (MD5 {source.tgz_md5}), put it at {archive} and unpack it there, so that "
+        f"{folder / source.base_folder} exists; or name another folder with -p dataset.{parameter}=DIR."
     )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy frets over the age of the official pickles
-            return CIFAR10(folder, train=train, download=not offline())
+            return source(folder, train=train, download=not offline())
     except RuntimeError as error:
-        missing = _first_missing(folder, CIFAR10)
+        missing = _first_missing(folder, source)
         why = "and the run is offline" if offline() else f"({error})"
-        raise DataError(f"cifar10 needs {missing}, which is missing or damaged {why}: {help_}") from error
+        raise DataError(f"{name} needs {missing}, which is missing or damaged {why}: {help_}") from error
     except OSError as error:
-        raise DataError(f"cifar10 could not be downloaded or read ({error}): {help_}") from error
+        raise DataError(f"{name} could not be downloaded or read ({error}): {help_}") from error
 
 
 def _first_missing(folder: Path, source: Any) -> Path:

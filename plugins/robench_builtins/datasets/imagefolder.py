@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from robench import DataError, Dataset, parameter
-from robench_builtins.datasets.splits import shuffled_classes
+from robench_builtins.datasets.splits import share_of
 
 if TYPE_CHECKING:
     from robench import Examples, Split
@@ -31,7 +31,15 @@ class ImageFolder(Dataset):
     name = "imagefolder"
     source = "the user's own images"
     licence = "the images' own"
-    templates = ("a photo of a {}", "a close-up photo of a {}", "a blurry photo of a {}", "a picture of a {}")
+    templates: ClassVar[tuple[str, ...]] = (
+        "a photo of a {}",
+        "a close-up photo of a {}",
+        "a blurry photo of a {}",
+        "a picture of a {}",
+    )
+
+    #: The word before the colon of the shorthand.
+    typed: ClassVar[str] = "folder"
 
     path: str = parameter(default="", help="the folder of class folders")
     size: int = parameter(default=224, help="side in pixels to which the images are resized and cropped", minimum=8)
@@ -54,12 +62,12 @@ class ImageFolder(Dataset):
     def shorthand(cls, text: str) -> dict[str, str] | None:
         """Read ``folder:DIR``."""
         word, colon, path = text.partition(":")
-        return {"path": path} if colon and word == "folder" else None
+        return {"path": path} if colon and word == cls.typed else None
 
     def classes(self) -> tuple[str, ...]:
         """Return the folders' names as words, in byte order of the folders."""
         folders = list(self._trees()[0])
-        names = [" ".join(folder.replace("_", " ").replace("-", " ").split()) for folder in folders]
+        names = self.words(folders)
         for place, name in enumerate(names):
             if name in names[:place]:
                 other = folders[names.index(name)]
@@ -68,6 +76,14 @@ class ImageFolder(Dataset):
                     "rename or merge them."
                 )
         return tuple(names)
+
+    def words(self, folders: Sequence[str]) -> list[str]:
+        """Return the class folders' names as they are read in prompts."""
+        return [" ".join(folder.replace("_", " ").replace("-", " ").split()) for folder in folders]
+
+    def keeps(self, folder: str) -> bool:
+        """Tell whether a class folder counts."""
+        return True
 
     def origin(self) -> str:
         """Return the published data set the user named, else this dataset's own name."""
@@ -90,10 +106,10 @@ class ImageFolder(Dataset):
 
     def _root(self) -> Path:
         if not self.path:
-            raise DataError("imagefolder needs the folder of class folders: pass -p dataset.path=DIR.")
+            raise DataError(f"{self.name} needs the folder of class folders: pass -p dataset.path=DIR.")
         root = Path(self.path).expanduser()
         if not root.is_dir():
-            raise DataError(f"imagefolder found no folder at {root}; pass -p dataset.path=DIR with one that exists.")
+            raise DataError(f"{self.name} found no folder at {root}; pass -p dataset.path=DIR with one that exists.")
         return root
 
     def _trees(self) -> tuple[Tree, Mapping[str, Tree]]:
@@ -101,8 +117,8 @@ class ImageFolder(Dataset):
         root = self._root()
         layout = {name: root / name for name in ("train", "val", "test") if _has_folders(root / name)}
         if "train" not in layout or len(layout) == 1:
-            return _classes(root, least=2), {}
-        parts = {name: _classes(folder, least=1) for name, folder in layout.items()}
+            return _classes(root, self.keeps, least=2), {}
+        parts = {name: _classes(folder, self.keeps, least=1) for name, folder in layout.items()}
         for name, tree in parts.items():
             odd = sorted(set(tree) ^ set(parts["train"]))
             if odd:
@@ -119,41 +135,33 @@ class ImageFolder(Dataset):
         test = 0.0 if "test" in parts else self.test
         labels = [label for label, paths in enumerate(tree.values()) for _ in paths]
         files = [path for paths in tree.values() for path in paths]
-        cut: Tree = {}
-        for name, members in zip(tree, shuffled_classes(labels, self.split_seed), strict=True):
-            first, second = _counts(len(members), test, min(self.val, 1 - test))
-            rows = {"test": members[:first], "val": members[first : first + second]}
-            cut[name] = [files[row] for row in sorted(rows.get(split, members[first + second :]))]
-        return cut
+        cut: list[list[Path]] = [[] for _ in tree]
+        for row in share_of(labels, split, test, self.val, self.split_seed):
+            cut[labels[row]].append(files[row])
+        return dict(zip(tree, cut, strict=True))
 
     def _empty(self, split: Split) -> str:
         if split == "train":
             return (
-                f"imagefolder leaves no train images of {self.path} with test={self.test:g} and val={self.val:g}; "
+                f"{self.name} leaves no train images of {self.path} with test={self.test:g} and val={self.val:g}; "
                 "lower them with -p dataset.test=0.2 -p dataset.val=0.1 for whatever has to be trained."
             )
         share = {"test": self.test, "val": self.val}[split]
         return (
-            f"imagefolder leaves no {split} images of {self.path} with {split}={share:g}; "
+            f"{self.name} leaves no {split} images of {self.path} with {split}={share:g}; "
             f"raise it with -p dataset.{split}=0.2, or add images."
         )
-
-
-def _counts(images: int, test: float, val: float) -> tuple[int, int]:
-    """Return how many of a class's images go to test and val: its share, but one at least of all that was asked."""
-    left = 1 if test + val < 1 else 0
-    first = min(max(round(test * images), 1), images - left) if test else 0
-    second = min(max(round(val * images), 1), images - left - first) if val else 0
-    return first, images - first if not left and val else second
 
 
 def _has_folders(folder: Path) -> bool:
     return folder.is_dir() and any(child.is_dir() for child in folder.iterdir())
 
 
-def _classes(root: Path, least: int) -> Tree:
+def _classes(root: Path, keeps: Callable[[str], bool], least: int) -> Tree:
     """Return the class folders of ``root`` with their images; hidden folders do not count."""
-    folders = [child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    folders = [
+        child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".") and keeps(child.name)
+    ]
     tree = {folder.name: _images(folder) for folder in sorted(folders, key=lambda folder: os.fsencode(folder.name))}
     if not tree:
         raise DataError(f"{root} has no class folders; put the images into one subfolder a class.")

@@ -27,3 +27,21 @@ def stratified_order(labels: Sequence[int], seed: int) -> list[int]:
         for rank, position in enumerate(members)
     ]
     return [position for _, _, position in sorted(ranked)]
+
+
+def share_of(labels: Sequence[int], split: str, test: float, val: float, seed: int) -> list[int]:
+    """Return the sorted positions of one split, cut from each class by its share for test and for val."""
+    rows: list[int] = []
+    for members in shuffled_classes(labels, seed):
+        first, second = _counts(len(members), test, min(val, 1 - test))
+        parts = {"test": members[:first], "val": members[first : first + second]}
+        rows += parts.get(split, members[first + second :])
+    return sorted(rows)
+
+
+def _counts(images: int, test: float, val: float) -> tuple[int, int]:
+    """Return how many of a class's images go to test and val: its share, but one at least of all that was asked."""
+    left = 1 if test + val < 1 else 0
+    first = min(max(round(test * images), 1), images - left) if test else 0
+    second = min(max(round(val * images), 1), images - left - first) if val else 0
+    return first, images - first if not left and val else second

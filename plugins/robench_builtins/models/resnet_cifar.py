@@ -69,3 +69,9 @@ class CifarResNet(nn.Module):
 def _stage(inputs: int, outputs: int, blocks: int, stride: int, option: Option) -> nn.Sequential:
     first = BasicBlock(inputs, outputs, stride, option)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1, option) for _ in range(blocks - 1)))
+
+
+def draw(module: nn.Module) -> None:
+    """Draw a convolution's weights as He et al. do: normal, with variance 2 / (outputs * 9)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

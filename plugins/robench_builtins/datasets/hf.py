@@ -1,0 +1,82 @@
+"""Any image-classification set of the Hugging Face hub, or a local folder in one of its formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robench import DataError, Dataset, parameter
+
+if TYPE_CHECKING:
+    from robench import Examples, Split
+    from robench_builtins.datasets.hf_source import Source
+
+
+class Hf(Dataset):
+    """Serve a data set of the Hugging Face hub, or a local folder as ``datasets`` reads it: ``hf:ID`` or ``hf:FOLDER``.
+
+    Columns and splits are found by their kind and usual names, or named by you. What has no test split is tested on
+    its validation split; what has neither is cut, stratified and seeded. Images keep their resolution and are grey
+    (1 x H x W) if the first one is. No code of a data set is run.
+    """
+
+    name = "hf"
+    source = "the data set's own page on huggingface.co"
+    licence = "the data set's own"
+    templates = ("a photo of a {}", "a blurry photo of a {}", "a picture of a {}", "an image of a {}")
+
+    path: str = parameter(default="", help="id on the hub, such as uoft-cs/cifar10, or a local folder")
+    config: str = parameter(default="", help="configuration of the data set, where it has several")
+    revision: str = parameter(default="", help="commit or tag on the hub; empty: the newest")
+    image_column: str = parameter(default="", help="column of the images; empty: the only one")
+    label_column: str = parameter(default="", help="column of the labels; empty: the only one")
+    train_split: str = parameter(default="", help="split to train on; empty: train")
+    val_split: str = parameter(default="", help="split to validate on; empty: validation, val, valid or dev")
+    test_split: str = parameter(default="", help="split to test on; empty: test")
+    size: int | None = parameter(
+        default=None, help="side in pixels to which images are resized and cropped; none: as they are", minimum=8
+    )
+    val: float = parameter(
+        default=0.1, help="share of each class for val, where there is no such split", minimum=0, maximum=1
+    )
+    test: float = parameter(
+        default=0.2, help="share of each class for test, where there is no such split", minimum=0, maximum=1
+    )
+    split_seed: int = parameter(default=0, help="seed that cuts the splits", minimum=0)
+    origin_name: str = parameter(
+        default="", help="the data set as robench names it, e.g. cifar10, so that models' stated accuracies apply"
+    )
+
+    @classmethod
+    def shorthand(cls, text: str) -> dict[str, str] | None:
+        """Read ``hf:ID`` and ``hf:FOLDER``."""
+        word, colon, path = text.partition(":")
+        return {"path": path} if colon and word == cls.name else None
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the folder, if a local one is named."""
+        folder = Path(self.path).expanduser()
+        return (folder,) if self.path and folder.is_dir() else ()
+
+    def origin(self) -> str:
+        """Return the data set the user named, else this one's own name."""
+        return self.origin_name or self.name
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the names that the label column declares, as words; else its values, sorted."""
+        return self._source().classes
+
+    def load(self, split: Split) -> Examples:
+        """Return one split, decoded on demand."""
+        return self._source().examples(split)
+
+    def _source(self) -> Source:
+        if not self.path:
+            raise DataError("hf needs a data set: write hf:ID with its id on the hub, or hf:FOLDER.")
+        try:
+            import datasets  # noqa: F401 - an optional extra
+        except ImportError as error:
+            raise DataError("hf needs the package 'datasets'; install it with pip install 'robench[hf]'.") from error
+        from robench_builtins.datasets.hf_source import Source
+
+        return Source(self)
