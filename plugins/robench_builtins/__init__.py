@@ -47,9 +47,10 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.fgsm import FGSM
     from robench_builtins.attacks.noise import Noise
     from robench_builtins.attacks.pgd import PGD
+    from robench_builtins.attacks.pgd_targeted import TargetedPGD
     from robench_builtins.attacks.square import Square
 
-    return [APGD, AutoAttack, FAB, FGSM, Noise, PGD, Square]
+    return [APGD, AutoAttack, FAB, FGSM, Noise, PGD, Square, TargetedPGD]
 
 
 @hookimpl
