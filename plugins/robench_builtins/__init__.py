@@ -43,14 +43,33 @@ def robench_attacks() -> list[type[Attack]]:
     """Offer the built-in attacks."""
     from robench_builtins.attacks.apgd import APGD
     from robench_builtins.attacks.autoattack import AutoAttack
+    from robench_builtins.attacks.di_fgsm import DIFGSM
     from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
+    from robench_builtins.attacks.mi_fgsm import MIFGSM
+    from robench_builtins.attacks.ni_fgsm import NIFGSM
     from robench_builtins.attacks.noise import Noise
     from robench_builtins.attacks.pgd import PGD
     from robench_builtins.attacks.pgd_targeted import TargetedPGD
     from robench_builtins.attacks.square import Square
+    from robench_builtins.attacks.ti_fgsm import TIFGSM
+    from robench_builtins.attacks.vmi_fgsm import VMIFGSM
 
-    return [APGD, AutoAttack, FAB, FGSM, Noise, PGD, Square, TargetedPGD]
+    return [
+        APGD,
+        AutoAttack,
+        DIFGSM,
+        FAB,
+        FGSM,
+        MIFGSM,
+        NIFGSM,
+        Noise,
+        PGD,
+        Square,
+        TargetedPGD,
+        TIFGSM,
+        VMIFGSM,
+    ]
 
 
 @hookimpl
