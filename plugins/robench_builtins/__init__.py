@@ -43,6 +43,7 @@ def robench_attacks() -> list[type[Attack]]:
     """Offer the built-in attacks."""
     from robench_builtins.attacks.apgd import APGD
     from robench_builtins.attacks.autoattack import AutoAttack
+    from robench_builtins.attacks.cw import CW
     from robench_builtins.attacks.di_fgsm import DIFGSM
     from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
@@ -58,6 +59,7 @@ def robench_attacks() -> list[type[Attack]]:
     return [
         APGD,
         AutoAttack,
+        CW,
         DIFGSM,
         FAB,
         FGSM,
