@@ -47,6 +47,7 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.di_fgsm import DIFGSM
     from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
+    from robench_builtins.attacks.gaussian_noise import GaussianNoise
     from robench_builtins.attacks.mi_fgsm import MIFGSM
     from robench_builtins.attacks.ni_fgsm import NIFGSM
     from robench_builtins.attacks.noise import Noise
@@ -63,6 +64,7 @@ def robench_attacks() -> list[type[Attack]]:
         DIFGSM,
         FAB,
         FGSM,
+        GaussianNoise,
         MIFGSM,
         NIFGSM,
         Noise,
