@@ -15,7 +15,7 @@ from robench.adaptive import adapt
 from robench.cell import SELF, Cell, Chosen, type_of
 from robench.classifier import Classifier
 from robench.contracts import Dataset, Defense, Model
-from robench.errors import ContractError, DeviceError, SpecError
+from robench.errors import ContractError, DeviceError, SpecError, require
 from robench.evidence.digests import weights_digest
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store, default_root
@@ -120,10 +120,9 @@ class Bench:
 
     def model(self, cell: Cell, chosen: Chosen) -> Classifier:
         """Return a victim or surrogate of the cell's dataset, frozen."""
-        model: Model = type_of(chosen, Model)
         # The seed is no part of the key: loading weights draws nothing.
         key = fingerprint("load", model=chosen.key, dataset=cell.dataset.key)
-        return self._models.get(key, lambda: load_model(model, self.data(cell), self.task(cell, "load")))
+        return self._models.get(key, lambda: self._load(cell, chosen))
 
     def victim_digest(self, cell: Cell) -> str:
         """Return the digest of the victim's weights."""
@@ -140,6 +139,20 @@ class Bench:
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's victim under its defense."""
         return self._defended.get(cell.fit_id, lambda: self._fit(cell))
+
+    def _load(self, cell: Cell, chosen: Chosen) -> Classifier:
+        model: Model = type_of(chosen, Model)
+        members = dict(zip(model.members(), chosen.members, strict=True))
+
+        def by_name(name: str) -> Classifier:
+            require(
+                name in members,
+                f"{model.name}.load loads '{name}', which its members() does not return; name it there, so that the "
+                "model's fingerprint depends on it.",
+            )
+            return self.model(cell, members[name])
+
+        return load_model(model, self.data(cell), self.task(cell, "load").replace(load_model=by_name))
 
     def _fit(self, cell: Cell) -> Defended:
         defense: Defense = type_of(cell.defense, Defense)

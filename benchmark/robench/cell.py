@@ -25,6 +25,8 @@ class Chosen:
     component: Component
     #: The victim's tuning, where there is one: a default, not a change the user made.
     tuning: tuple[tuple[str, Any], ...] = ()
+    #: The models that this one is made of, as its ``members`` names them.
+    members: tuple[Chosen, ...] = ()
 
     def record(self) -> ComponentRecord:
         """Return it as the card holds it."""
@@ -44,7 +46,13 @@ class Chosen:
     @cached_property
     def key(self) -> dict[str, Any]:
         """Return what enters fingerprints."""
-        return of_component(self.component)
+        own = of_component(self.component)
+        return own if not self.members else {**own, "members": [member.key for member in self.members]}
+
+    @property
+    def family(self) -> tuple[Chosen, ...]:
+        """Return it and all that it is made of."""
+        return (self, *(part for member in self.members for part in member.family))
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,12 @@ class Cell:
     device: str
     #: The models that the defense's fit loads by name.
     loads: tuple[Chosen, ...] = ()
+
+    @property
+    def borrowed(self) -> list[Chosen]:
+        """Return the models that something else in this cell loads by name, each once."""
+        made = [part for one in (self.victim, self.surrogate) if one is not None for part in one.family[1:]]
+        return list({fingerprint("load", model=part.key): part for part in (*self.loads, *made)}.values())
 
     @property
     def undefended(self) -> bool:

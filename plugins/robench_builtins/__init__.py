@@ -34,8 +34,10 @@ def robench_victims() -> list[type[Model]]:
 
 @hookimpl
 def robench_surrogates() -> list[type[Model]]:
-    """Offer the same models as surrogates; ``self``, the undefended victim, is the harness's own."""
-    return robench_victims()
+    """Offer the same models, and several as one; ``self``, the undefended victim, is the harness's own."""
+    from robench_builtins.models.ensemble import Ensemble
+
+    return [*robench_victims(), Ensemble]
 
 
 @hookimpl

@@ -37,7 +37,7 @@ class CW(Attack):
     name = "cw"
     source = (
         "Carlini and Wagner 2017, Towards Evaluating the Robustness of Neural Networks, "
-        "https://arxiv.org/abs/1608.04644, sections V-B (f6) and VI-A; constants of the published code (9 searches "
+        "https://arxiv.org/abs/1608.04644, sections V (f6) and VI-A; constants of the published code (9 searches "
         "from c = 0.001, Adam with 0.01, kappa 0), which allows each search 10,000 steps"
     )
     norms = ("L2",)

@@ -17,7 +17,7 @@ class DIFGSM(Momentum):
     name = "di-fgsm"
     source = (
         "Xie et al. 2019, Improving Transferability of Adversarial Examples with Input Diversity, "
-        "https://arxiv.org/abs/1803.06978, equations 4 to 7 (probability 0.5, 299 pixels of 330; mu 0, or 1 for M-DI). "
+        "https://arxiv.org/abs/1803.06978, section 3 (probability 0.5, 299 pixels of 330; mu 0, or 1 for M-DI). "
         "The paper takes min(eps + 4, 1.25 eps) steps of one grey level, its successors 10 of eps / 10"
     )
 

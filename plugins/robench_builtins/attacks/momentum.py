@@ -187,7 +187,7 @@ def normalised(gradient: Tensor) -> Tensor:
 def smooth(gradient: Tensor, side: int) -> Tensor:
     """Return the gradient convolved with a Gaussian of ``side`` pixels that reaches three standard deviations.
 
-    Channel by channel, zeros beyond the border: Dong et al. 2019 (arXiv 1904.02884), equation 8, and their code's
+    Channel by channel, zeros beyond the border: Dong et al. 2019 (arXiv 1904.02884), section 3, with their code's
     kernel, whose standard deviation is (side - 1) / 6 pixels.
     """
     import torch

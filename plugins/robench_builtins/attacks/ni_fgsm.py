@@ -16,7 +16,7 @@ class NIFGSM(Momentum):
     name = "ni-fgsm"
     source = (
         "Lin et al. 2020, Nesterov Accelerated Gradient and Scale Invariance for Adversarial Attacks, "
-        "https://arxiv.org/abs/1908.06281, equations 6 to 8 (10 steps of eps / 10, mu 1; SI: 5 scales)"
+        "https://arxiv.org/abs/1908.06281, section 3 (10 steps of eps / 10, mu 1; SI: 5 scales)"
     )
 
     nesterov: bool = parameter(default=True, help=HELP["nesterov"])

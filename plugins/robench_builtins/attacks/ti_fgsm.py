@@ -17,7 +17,7 @@ class TIFGSM(Momentum):
     name = "ti-fgsm"
     source = (
         "Dong et al. 2019, Evading Defenses to Transferable Adversarial Examples by Translation-Invariant Attacks, "
-        "https://arxiv.org/abs/1904.02884, equations 7 to 9 (Gaussian of 15 x 15, 10 steps of eps / 10)"
+        "https://arxiv.org/abs/1904.02884, section 3 (Gaussian of 15 x 15, 10 steps of eps / 10)"
     )
 
     decay: float = parameter(default=0.0, help=HELP["decay"], minimum=0.0)
