@@ -54,8 +54,10 @@ def robench_victims() -> list[type[Model]]:
 
 @hookimpl
 def robench_surrogates() -> list[type[Model]]:
-    """Offer the same models as surrogates; ``self``, the undefended victim, is the harness's own."""
-    return robench_victims()
+    """Offer the same models, and several as one; ``self``, the undefended victim, is the harness's own."""
+    from robench_builtins.models.ensemble import Ensemble
+
+    return [*robench_victims(), Ensemble]
 
 
 @hookimpl
@@ -63,13 +65,37 @@ def robench_attacks() -> list[type[Attack]]:
     """Offer the built-in attacks."""
     from robench_builtins.attacks.apgd import APGD
     from robench_builtins.attacks.autoattack import AutoAttack
+    from robench_builtins.attacks.cw import CW
+    from robench_builtins.attacks.di_fgsm import DIFGSM
     from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
+    from robench_builtins.attacks.gaussian_noise import GaussianNoise
+    from robench_builtins.attacks.mi_fgsm import MIFGSM
+    from robench_builtins.attacks.ni_fgsm import NIFGSM
     from robench_builtins.attacks.noise import Noise
     from robench_builtins.attacks.pgd import PGD
+    from robench_builtins.attacks.pgd_targeted import TargetedPGD
     from robench_builtins.attacks.square import Square
+    from robench_builtins.attacks.ti_fgsm import TIFGSM
+    from robench_builtins.attacks.vmi_fgsm import VMIFGSM
 
-    return [APGD, AutoAttack, FAB, FGSM, Noise, PGD, Square]
+    return [
+        APGD,
+        AutoAttack,
+        CW,
+        DIFGSM,
+        FAB,
+        FGSM,
+        GaussianNoise,
+        MIFGSM,
+        NIFGSM,
+        Noise,
+        PGD,
+        Square,
+        TargetedPGD,
+        TIFGSM,
+        VMIFGSM,
+    ]
 
 
 @hookimpl

@@ -1,0 +1,229 @@
+"""Iterative sign steps along accumulated gradients: what the attacks made for transfer have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from robench import Attack, SpecError, ThreatModel, parameter
+from robench_builtins.attacks.projected import check_step, logits_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robench import Classifier, Task
+
+#: What each parameter means, for the attacks that give it another default.
+HELP = {
+    "decay": "mu, weight of the gradients before; 0 takes each alone",
+    "nesterov": "take the gradient where the accumulated one leads, at x + alpha * mu * m",
+    "diversity": "probability with which a gradient is taken on the image resized and padded at random",
+    "kernel": "side in pixels, odd, of the Gaussian that smooths the gradient; 1 leaves it as it is",
+    "neighbours": "gradients at random neighbours of the iterate that tune the next step; 0 takes none",
+}
+
+
+class Momentum(Attack):
+    """Climb the cross-entropy along a running sum of normalised gradients.
+
+    g_t = K * (gradient of CE(f(T(x_t)), y) + v_{t-1});  m_t = mu m_{t-1} + g_t / mean|g_t|;
+    x_{t+1} = P(x_t + alpha * d(m_t)), with d the sign in Linf and m / |m|_2 in L2, and P the projection onto the
+    eps-ball and the box. T resizes and pads at random (DI), K is a Gaussian (TI), v the difference between the mean
+    gradient around x_{t-1} and that at it (VMI); the gradient may be taken ahead of x_t (NI) and averaged over darker
+    copies of it (SI). Each attack switches on what its paper adds; the parameters combine them.
+
+    The published codes divide by the mean absolute gradient, where the papers write its sum: only NI can tell.
+    """
+
+    steps: int = parameter(default=10, help="gradient steps", minimum=1)
+    step_size: float | None = parameter(
+        default=None, help="alpha in pixel units; none: eps / steps, as the papers have it", minimum=0.0
+    )
+    decay: float = parameter(default=1.0, help=HELP["decay"], minimum=0.0)
+    nesterov: bool = parameter(default=False, help=HELP["nesterov"])
+    scales: int = parameter(
+        default=1, help="copies x, x/2, x/4, ... over which the gradient is averaged; SI has 5", minimum=1, maximum=16
+    )
+    diversity: float = parameter(default=0.0, help=HELP["diversity"], minimum=0.0, maximum=1.0)
+    resize: float = parameter(
+        default=0.9, help="least side of a resized image, as a share of the whole one", minimum=0.1, maximum=1.0
+    )
+    kernel: int = parameter(default=1, help=HELP["kernel"], minimum=1)
+    neighbours: int = parameter(default=0, help=HELP["neighbours"], minimum=0)
+    beta: float = parameter(default=1.5, help="how far neighbours lie, as a share of eps", minimum=0.0)
+
+    @property
+    def iterative(self) -> bool:
+        """Tell whether gradients are taken at more than one point."""
+        return self.steps > 1 or self.scales > 1
+
+    @property
+    def veiled(self) -> bool:
+        """Tell that the gradient's forward is not at the iterate itself, so that a verdict on it costs another."""
+        return self.nesterov or self.diversity > 0
+
+    def passes(self) -> tuple[int, int]:
+        """Return the most an image costs: the gradients of every step, and white-box the verdicts they do not give."""
+        # What the neighbours of the last iterate would tell, no step is left to use.
+        gradients = self.scales * (self.steps + (self.steps - 1) * self.neighbours)
+        return gradients + (self.steps if self.veiled else 0), gradients
+
+    def check(self, threat: ThreatModel) -> None:
+        """Refuse a step that cannot move or is as large as the ball, and a kernel without a centre."""
+        super().check(threat)
+        check_step(self.name, self.step_size, threat, self.steps > 1, "eps / steps")
+        if self.kernel % 2 == 0:
+            raise SpecError(f"{self.name}.kernel {self.kernel} has no centre; give an odd number, or 1 for none.")
+
+    def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        """Return the last iterate of each image or, with ``stop_early``, the first that fools the model."""
+        import torch
+
+        if task.threat.eps == 0:
+            return images.clone()
+        result, zero = images.clone(), torch.zeros_like(images)
+        walk = Walk(torch.arange(len(images), device=images.device), images, labels, images, zero, zero, zero)
+        for step in range(self.steps):
+            if task.stop_early and self.veiled:
+                walk, task = walk.leave(logits_of(model, walk.here), result, task)
+            logits, gradient = self._gradient(model, self._ahead(walk, task.threat), walk.labels, task, step)
+            walk = walk._replace(gradient=gradient)
+            if task.stop_early and not self.veiled:
+                walk, task = walk.leave(logits, result, task)
+            if not len(walk.rows):
+                return result
+            walk = self._advance(model, walk, task, step)
+        result[walk.rows] = walk.here
+        return result
+
+    def _advance(self, model: Classifier, walk: Walk, task: Task, step: int) -> Walk:
+        """Return the walk one step on."""
+        tuned = smooth(walk.gradient + walk.variance, self.kernel)
+        momentum = self.decay * walk.momentum + normalised(tuned)
+        moved = walk.here + self._alpha(task.threat.eps) * task.threat.steepest(momentum)
+        variance = self._variance(model, walk, task, step) if self.neighbours and step + 1 < self.steps else None
+        return walk._replace(
+            here=task.threat.project(walk.images, moved),
+            momentum=momentum,
+            variance=walk.variance if variance is None else variance,
+        )
+
+    def _ahead(self, walk: Walk, threat: ThreatModel) -> Tensor:
+        """Return where the gradient is taken."""
+        return walk.here + self._alpha(threat.eps) * self.decay * walk.momentum if self.nesterov else walk.here
+
+    def _variance(self, model: Classifier, walk: Walk, task: Task, step: int) -> Tensor:
+        """Return the mean gradient over neighbours of the iterate, minus the gradient there."""
+        import torch
+
+        threat, total = task.threat, torch.zeros_like(walk.here)
+        # In L2 a neighbour lies about beta * eps away, whatever the number of pixels.
+        reach = self.beta * threat.eps / (1.0 if threat.norm == "Linf" else walk.here[0].numel() ** 0.5)
+        for number in range(self.neighbours):
+            around = walk.here + reach * task.uniform(walk.here, "neighbour", step, number)
+            total += self._gradient(model, around, walk.labels, task, step, number + 1)[1]
+        return total / self.neighbours - walk.gradient
+
+    def _gradient(
+        self, model: Classifier, at: Tensor, labels: Tensor, task: Task, step: int, point: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits of the first copy of ``at``, and the gradient of the loss averaged over the copies."""
+        import torch
+        import torch.nn.functional as F  # noqa: N812 - torch's own spelling
+
+        from robench import input_gradient
+
+        seen: list[Tensor] = []
+        total = torch.zeros_like(at)
+        for copy in range(self.scales):
+
+            def loss(x: Tensor, copy: int = copy) -> Tensor:
+                given = self._diverse(x / 2**copy, task, step, point, copy)
+                seen.append(model(given))
+                return F.cross_entropy(seen[-1], labels, reduction="none")
+
+            total += input_gradient(loss, at)[1]
+        return seen[0].detach(), total / self.scales
+
+    def _diverse(self, images: Tensor, task: Task, *words: int) -> Tensor:
+        """Return each image resized and padded with probability ``diversity``, else as it is."""
+        if not self.diversity:
+            return images
+        # Uniform in [0, 1), image by image: size, top, left, and whether at all.
+        draw = (task.uniform(images.detach()[:, 0, 0, :1].expand(-1, 4), "diversity", *words) + 1) / 2
+        draw = draw.clamp_max(1 - 1e-6)
+        changed = resized_and_padded(images, self.resize, draw[:, :3])
+        return changed.where((draw[:, 3] < self.diversity).view(-1, 1, 1, 1), images)
+
+    def _alpha(self, eps: float) -> float:
+        return self.step_size if self.step_size is not None else eps / self.steps
+
+
+class Walk(NamedTuple):
+    """Hold the images that are still moved, and what each has gathered on its way."""
+
+    rows: Tensor
+    images: Tensor
+    labels: Tensor
+    here: Tensor
+    momentum: Tensor
+    variance: Tensor
+    gradient: Tensor
+
+    def leave(self, logits: Tensor, result: Tensor, task: Task) -> tuple[Walk, Task]:
+        """Put the iterates that err into ``result``, and return the walk and the task of the others."""
+        left = logits.argmax(1) == self.labels
+        if left.all():
+            return self, task
+        result[self.rows[~left]] = self.here[~left]
+        return Walk(*(tensor[left] for tensor in self)), task.keep(left)
+
+
+def normalised(gradient: Tensor) -> Tensor:
+    """Return the gradient over its mean absolute value, image by image; one that is all zero stays so."""
+    size = gradient.abs().mean((1, 2, 3), keepdim=True)
+    return gradient / size.where(size > 0, 1.0)
+
+
+def smooth(gradient: Tensor, side: int) -> Tensor:
+    """Return the gradient convolved with a Gaussian of ``side`` pixels that reaches three standard deviations.
+
+    Channel by channel, zeros beyond the border: Dong et al. 2019 (arXiv 1904.02884), section 3, with their code's
+    kernel, whose standard deviation is (side - 1) / 6 pixels.
+    """
+    import torch
+    import torch.nn.functional as F  # noqa: N812 - torch's own spelling
+
+    if side == 1:
+        return gradient
+    bell = torch.linspace(-3, 3, side, dtype=gradient.dtype, device=gradient.device).square().div(-2).exp()
+    bell, channels = bell / bell.sum(), gradient.shape[1]
+    along = F.conv2d(gradient, bell.view(1, 1, side, 1).expand(channels, -1, -1, -1), padding="same", groups=channels)
+    return F.conv2d(along, bell.view(1, 1, 1, side).expand(channels, -1, -1, -1), padding="same", groups=channels)
+
+
+def resized_and_padded(images: Tensor, least: float, draw: Tensor) -> Tensor:
+    """Return each image shrunk bilinearly and put somewhere into a black one of its own size (N, C, H, W).
+
+    Args:
+        images: (N, C, H, W).
+        least: the least side, as a share; the largest is one pixel less than the whole.
+        draw: (N, 3) in [0, 1): the size, and the place from the top and from the left, both before the last there is,
+            as in the published code.
+    """
+    import torch
+
+    matrices = []
+    for axis, whole in enumerate(images.shape[2:]):
+        low = max(int(whole * least), 1)
+        size = low + (draw[:, 0] * (whole - low)).long()
+        first = (draw[:, 1 + axis] * (whole - size)).long()
+        # Row i of an image's matrix holds the weights of the old rows in the new row i: a linear map that is the same
+        # on every device, where torch's own bilinear backward adds in no fixed order.
+        place = torch.arange(whole, device=images.device)
+        inside = place - first[:, None]
+        source = ((inside + 0.5) * (whole / size[:, None]) - 0.5).clamp(0, whole - 1)
+        weights = (1 - (source[:, :, None] - place).abs()).clamp_min(0)
+        kept = (inside >= 0) & (inside < size[:, None])
+        matrices.append((weights * kept[:, :, None]).to(images.dtype))
+    rows, columns = matrices
+    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
