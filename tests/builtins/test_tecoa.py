@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from robench import Classifier, SpecError, Task, ThreatModel, ZeroShotClassifier
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.datasets.digits import Digits
+from robench_builtins.defenses.objective import tecoa_loss
 from robench_builtins.defenses.tecoa import Tecoa
-from robench_builtins.defenses.training import tecoa_loss
 from robench_builtins.models.tiny_clip import TinyClip
 
 
@@ -110,8 +110,8 @@ def test_the_attack_is_white_box_on_the_defended_model(small_clip, task, train, 
 
 def test_recipe_names_loss_temperature_adversary_and_what_is_trained():
     assert Tecoa().recipe() == {
-        "loss": "cross-entropy of cos(image, class texts) / temperature",
-        "temperature": "1 / logit_scale of the victim",
+        "loss": "cross-entropy of the victim's logits",
+        "temperature": "the victim's own",
         "adversary": "white-box",
         "eps": 8 / 255,
         "attack_steps": 5,
@@ -120,6 +120,7 @@ def test_recipe_names_loss_temperature_adversary_and_what_is_trained():
         "targets": "q_proj,v_proj",
     }
     full = Tecoa(trainable="full", temperature=0.01).recipe()
+    assert full["loss"] == "cross-entropy of cos(image, class texts) / temperature"
     assert full["temperature"] == 0.01
     assert full["trainable"] == "full"
     assert "rank" not in full
