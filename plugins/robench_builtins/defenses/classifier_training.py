@@ -70,6 +70,11 @@ class AdversarialTraining(Mixed, Adversarial):
 
         return Attacked(defended, self, defended, self.mix)
 
+    def passes(self, images: int) -> tuple[int, int]:
+        """Return the passes of a fit; the share that stays clean is not attacked."""
+        steps = self.attack_steps * (images - int(self.mix * images))
+        return self.epochs * (2 * images + steps), self.epochs * (images + steps)
+
     def recipe(self) -> Mapping[str, Value]:
         """Return the recipe; on a CLIP it equals that of TeCoA with trainable=full."""
         return self.supervised_recipe()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.fine_tuning import zero_shot
+from robench_builtins.defenses.fine_tuning import FEATURES, zero_shot
 from robench_builtins.defenses.trained import Adversarial
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Fare(Adversarial):
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
         """Return the victim with gradients on for the whole image tower."""
-        zero_shot(victim, self.name).image_tower.requires_grad_(True)
+        zero_shot(victim, self.name, FEATURES).image_tower.requires_grad_(True)
         return victim
 
     def objective(self, defended: Classifier, task: Task) -> Objective:

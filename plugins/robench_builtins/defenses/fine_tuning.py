@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from robench import Classifier, Task, Value, ZeroShotClassifier
     from robench_builtins.defenses.objective import Objective
 
+#: What a defense without class texts says to a victim that is no CLIP.
+FEATURES = "moves the image features of a CLIP, and this victim is none"
+
 
 class FineTuning(Adversarial):
     """Minimise CE(cos(image, class texts) / temperature, y) on images that an attack has moved.
@@ -123,13 +126,13 @@ def cross_entropy_recipe(
     }
 
 
-def zero_shot(victim: Classifier, defense: str) -> ZeroShotClassifier:
-    """Return ``victim`` as what it must be; raise SpecError if it has no class-text features."""
+def zero_shot(victim: Classifier, defense: str, use: str = "") -> ZeroShotClassifier:
+    """Return ``victim`` as what it must be; raise SpecError, with what it is of ``use`` for, if it is no CLIP."""
     from robench import ZeroShotClassifier
 
     if not isinstance(victim, ZeroShotClassifier):
         raise SpecError(
-            f"{defense} compares images with class texts, and this victim has none (it is no CLIP); "
+            f"{defense} {use or 'compares images with class texts, and this victim has none (it is no CLIP)'}; "
             "choose a zero-shot victim, such as tiny-clip, or the defense 'none'."
         )
     return victim

