@@ -130,7 +130,7 @@ def test_divergence_is_kl_by_hand():
     torch.testing.assert_close(divergence(logits, aims), torch_own)
 
 
-def test_one_update_of_trades_is_equation_5(linear, batch):
+def test_one_update_of_trades_is_algorithm_1(linear, batch):
     weight, bias = weights(linear)
     x = flat(batch.images)
     loop = training(TradesAT(beta=6.0, attack_steps=1, step_size=0.03, **STEP), linear, batch)

@@ -26,8 +26,9 @@ class AdvFinetune(AdversarialTraining):
 
     name = "adv-finetune"
     source = (
-        "Adversarial training: Madry et al. 2018, equation 2.1, https://arxiv.org/abs/1706.06083; of chosen layers: "
-        "Jeddi, Shafiee and Wong 2020, A Simple Fine-tuning Is All You Need, https://arxiv.org/abs/2012.13628"
+        "Adversarial training: Madry et al. 2018, equation 2.1, https://arxiv.org/abs/1706.06083; of a network that is "
+        "already trained: Jeddi, Shafiee and Wong 2020, A Simple Fine-tuning Is All You Need, "
+        "https://arxiv.org/abs/2012.13628"
     )
 
     frozen: str = parameter(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TradesAT(ClassifierTraining, Adversarial):
     """Train for clean accuracy and, ``beta`` times, for equal answers to the image and its worst neighbour.
 
-    L(x, y) = CE(f(x), y) + beta * KL(p(x) || p(x_a)),  p = softmax of f                     (eq. 5, algorithm 1)
+    L(x, y) = CE(f(x), y) + beta * KL(p(x) || p(x_a)),  p = softmax of f                          (algorithm 1)
     x_a = argmax of KL(p(x) || p(x')) over |x' - x|_inf <= eps, by sign steps from x + 0.001 N(0, 1), the model in
     eval mode. Both terms are means over the batch; the gradient reaches p(x) and p(x_a).
 
@@ -30,7 +30,7 @@ class TradesAT(ClassifierTraining, Adversarial):
 
     name = "trades"
     source = (
-        "Zhang et al. 2019, Theoretically Principled Trade-off between Robustness and Accuracy (ICML), equation 5, "
+        "Zhang et al. 2019, Theoretically Principled Trade-off between Robustness and Accuracy (ICML), algorithm 1, "
         "https://arxiv.org/abs/1901.08573"
     )
 
