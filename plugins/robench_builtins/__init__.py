@@ -101,9 +101,17 @@ def robench_attacks() -> list[type[Attack]]:
 @hookimpl
 def robench_defenses() -> list[type[Defense]]:
     """Offer the built-in defenses."""
+    from robench_builtins.defenses.adv_finetune import AdvFinetune
+    from robench_builtins.defenses.fare import Fare
+    from robench_builtins.defenses.fgsm_at import FgsmAT
+    from robench_builtins.defenses.gaussian import Gaussian
     from robench_builtins.defenses.lora_ce import LoraCE
     from robench_builtins.defenses.none import Undefended
+    from robench_builtins.defenses.pgd_at import PgdAT
+    from robench_builtins.defenses.pmg_aft import PmgAFT
     from robench_builtins.defenses.tecoa import Tecoa
+    from robench_builtins.defenses.trades import TradesAT
+    from robench_builtins.defenses.ttc import TTC
     from robench_builtins.defenses.vpt import VPT
 
-    return [LoraCE, Tecoa, Undefended, VPT]
+    return [AdvFinetune, Fare, FgsmAT, Gaussian, LoraCE, PgdAT, PmgAFT, Tecoa, TradesAT, TTC, Undefended, VPT]
