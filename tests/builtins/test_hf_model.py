@@ -207,3 +207,16 @@ def test_folders_that_are_none(tmp_path, saved):
     assert "tells 3 classes apart (cat, dog, old bird, ...), but the dataset has 2; bring a model" in said
     assert "train a new last layer (hf:NAME with -p victim.head=new), or choose its dataset with --dataset." in said
     assert "does not take images of 4 x 4 (" in refused(tmp_path, resolution=4)
+
+
+def test_it_is_measured_and_attacked_through_by_the_name_that_is_typed(tmp_path):
+    import robench
+    from robench_builtins.models.tiny_clip import WEIGHTS
+
+    typed = f"hf:{WEIGHTS}"
+    request = {"dataset": "digits", "attack": "fgsm", "n": 20, "store": tmp_path / "store", "device": "cpu"}
+    whitebox, transfer = robench.run(victim=typed, surrogate=typed, **request)
+    for component in (whitebox.cell.victim, transfer.cell.surrogate):
+        assert (component.name, component.parameters["model"]) == ("hf", str(WEIGHTS))
+    # The surrogate is the victim itself, so its images do the same harm.
+    assert whitebox.robust.correct == transfer.robust.correct < whitebox.clean.correct

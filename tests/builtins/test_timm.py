@@ -149,6 +149,11 @@ def test_a_folder_as_timm_saves_it_for_the_hub(tmp_path):
     assert f"{folder} holds a test_resnet, not a test_vit; write timm:test_resnet." in refused(
         model="test_vit", checkpoint=str(folder)
     )
+    (folder / "model.safetensors").unlink()
+    assert (folder / "pytorch_model.bin").is_file()
+    assert f"{folder} holds no model.safetensors; save it again with safe_serialization=True." in refused(
+        model="test_resnet", checkpoint=str(folder)
+    )
 
 
 def test_what_is_typed_is_what_is_meant():

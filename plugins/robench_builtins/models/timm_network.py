@@ -95,6 +95,10 @@ def _folder_classes(asked: Published, folder: Path) -> int:
             f"{folder} is no folder that timm saved ({reason(error)}); name one with config.json and its weights, or "
             "a file of weights."
         ) from error
+    if not (
+        folder / "model.safetensors"
+    ).is_file():  # what else lies there may be pickled, which not every timm refuses
+        raise WeightsError(f"{folder} holds no model.safetensors; save it again with safe_serialization=True.")
     if architecture != asked.model.partition(".")[0]:
         raise WeightsError(f"{folder} holds a {architecture}, not a {asked.model}; write timm:{architecture}.")
     return rows
