@@ -18,9 +18,10 @@ from robench.parameters import parameters_of, resolve
 from robench_builtins.attacks.di_fgsm import DIFGSM
 from robench_builtins.attacks.fgsm import FGSM
 from robench_builtins.attacks.mi_fgsm import MIFGSM
-from robench_builtins.attacks.momentum import normalised, resized_and_padded, smooth
+from robench_builtins.attacks.momentum import normalised
 from robench_builtins.attacks.ni_fgsm import NIFGSM
 from robench_builtins.attacks.ti_fgsm import TIFGSM
+from robench_builtins.attacks.transforms import resized_and_padded, smooth
 from robench_builtins.attacks.vmi_fgsm import VMIFGSM
 
 SHAPE = (3, 8, 8)
@@ -283,15 +284,18 @@ def test_same_images_as_torchattacks_di_where_it_has_no_choice():
 
 
 class Plateau(nn.Module):
-    """Fall from class 0 to class 1 at a brightness of 0.6, with no slope at all between 0.52 and 0.56."""
+    """Fall from class 0 to class 1 at a brightness of 0.6, or evenly at the border given."""
 
-    def __init__(self):
+    def __init__(self, border=None):
         super().__init__()
+        self.border = border
         self.unused = nn.Parameter(torch.zeros(1))  # torchattacks asks a parameter for the device
 
     def forward(self, images):
         bright = images.flatten(1).mean(1)
+        # Between 0.52 and 0.56 there is no slope at all, unless a border is given.
         score = 0.56 - bright.clamp_max(0.52) - (bright - 0.56).clamp_min(0)
+        score = score if self.border is None else self.border - bright
         return torch.stack([score, -score], 1)
 
 
@@ -376,23 +380,41 @@ def test_a_survivor_costs_what_is_promised_and_transfer_no_verdicts(attack, most
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 @pytest.mark.parametrize("given", [{}, EVERYTHING], ids=["alone", "with everything"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_stops_at_the_first_iterate_that_errs(kind, given, norm):
+def test_it_stops_at_the_first_error_in_the_ball_that_it_meets(kind, given, norm):
     model, images, labels = contest()
     eps = 0.02 if norm == "Linf" else 0.25
     attack = kind(**{"steps": 6, "neighbours": min(kind().neighbours, 2), **given})
-    met = {}
     job = task(eps, norm, seed=4)
+    met, asked = {}, []
+    handle = model.register_forward_pre_hook(lambda _, seen: asked.append(seen[0].detach()))
+    attack.craft(model, images, labels, job)
+    handle.remove()
     # The iterates of shorter walks with the same step size are those of the whole one.
     for steps in range(1, 7):
-        short = kind(**{**attack.parameters, "steps": steps, "step_size": eps / 6})
-        iterate = short.craft(model, images, labels, job)
-        for row in (model(iterate).argmax(1) != labels).nonzero().flatten().tolist():
-            met.setdefault(row, iterate[row])
-        last = iterate
+        last = kind(**{**attack.parameters, "steps": steps, "step_size": eps / 6}).craft(model, images, labels, job)
+        asked.append(last)
+    for points in asked:
+        inside = (job.threat.distance(images, points) <= eps + 1e-6) & ((points >= 0) & (points <= 1)).flatten(1).all(1)
+        for row in (inside & (model(points).argmax(1) != labels)).nonzero().flatten().tolist():
+            met.setdefault(row, []).append(points[row])
     found = attack.craft(model, images, labels, job.replace(stop_early=True))
     assert 0 < len(met) < len(images)
     for row, image in enumerate(found):
-        torch.testing.assert_close(image, met.get(row, last[row]), atol=1e-6, rtol=0)
+        nearest = min((image - one).abs().max().item() for one in met.get(row, [last[row]]))
+        assert nearest < 1e-6, row
+    if not (attack.veiled or attack.scales > 1 or attack.neighbours):
+        for row, errors in met.items():
+            torch.testing.assert_close(found[row], errors[0], atol=1e-6, rtol=0)
+
+
+def test_an_error_ahead_of_an_iterate_is_taken_and_one_outside_the_ball_is_not():
+    """With a border at 0.53 and steps of 0.01, the second step looks ahead to 0.52 and the third to 0.54."""
+    model, images = frozen(Plateau(0.53)), torch.full((1, *SHAPE), 0.5)
+    attack, labels = NIFGSM(steps=10, step_size=0.01), torch.zeros(1, dtype=torch.long)
+    found = attack.craft(model, images, labels, task(0.1, classes=2, stop_early=True))
+    assert found.mean().item() == pytest.approx(0.54, abs=1e-5)
+    found = attack.craft(model, images, labels, task(0.035, classes=2, stop_early=True))
+    assert 0.53 < found.mean().item() <= 0.5351  # 0.54 would be too far
 
 
 @pytest.mark.parametrize("stop_early", [True, False])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from robench import Attack, SpecError, ThreatModel, parameter
 from robench_builtins.attacks.projected import check_step, logits_of
+from robench_builtins.attacks.transforms import resized_and_padded, smooth
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,9 @@ HELP = {
     "neighbours": "gradients at random neighbours of the iterate that tune the next step; 0 takes none",
 }
 
+#: A projected iterate may lie outside its ball by a rounding of float32.
+ROUNDING = 1e-6
+
 
 class Momentum(Attack):
     """Climb the cross-entropy along a running sum of normalised gradients.
@@ -31,7 +35,9 @@ class Momentum(Attack):
     gradient around x_{t-1} and that at it (VMI); the gradient may be taken ahead of x_t (NI) and averaged over darker
     copies of it (SI). Each attack switches on what its paper adds; the parameters combine them.
 
-    The published codes divide by the mean absolute gradient, where the papers write its sum: only NI can tell.
+    The published codes divide by the mean absolute gradient, where the papers write its sum: only NI can tell. Their
+    steps add up to eps, so none can be taken back: made for transfer, white-box they are weaker than PGD, and than FGSM
+    where gradients disagree (DI); a ``step_size`` of 2.5 eps / steps helps.
     """
 
     steps: int = parameter(default=10, help="gradient steps", minimum=1)
@@ -58,7 +64,7 @@ class Momentum(Attack):
 
     @property
     def veiled(self) -> bool:
-        """Tell that the gradient's forward is not at the iterate itself, so that a verdict on it costs another."""
+        """Tell that no gradient's forward is at the iterate itself, so that a verdict on it costs another."""
         return self.nesterov or self.diversity > 0
 
     def passes(self) -> tuple[int, int]:
@@ -75,74 +81,79 @@ class Momentum(Attack):
             raise SpecError(f"{self.name}.kernel {self.kernel} has no centre; give an odd number, or 1 for none.")
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        """Return the last iterate of each image or, with ``stop_early``, the first that fools the model."""
+        """Return the last iterate of each image or, with ``stop_early``, the first error that was met in the ball.
+
+        Whatever the model was asked on the way counts, were it ahead of an iterate or a neighbour of it.
+        """
         import torch
 
         if task.threat.eps == 0:
             return images.clone()
         result, zero = images.clone(), torch.zeros_like(images)
-        walk = Walk(torch.arange(len(images), device=images.device), images, labels, images, zero, zero, zero)
+        walk = Walk(
+            torch.arange(len(images), device=images.device), images, labels, images, images, zero, zero, zero, zero
+        )
         for step in range(self.steps):
             if task.stop_early and self.veiled:
-                walk, task = walk.leave(logits_of(model, walk.here), result, task)
-            logits, gradient = self._gradient(model, self._ahead(walk, task.threat), walk.labels, task, step)
-            walk = walk._replace(gradient=gradient)
-            if task.stop_early and not self.veiled:
-                walk, task = walk.leave(logits, result, task)
-            if not len(walk.rows):
-                return result
-            walk = self._advance(model, walk, task, step)
+                met = Met(walk, task)
+                met.look(walk.here, logits_of(model, walk.here))
+                walk, task = walk.leave(met, result, task)
+            if len(walk.rows):
+                met = Met(walk, task)
+                gradient = self._gradient(model, self._ahead(walk, task.threat), task, met, step)
+                walk, task = walk._replace(gradient=gradient).leave(met, result, task)
+            if len(walk.rows) and self.neighbours and step:
+                # As late as they are needed: who errs at the iterate after them is spared their neighbours.
+                met = Met(walk, task)
+                variance = self._variance(model, walk, task, met, step - 1)
+                walk, task = walk._replace(variance=variance).leave(met, result, task)
+            if len(walk.rows):
+                walk = self._advance(walk, task.threat)
         result[walk.rows] = walk.here
         return result
 
-    def _advance(self, model: Classifier, walk: Walk, task: Task, step: int) -> Walk:
+    def _advance(self, walk: Walk, threat: ThreatModel) -> Walk:
         """Return the walk one step on."""
         tuned = smooth(walk.gradient + walk.variance, self.kernel)
         momentum = self.decay * walk.momentum + normalised(tuned)
-        moved = walk.here + self._alpha(task.threat.eps) * task.threat.steepest(momentum)
-        variance = self._variance(model, walk, task, step) if self.neighbours and step + 1 < self.steps else None
-        return walk._replace(
-            here=task.threat.project(walk.images, moved),
-            momentum=momentum,
-            variance=walk.variance if variance is None else variance,
-        )
+        moved = walk.here + self._alpha(threat.eps) * threat.steepest(momentum)
+        here = threat.project(walk.images, moved)
+        return walk._replace(here=here, before=walk.here, momentum=momentum, slope=walk.gradient)
 
     def _ahead(self, walk: Walk, threat: ThreatModel) -> Tensor:
         """Return where the gradient is taken."""
         return walk.here + self._alpha(threat.eps) * self.decay * walk.momentum if self.nesterov else walk.here
 
-    def _variance(self, model: Classifier, walk: Walk, task: Task, step: int) -> Tensor:
-        """Return the mean gradient over neighbours of the iterate, minus the gradient there."""
+    def _variance(self, model: Classifier, walk: Walk, task: Task, met: Met, step: int) -> Tensor:
+        """Return the mean gradient over neighbours of the iterate before, of ``step``, minus the gradient there."""
         import torch
 
-        threat, total = task.threat, torch.zeros_like(walk.here)
+        threat, total = task.threat, torch.zeros_like(walk.before)
         # In L2 a neighbour lies about beta * eps away, whatever the number of pixels.
-        reach = self.beta * threat.eps / (1.0 if threat.norm == "Linf" else walk.here[0].numel() ** 0.5)
+        reach = self.beta * threat.eps / (1.0 if threat.norm == "Linf" else walk.before[0].numel() ** 0.5)
         for number in range(self.neighbours):
-            around = walk.here + reach * task.uniform(walk.here, "neighbour", step, number)
-            total += self._gradient(model, around, walk.labels, task, step, number + 1)[1]
-        return total / self.neighbours - walk.gradient
+            around = walk.before + reach * task.uniform(walk.before, "neighbour", step, number)
+            total += self._gradient(model, around, task, met, step, number + 1)
+        return total / self.neighbours - walk.slope
 
-    def _gradient(
-        self, model: Classifier, at: Tensor, labels: Tensor, task: Task, step: int, point: int = 0
-    ) -> tuple[Tensor, Tensor]:
-        """Return the logits of the first copy of ``at``, and the gradient of the loss averaged over the copies."""
+    def _gradient(self, model: Classifier, at: Tensor, task: Task, met: Met, step: int, point: int = 0) -> Tensor:
+        """Return the gradient of the loss averaged over the copies of ``at``; ``met`` sees what was asked."""
         import torch
         import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 
         from robench import input_gradient
 
-        seen: list[Tensor] = []
         total = torch.zeros_like(at)
         for copy in range(self.scales):
 
             def loss(x: Tensor, copy: int = copy) -> Tensor:
                 given = self._diverse(x / 2**copy, task, step, point, copy)
-                seen.append(model(given))
-                return F.cross_entropy(seen[-1], labels, reduction="none")
+                logits = model(given)
+                met.look(given.detach(), logits.detach())
+                return F.cross_entropy(logits, met.labels, reduction="none")
 
             total += input_gradient(loss, at)[1]
-        return seen[0].detach(), total / self.scales
+        return total / self.scales
 
     def _diverse(self, images: Tensor, task: Task, *words: int) -> Tensor:
         """Return each image resized and padded with probability ``diversity``, else as it is."""
@@ -165,65 +176,41 @@ class Walk(NamedTuple):
     images: Tensor
     labels: Tensor
     here: Tensor
+    before: Tensor
     momentum: Tensor
     variance: Tensor
-    gradient: Tensor
+    gradient: Tensor  # at or ahead of the iterate
+    slope: Tensor  # the same of the iterate before
 
-    def leave(self, logits: Tensor, result: Tensor, task: Task) -> tuple[Walk, Task]:
-        """Put the iterates that err into ``result``, and return the walk and the task of the others."""
-        left = logits.argmax(1) == self.labels
+    def leave(self, met: Met, result: Tensor, task: Task) -> tuple[Walk, Task]:
+        """Put the errors that were met into ``result``, and return the walk and the task of the other images."""
+        left = ~met.wrong
         if left.all():
             return self, task
-        result[self.rows[~left]] = self.here[~left]
+        result[self.rows[met.wrong]] = met.errors[met.wrong]
         return Walk(*(tensor[left] for tensor in self)), task.keep(left)
+
+
+class Met:
+    """Remember of each image of a walk the first error inside the ball, white-box; for transfer nothing."""
+
+    def __init__(self, walk: Walk, task: Task) -> None:
+        self.images, self.labels, self.errors = walk.images, walk.labels, walk.here.clone()
+        self.wrong = walk.rows < 0  # none
+        self._task = task
+
+    def look(self, at: Tensor, logits: Tensor) -> None:
+        """Take those of ``at`` (N, C, H, W) that err and lie in the ball and the box."""
+        if not self._task.stop_early:
+            return
+        threat = self._task.threat
+        new = ~self.wrong & (logits.argmax(1) != self.labels) & ((at >= 0) & (at <= 1)).flatten(1).all(1)
+        new &= threat.distance(self.images, at) <= threat.eps + ROUNDING
+        self.errors[new] = at[new]
+        self.wrong |= new
 
 
 def normalised(gradient: Tensor) -> Tensor:
     """Return the gradient over its mean absolute value, image by image; one that is all zero stays so."""
     size = gradient.abs().mean((1, 2, 3), keepdim=True)
     return gradient / size.where(size > 0, 1.0)
-
-
-def smooth(gradient: Tensor, side: int) -> Tensor:
-    """Return the gradient convolved with a Gaussian of ``side`` pixels that reaches three standard deviations.
-
-    Channel by channel, zeros beyond the border: Dong et al. 2019 (arXiv 1904.02884), section 3, with their code's
-    kernel, whose standard deviation is (side - 1) / 6 pixels.
-    """
-    import torch
-    import torch.nn.functional as F  # noqa: N812 - torch's own spelling
-
-    if side == 1:
-        return gradient
-    bell = torch.linspace(-3, 3, side, dtype=gradient.dtype, device=gradient.device).square().div(-2).exp()
-    bell, channels = bell / bell.sum(), gradient.shape[1]
-    along = F.conv2d(gradient, bell.view(1, 1, side, 1).expand(channels, -1, -1, -1), padding="same", groups=channels)
-    return F.conv2d(along, bell.view(1, 1, 1, side).expand(channels, -1, -1, -1), padding="same", groups=channels)
-
-
-def resized_and_padded(images: Tensor, least: float, draw: Tensor) -> Tensor:
-    """Return each image shrunk bilinearly and put somewhere into a black one of its own size (N, C, H, W).
-
-    Args:
-        images: (N, C, H, W).
-        least: the least side, as a share; the largest is one pixel less than the whole.
-        draw: (N, 3) in [0, 1): the size, and the place from the top and from the left, both before the last there is,
-            as in the published code.
-    """
-    import torch
-
-    matrices = []
-    for axis, whole in enumerate(images.shape[2:]):
-        low = max(int(whole * least), 1)
-        size = low + (draw[:, 0] * (whole - low)).long()
-        first = (draw[:, 1 + axis] * (whole - size)).long()
-        # Row i of an image's matrix holds the weights of the old rows in the new row i: a linear map that is the same
-        # on every device, where torch's own bilinear backward adds in no fixed order.
-        place = torch.arange(whole, device=images.device)
-        inside = place - first[:, None]
-        source = ((inside + 0.5) * (whole / size[:, None]) - 0.5).clamp(0, whole - 1)
-        weights = (1 - (source[:, :, None] - place).abs()).clamp_min(0)
-        kept = (inside >= 0) & (inside < size[:, None])
-        matrices.append((weights * kept[:, :, None]).to(images.dtype))
-    rows, columns = matrices
-    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
