@@ -20,9 +20,9 @@ from robench.evidence.digests import weights_digest
 from robench.evidence.store import Store, default_root
 from robench.gate.level import Level, level_of
 from robench.inference import Prepared, prepare
+from robench.schooling import schooling
 from robench.stages.fit import Fitted, fit, trains
 from robench.stages.load import Data, load_data, load_model, serve
-from robench.stages.train import train
 from robench.task import Progress, Silent, Task
 
 #: Real images on which the rewrites of the inference graph are compared with the plain model.
@@ -144,7 +144,7 @@ class Bench:
             loaded = load_model(model, self.data(cell), self.task(cell, "load"))
         # Two models of one run are not drawn alike, and the same model is the same as victim and as surrogate.
         task = self.task(cell, "train", model.name)
-        return train(model, loaded, partial(serve, dataset, "train"), task, self.store, key)
+        return fit(schooling(model), loaded, partial(serve, dataset, "train"), task, self.store, key)
 
     def victim_digest(self, cell: Cell) -> str:
         """Return the digest of the victim's weights."""

@@ -51,9 +51,14 @@ class ThreatModel:
         if self.norm == "Linf":
             delta = delta.clamp(-self.eps, self.eps)
         else:
-            length = _length(delta.flatten(1)).clamp_min(1e-12)
-            delta = delta * _per_image((self.eps / length).clamp_max(1.0), delta)
+            delta = self._shortened(delta)
+            # Added to the image, each pixel is rounded; of a sign step at 224 x 224 all the same way, beyond the ball.
+            delta = self._shortened(images + delta - images)
         return (images + delta).clamp(0.0, 1.0)
+
+    def _shortened(self, delta: Tensor) -> Tensor:
+        length = _length(delta.flatten(1)).clamp_min(1e-12)
+        return delta * _per_image((self.eps / length).clamp_max(1.0), delta)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """Return the unit-norm direction along which a loss with this gradient grows fastest (N, C, H, W).

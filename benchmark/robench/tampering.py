@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,4 +44,4 @@ def _parts(module: nn.Module) -> tuple[Any, ...]:
     own = vars(module)
     functions = sorted((key, id(value)) for key, value in own.items() if callable(value))
     hooks = tuple(tuple(own.get(key) or ()) for key in _HOOKS)
-    return (id(module), type(module), id(type(module).forward), functions, hooks)
+    return (id(module), type(module), id(inspect.getattr_static(type(module), "forward", None)), functions, hooks)

@@ -270,7 +270,7 @@ def test_a_forged_card_cannot_have_code_run(robench, copied_run, marked, place, 
         card["cell"]["given"][place.partition("s ")[0]] = [f"{marked.parent}/net.py:build"]
     path.write_text(json.dumps(card))
     done = robench("verify", path, *words, "--store", copied_run.store)
-    assert done.code in (0, 2), done.said
+    assert done.code in (0, 1, 2), done.said  # 1: it found the forgery
     assert not marked.exists()
 
 

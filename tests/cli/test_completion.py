@@ -42,7 +42,7 @@ COMPONENTS = {
     "run --attack pg": {"pgd"},
     "run --surrogate se": {"self"},
     "run --dataset im": {"imagefolder"},
-    "run -p attack.targ": {"attack.target="},
+    "run -p attack.targ": {"attack.target=", "attack.targets="},
     "run -p attack.target=l": {"attack.target=least-likely"},
     "run -p attack.random_start=": {"attack.random_start=true", "attack.random_start=false"},
     "run --attack fgsm -p attack.": set(),

@@ -97,7 +97,7 @@ def test_explain_shows_every_check(robench, real_run):
 
 def test_the_leaderboard_is_what_the_cards_give(robench, copied_run):
     words = ("leaderboard", copied_run.out / "cards", "-o", copied_run.out, "--check")
-    assert "LEADERBOARD.md is what the cards give." in robench(*words).out
+    assert "LEADERBOARD.md, index.html and leaderboard.json are what the cards give." in robench(*words).out
     page = copied_run.out / "LEADERBOARD.md"
     page.write_text(page.read_text().replace("| 1 |", "| 2 |"))
     tampered = robench(*words)

@@ -28,7 +28,7 @@ def test_an_honest_row_is_valid_and_every_check_has_its_sentence(grey):
     assert len(cards) == 8
     assert {card.gate.verdict for card in cards} == {"VALID"}
     for card in cards:
-        assert len(card.gate.checks) == 35
+        assert len(card.gate.checks) == 36
         assert all(check.meaning.endswith(".") and check.threshold for check in card.gate.checks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 
 from robench.case import Case
 from robench.classifier import input_gradient
+from robench.errors import RobenchError
 from robench.evidence.card import Check
 from robench.gate.subject import Subject
 from robench.gate.verdict import check, skip
+from robench.task import Task
 
 #: Images on which gradients are looked at, those still standing first.
 IMAGES = 16
@@ -36,11 +39,10 @@ def look(subject: Subject) -> dict[str, Any]:
     found = {"n": 0, "blind": 0, "ce_blind": 0, "checked": 0, "untrue": 0, "possible": True}
     for images, labels, indices in subject.batches(rows):
         task = subject.task.replace(indices=indices)
-        # Off the pixel grid, where models with kinks at round values have two gradients.
-        jitter = subject.task.threat.from_uniform(images, task.uniform(images, "jitter") / 2)
+        jitter = _jittered(images, task)
         try:
             margin, entropy = _gradients(subject.target, jitter, labels)
-        except RuntimeError:  # the answer does not depend on the image through anything torch can differentiate
+        except (RuntimeError, RobenchError):  # the answer does not depend on the image through anything differentiable
             found["possible"] = False
             margin = entropy = torch.zeros_like(images)
         found["n"] += len(images)
@@ -52,6 +54,13 @@ def look(subject: Subject) -> dict[str, Any]:
             found["checked"] += len(images)
             found["untrue"] += int(untrue.sum())
     return found
+
+
+def _jittered(images: Tensor, task: Task) -> Tensor:
+    """Return points of the ball and the box, no two pixels equal: ties are kinks of every median and maximum."""
+    threat = task.threat
+    reach = threat.eps / 2 if threat.norm == "Linf" else threat.eps / 2 / math.sqrt(images[0].numel())
+    return images.clamp(reach, 1 - reach) + reach * task.uniform(images, "jitter")
 
 
 def margin_of(logits: Tensor, labels: Tensor) -> Tensor:

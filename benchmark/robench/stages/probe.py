@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,7 +19,9 @@ from robench.evidence.store import Store
 from robench.examples import Batch
 from robench.gate.registry import ROW_PROBES, TRIAL_PROBES
 from robench.gate.subject import Subject, Trial
-from robench.stages.score import Outcomes
+
+if TYPE_CHECKING:
+    from robench.stages.score import Outcomes  # the type of what is handed on, not the stage
 
 KIND = "probes"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robench.classifier import Classifier, input_gradient
-from robench.errors import require
+from robench.errors import ContractError, require
 from robench.testing import material
 from robench.testing.material import USUAL
 from robench.testing.subject import NotTried, Subject, logits_of
@@ -125,7 +125,7 @@ def _measure(model: Classifier, kind: torch.dtype, step: float, tolerance: float
     none = torch.zeros(IMAGES, DIRECTIONS, dtype=kind)
     try:
         _, gradient = input_gradient(score, images)
-    except RuntimeError as error:  # torch's words for a cut graph
+    except (RuntimeError, ContractError) as error:  # torch's words for a cut graph, or ours
         return Slopes(none, none, tolerance, changed=True, problem=str(error).splitlines()[0])
     autograd, differences, changed = none.clone(), none.clone(), False
     with torch.no_grad():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.classifier import Classifier, ZeroShotClassifier, check_logits, input_gradient
-from robench.errors import RobenchError, require, told
+from robench.errors import ContractError, RobenchError, require, told
 from robench.evidence.digests import weights_digest
 from robench.inference import freeze
 from robench.parameters import resolve
@@ -85,7 +85,7 @@ def check_gradient(subject: Subject, model: Classifier) -> None:
     try:
         with may_refuse():
             _, gradient = input_gradient(lambda x: model(x) @ weights, images)
-    except RuntimeError as error:  # torch's words for a cut graph
+    except (RuntimeError, ContractError) as error:  # torch's words for a cut graph, or ours
         require(
             False,
             f"{subject.name} lets no gradient through to its pixels ({error}); preprocess with torch operations, "
