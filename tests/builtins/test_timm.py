@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
+import robench
 from robench import SpecError, Task, WeightsError
 from robench.bring import expand
 from robench.evidence.fingerprint import of_component
@@ -249,3 +250,19 @@ def test_without_the_library_the_command_that_installs_it_is_told(monkeypatch):
         "timm models cannot be loaded without the package timm; install it with 'pip install timm', or all model "
         "libraries with 'pip install robench[models]'."
     )
+
+
+@pytest.mark.parametrize("given", ["pretrained=false", "head=new,checkpoint=WEIGHTS"])
+def test_what_comes_without_a_trained_head_is_trained_on_the_dataset(tmp_path, given):
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), tmp_path / "w.safetensors")
+    given = given.replace("WEIGHTS", str(tmp_path / "w.safetensors"))
+    victim = f"timm[{given},model=test_resnet,resolution=32,epochs=6,batch_size=32,learning_rate=3e-3]"
+    (card,) = robench.run(
+        dataset="digits", victim=victim, attack="fgsm", eps="8/255", n=100, gate="quick", store=tmp_path / "store"
+    )
+
+    # Chance is 10 %; the last layer of seven classes could not even name three of the digits.
+    assert card.clean.low > 0.2
+    assert [entry["epoch"] for entry in card.model.training.history] == [1, 2, 3, 4, 5, 6]
+    assert card.model.training_cost.backwards > 1000
