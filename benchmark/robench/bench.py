@@ -15,7 +15,7 @@ from robench.adaptive import adapt
 from robench.cell import SELF, Cell, Chosen, type_of
 from robench.classifier import Classifier
 from robench.contracts import Dataset, Defense, Model
-from robench.errors import ContractError, DeviceError, SpecError
+from robench.errors import ContractError, DeviceError, SpecError, require
 from robench.evidence.digests import weights_digest
 from robench.evidence.store import Store, default_root
 from robench.gate.level import Level, level_of
@@ -121,30 +121,27 @@ class Bench:
 
     def model(self, cell: Cell, chosen: Chosen) -> Classifier:
         """Return a victim or surrogate of the cell's dataset, frozen."""
-        model: Model = type_of(chosen, Model)
         trained = self.trained(cell, chosen)
         if trained is not None:
             return trained.model
-        return self._models.get(
-            cell.model_id(chosen), lambda: load_model(model, self.data(cell), self.task(cell, "load"))
-        )
+        return self._models.get(cell.model_id(chosen), lambda: self._load(cell, chosen))
 
     def trained(self, cell: Cell, chosen: Chosen) -> Fitted | None:
         """Return a model that comes without weights as it was trained here; None for any other."""
         model: Model = type_of(chosen, Model)
         if not model.untrained():
             return None
-        return self._trained.get(cell.model_id(chosen), lambda: self._train(cell, model, cell.model_id(chosen)))
+        return self._trained.get(cell.model_id(chosen), lambda: self._train(cell, chosen))
 
-    def _train(self, cell: Cell, model: Model, key: str) -> Fitted:
-        dataset: Dataset = type_of(cell.dataset, Dataset)
+    def _train(self, cell: Cell, chosen: Chosen) -> Fitted:
+        model, dataset = type_of(chosen, Model), type_of(cell.dataset, Dataset)
         # Layers draw their initial weights from the global generator.
         with torch.random.fork_rng():
             torch.manual_seed(self.task(cell, "initial", model.name).seed)
-            loaded = load_model(model, self.data(cell), self.task(cell, "load"))
+            loaded = self._load(cell, chosen)
         # Two models of one run are not drawn alike, and the same model is the same as victim and as surrogate.
         task = self.task(cell, "train", model.name)
-        return fit(schooling(model), loaded, partial(serve, dataset, "train"), task, self.store, key)
+        return fit(schooling(model), loaded, partial(serve, dataset, "train"), task, self.store, cell.model_id(chosen))
 
     def victim_digest(self, cell: Cell) -> str:
         """Return the digest of the victim's weights."""
@@ -160,6 +157,20 @@ class Bench:
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's victim under its defense."""
         return self._defended.get(cell.fit_id, lambda: self._fit(cell))
+
+    def _load(self, cell: Cell, chosen: Chosen) -> Classifier:
+        model: Model = type_of(chosen, Model)
+        members = dict(zip(model.members(), chosen.members, strict=True))
+
+        def by_name(name: str) -> Classifier:
+            require(
+                name in members,
+                f"{model.name}.load loads '{name}', which its members() does not return; name it there, so that the "
+                "model's fingerprint depends on it.",
+            )
+            return self.model(cell, members[name])
+
+        return load_model(model, self.data(cell), self.task(cell, "load").replace(load_model=by_name))
 
     def _fit(self, cell: Cell) -> Defended:
         defense: Defense = type_of(cell.defense, Defense)

@@ -28,7 +28,7 @@ def foreign_code(cells: Iterable[Cell]) -> str:
     """Return what of these cells would run code that their parameters name, as a card shows it; empty if nothing."""
     for cell in cells:
         chosen = (cell.dataset, cell.victim, cell.defense, cell.attack, cell.surrogate, *cell.loads)
-        for entry in chosen:
-            if entry is not None and entry.component.runs_code:
+        for entry in (part for one in chosen if one is not None for part in one.family):
+            if entry.component.runs_code:
                 return entry.record().label
     return ""

@@ -49,16 +49,15 @@ class ThreatModel:
         """
         delta = adversarial - images
         if self.norm == "Linf":
-            delta = delta.clamp(-self.eps, self.eps)
-        else:
-            delta = self._shortened(delta)
-            # Added to the image, each pixel is rounded; of a sign step at 224 x 224 all the same way, beyond the ball.
-            delta = self._shortened(images + delta - images)
-        return (images + delta).clamp(0.0, 1.0)
-
-    def _shortened(self, delta: Tensor) -> Tensor:
+            return (images + delta.clamp(-self.eps, self.eps)).clamp(0.0, 1.0)
         length = _length(delta.flatten(1)).clamp_min(1e-12)
-        return delta * _per_image((self.eps / length).clamp_max(1.0), delta)
+        delta = delta * _per_image((self.eps / length).clamp_max(1.0), delta)
+        moved = (images + delta).clamp(0.0, 1.0)
+        # At 224 x 224 a pixel moves by about 1e-3: shortening that by 1e-5 is less than a rounding of the sum and gets
+        # lost, so that an attack of many steps creeps out of its ball. Such an image is rounded towards the clean one.
+        outside = self.distance(images, moved) > self.eps + BALL_TOLERANCE / 4
+        longer = (moved - images).abs() > delta.abs()
+        return moved.nextafter(images).where(longer & _per_image(outside, moved), moved)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """Return the unit-norm direction along which a loss with this gradient grows fastest (N, C, H, W).

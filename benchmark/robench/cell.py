@@ -25,6 +25,8 @@ class Chosen:
     component: Component
     #: The victim's tuning, where there is one: a default, not a change the user made.
     tuning: tuple[tuple[str, Any], ...] = ()
+    #: The models that this one is made of, as its ``members`` names them.
+    members: tuple[Chosen, ...] = ()
 
     def record(self) -> ComponentRecord:
         """Return it as the card holds it."""
@@ -44,7 +46,13 @@ class Chosen:
     @cached_property
     def key(self) -> dict[str, Any]:
         """Return what enters fingerprints."""
-        return of_component(self.component)
+        own = of_component(self.component)
+        return own if not self.members else {**own, "members": [member.key for member in self.members]}
+
+    @property
+    def family(self) -> tuple[Chosen, ...]:
+        """Return it and all that it is made of."""
+        return (self, *(part for member in self.members for part in member.family))
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,12 @@ class Cell:
     loads: tuple[Chosen, ...] = ()
 
     @property
+    def borrowed(self) -> list[Chosen]:
+        """Return the models that something else in this cell loads by name, each once."""
+        made = [part for one in (self.victim, self.surrogate) if one is not None for part in one.family[1:]]
+        return list({self.model_id(part): part for part in (*self.loads, *made)}.values())
+
+    @property
     def undefended(self) -> bool:
         """Tell whether this is a cell of the reference row."""
         return bool(type_of(self.defense, Defense).undefended)
@@ -80,7 +94,7 @@ class Cell:
 
     def model_id(self, chosen: Chosen) -> str:
         """Return the fingerprint of a victim or surrogate; one that is trained here depends on seed and device."""
-        if not type_of(chosen, Model).untrained():
+        if not any(type_of(part, Model).untrained() for part in chosen.family):
             return fingerprint("load", model=chosen.key, dataset=self.dataset.key)
         device = self.device.partition(":")[0]
         return fingerprint("train", model=chosen.key, dataset=self.dataset.key, seed=self.seed, device=device)

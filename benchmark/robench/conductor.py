@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from robench.bench import Bench
 from robench.case import Case
-from robench.cell import Cell, type_of
+from robench.cell import Cell, Chosen, type_of
 from robench.classifier import ZeroShotClassifier
 from robench.contracts import Attack, Defense, Model
 from robench.errors import ContractError, RobenchError, require
@@ -177,10 +177,15 @@ def examine_attack(case: Case, subject: Subject, bench: Bench) -> Found:
 
 
 def check_surrogate(cell: Cell, bench: Bench) -> float:
-    """Return the surrogate's clean accuracy; ContractError if it is not what its author states."""
-    chosen = cell.surrogate
-    if chosen is None:
+    """Return the surrogate's clean accuracy; ContractError if it, or a model it is made of, is not what is stated."""
+    if cell.surrogate is None:
         raise TypeError("a white-box cell has no surrogate")
+    own, *_ = [check_accuracy(cell, part, bench) for part in cell.surrogate.family]
+    return own
+
+
+def check_accuracy(cell: Cell, chosen: Chosen, bench: Bench) -> float:
+    """Return a model's accuracy on the cell's clean images; ContractError if it is not what its author states."""
     model: Model = type_of(chosen, Model)
     data, task = bench.data(cell), bench.task(cell, "load")
     key = fingerprint("score", model=cell.model_id(chosen), images=cell.data_id)

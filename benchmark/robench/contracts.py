@@ -106,6 +106,10 @@ class Model(Component):
     #: work; they stand in for the defense's own defaults where the user gives none.
     tuning: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
 
+    def members(self) -> tuple[str, ...]:
+        """Return the names of the models that ``load`` takes by ``task.load_model``; they enter its fingerprint."""
+        return ()
+
     def load(self, task: Task) -> Classifier:
         """Return the classifier for ``task.classes``, on the CPU; images in [0, 1] go in, logits come out."""
         raise NotImplementedError

@@ -187,7 +187,11 @@ class _Chooser:
                 if parameter in declared:
                     self._used.add(key)
                     values[parameter] = value
-        return Chosen(offer, offer.build({**values, **brought, **inside}), tuple(sorted(tuning.items())))
+        component = offer.build({**values, **brought, **inside})
+        # A member is what -p makes of it, or its own defaults: brackets do not nest.
+        members = component.members() if isinstance(component, Model) else ()
+        parts = tuple(self.choose(role, member) for member in members)
+        return Chosen(offer, component, tuple(sorted(tuning.items())), parts)
 
     def refuse_unused(self) -> None:
         """Raise SpecError for a -p that no chosen component has."""

@@ -26,27 +26,38 @@ def robench_datasets() -> list[type[Dataset]]:
 @hookimpl
 def robench_victims() -> list[type[Model]]:
     """Offer the built-in victims."""
+    from robench_builtins.models.clip_rn50 import ClipRN50
+    from robench_builtins.models.clip_vit_b16 import ClipVitB16
     from robench_builtins.models.clip_vit_b32 import ClipVitB32
+    from robench_builtins.models.clip_vit_l14 import ClipVitL14
     from robench_builtins.models.exported import Exported
     from robench_builtins.models.hf_dir import HfDir
+    from robench_builtins.models.hf_model import HuggingFace
     from robench_builtins.models.inception_v3 import InceptionV3
     from robench_builtins.models.mlp import Linear, Mlp
+    from robench_builtins.models.open_clip_model import OpenClip
     from robench_builtins.models.plant_vit import PlantViT
     from robench_builtins.models.python_file import PythonFile
     from robench_builtins.models.resnet20 import ResNet20, ResNet32, ResNet44, ResNet56
     from robench_builtins.models.small_cnn import SmallCnn
+    from robench_builtins.models.timm_model import Timm
     from robench_builtins.models.tiny_clip import TinyClip
     from robench_builtins.models.torchscript import TorchScript
+    from robench_builtins.models.torchvision_model import Torchvision
 
+    clips = [ClipRN50, ClipVitB16, ClipVitB32, ClipVitL14, OpenClip, TinyClip]
     resnets = [ResNet20, ResNet32, ResNet44, ResNet56]
-    small = [InceptionV3, Linear, Mlp, PlantViT, SmallCnn, *resnets]
-    return [ClipVitB32, Exported, HfDir, PythonFile, TinyClip, TorchScript, *small]
+    small = [InceptionV3, Linear, Mlp, PlantViT, SmallCnn]
+    brought = [Exported, HfDir, HuggingFace, PythonFile, Timm, TorchScript, Torchvision]
+    return [*clips, *resnets, *small, *brought]
 
 
 @hookimpl
 def robench_surrogates() -> list[type[Model]]:
-    """Offer the same models as surrogates; ``self``, the undefended victim, is the harness's own."""
-    return robench_victims()
+    """Offer the same models, and several as one; ``self``, the undefended victim, is the harness's own."""
+    from robench_builtins.models.ensemble import Ensemble
+
+    return [*robench_victims(), Ensemble]
 
 
 @hookimpl
@@ -54,21 +65,53 @@ def robench_attacks() -> list[type[Attack]]:
     """Offer the built-in attacks."""
     from robench_builtins.attacks.apgd import APGD
     from robench_builtins.attacks.autoattack import AutoAttack
+    from robench_builtins.attacks.cw import CW
+    from robench_builtins.attacks.di_fgsm import DIFGSM
     from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
+    from robench_builtins.attacks.gaussian_noise import GaussianNoise
+    from robench_builtins.attacks.mi_fgsm import MIFGSM
+    from robench_builtins.attacks.ni_fgsm import NIFGSM
     from robench_builtins.attacks.noise import Noise
     from robench_builtins.attacks.pgd import PGD
+    from robench_builtins.attacks.pgd_targeted import TargetedPGD
     from robench_builtins.attacks.square import Square
+    from robench_builtins.attacks.ti_fgsm import TIFGSM
+    from robench_builtins.attacks.vmi_fgsm import VMIFGSM
 
-    return [APGD, AutoAttack, FAB, FGSM, Noise, PGD, Square]
+    return [
+        APGD,
+        AutoAttack,
+        CW,
+        DIFGSM,
+        FAB,
+        FGSM,
+        GaussianNoise,
+        MIFGSM,
+        NIFGSM,
+        Noise,
+        PGD,
+        Square,
+        TargetedPGD,
+        TIFGSM,
+        VMIFGSM,
+    ]
 
 
 @hookimpl
 def robench_defenses() -> list[type[Defense]]:
     """Offer the built-in defenses."""
+    from robench_builtins.defenses.adv_finetune import AdvFinetune
+    from robench_builtins.defenses.fare import Fare
+    from robench_builtins.defenses.fgsm_at import FgsmAT
+    from robench_builtins.defenses.gaussian import Gaussian
     from robench_builtins.defenses.lora_ce import LoraCE
     from robench_builtins.defenses.none import Undefended
+    from robench_builtins.defenses.pgd_at import PgdAT
+    from robench_builtins.defenses.pmg_aft import PmgAFT
     from robench_builtins.defenses.tecoa import Tecoa
+    from robench_builtins.defenses.trades import TradesAT
+    from robench_builtins.defenses.ttc import TTC
     from robench_builtins.defenses.vpt import VPT
 
-    return [LoraCE, Tecoa, Undefended, VPT]
+    return [AdvFinetune, Fare, FgsmAT, Gaussian, LoraCE, PgdAT, PmgAFT, Tecoa, TradesAT, TTC, Undefended, VPT]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from robench import Examples, Preprocess, Task, ZeroShotClassifier
 
@@ -99,3 +101,17 @@ def plain():
     from robench import Classifier
 
     return Classifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, 3)), classes=3)
+
+
+@pytest.fixture
+def photos():
+    """Return a function that paints smooth, colourful byte images (N, 3, side, side)."""
+
+    def painted(count=3, side=40):
+        generator = np.random.default_rng(0)
+        small = generator.integers(0, 256, (count, 5, 5, 3), dtype=np.uint8)
+        bicubic = Image.Resampling.BICUBIC
+        images = [np.asarray(Image.fromarray(pixels).resize((side, side), bicubic)) for pixels in small]
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+    return painted

@@ -50,6 +50,11 @@ def failures(component, **options):
         ("lora-ce", "defense", {"adversary": "clean", "dropout": 0.0, "epochs": 2}),
         ("vpt", "defense", {"mode": "deep", "epochs": 1}),
         ("vpt", "defense", {"mode": "padding", "prompt_size": 4, "epochs": 1}),
+        ("vpt", "defense", {"mode": "bias", "init": "zero", "epochs": 1}),
+        ("tecoa", "defense", {"adversary": "transfer", "epochs": 2}),
+        ("pgd-at", "defense", {"start": "scratch", "mix": 0.5, "attack_steps": 2, "epochs": 2}),
+        ("adv-finetune", "defense", {"last": 1, "attack_steps": 2, "epochs": 2}),
+        ("pmg-aft", "defense", {"temperature": None, "reduction": "mean", "epochs": 2}),
     ],
     ids=str,
 )
@@ -57,9 +62,9 @@ def test_other_parameters_conform(name, role, parameters):
     assert failures(build(name, role, **parameters)) == {}
 
 
-@pytest.mark.parametrize("name", ["tecoa", "vpt"])
+@pytest.mark.parametrize("name", ["tecoa", "vpt", "fare", "ttc"])
 def test_defenses_conform_on_the_real_small_clip(name):
-    tuned = {**build("tiny-clip", "victim").tuning[name], "epochs": 2}
+    tuned = {**build("tiny-clip", "victim").tuning[name], "epochs": 2} if name != "ttc" else {}
     assert failures(build(name, "defense", **tuned), victim=build("tiny-clip", "victim")) == {}
 
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from robench import Classifier, SpecError, Task, ThreatModel, ZeroShotClassifier
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.datasets.digits import Digits
+from robench_builtins.defenses.lora_ce import LoraCE
+from robench_builtins.defenses.objective import tecoa_loss
 from robench_builtins.defenses.tecoa import Tecoa
-from robench_builtins.defenses.training import tecoa_loss
 from robench_builtins.models.tiny_clip import TinyClip
 
 
@@ -47,6 +48,7 @@ def test_loss_vanishes_on_perfect_features_although_classes_repeat_in_the_batch(
     [
         ({}, 294_912),
         ({"targets": "q_proj, k_proj, v_proj"}, 442_368),
+        ({"targets": "q_proj+k_proj+v_proj"}, 442_368),
         ({"targets": "q_proj,v_proj", "rank": 4}, 147_456),
         ({"trainable": "full"}, 87_849_216),
     ],
@@ -110,8 +112,8 @@ def test_the_attack_is_white_box_on_the_defended_model(small_clip, task, train, 
 
 def test_recipe_names_loss_temperature_adversary_and_what_is_trained():
     assert Tecoa().recipe() == {
-        "loss": "cross-entropy of cos(image, class texts) / temperature",
-        "temperature": "1 / logit_scale of the victim",
+        "loss": "cross-entropy of the victim's logits",
+        "temperature": "the victim's own",
         "adversary": "white-box",
         "eps": 8 / 255,
         "attack_steps": 5,
@@ -120,9 +122,17 @@ def test_recipe_names_loss_temperature_adversary_and_what_is_trained():
         "targets": "q_proj,v_proj",
     }
     full = Tecoa(trainable="full", temperature=0.01).recipe()
+    assert full["loss"] == "cross-entropy of cos(image, class texts) / temperature"
     assert full["temperature"] == 0.01
     assert full["trainable"] == "full"
     assert "rank" not in full
+
+
+def test_tecoa_on_transferred_images_is_lora_ce_by_another_name():
+    transfer = Tecoa(adversary="transfer", surrogate="resnet20", attack_steps=7)
+    assert transfer.surrogates() == ("resnet20",)
+    assert transfer.recipe() == LoraCE(surrogate="resnet20").recipe()
+    assert transfer.recipe()["adversary"] == "transfer from resnet20"
 
 
 def test_learning_faster_or_longer_is_no_other_defense():

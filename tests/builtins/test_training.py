@@ -14,8 +14,9 @@ from robench import SpecError
 from robench.task import Checkpoint, Silent
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.defenses.lora_ce import LoraCE
+from robench_builtins.defenses.modes import under_attack, under_training
+from robench_builtins.defenses.schedules import rate_factor
 from robench_builtins.defenses.tecoa import Tecoa
-from robench_builtins.defenses.training import rate_factor, under_attack, under_training
 from robench_builtins.defenses.vpt import VPT
 
 LORA = Tecoa(epochs=3, batch_size=8, learning_rate=1e-2, attack_steps=2, dropout=0.2)
@@ -184,13 +185,31 @@ def test_cosine_is_tecoas():
     assert factors[-1] == pytest.approx(0, abs=2e-3)
 
 
-@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_triangular_is_torchs_cyclic():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.CyclicLR(optimizer, 0.0, 1.0, step_size_up=20, cycle_momentum=False)
+    for step in range(40):
+        assert rate_factor("triangular", 0.5, step, 40) == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        schedule.step()
+
+
+def test_step_is_torchs_multistep():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [40, 60])
+    for step in range(80):
+        assert rate_factor("step", 0.15, step, 80, (0.5, 0.75)) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "triangular", "step", "constant"])
 @pytest.mark.parametrize("warmup", [0.0, 0.15, 0.9])
 @pytest.mark.parametrize("steps", [1, 2, 3, 30])
 def test_every_schedule_stays_between_nothing_and_its_peak(schedule, warmup, steps):
     factors = [rate_factor(schedule, warmup, step, steps) for step in range(steps)]
     assert all(0 <= factor <= 1 for factor in factors)
-    assert max(factors) > 0
+    assert max(factors) > 0 or (schedule == "triangular" and steps == 1)  # one update, at the foot of the triangle
 
 
 def test_constant_is_constant():
@@ -206,7 +225,8 @@ def test_a_diverged_fit_says_what_to_lower(small_clip, task, train):
 def test_the_components_import_no_torch():
     code = (
         "import sys\n"
-        "from robench_builtins.defenses import fine_tuning, lora_ce, none, tecoa, vpt\n"
+        "from robench_builtins.defenses import adv_finetune, fare, fgsm_at, fine_tuning, gaussian, lora_ce, none\n"
+        "from robench_builtins.defenses import pgd_at, pmg_aft, tecoa, trades, ttc, vpt\n"
         "print([name for name in ('torch', 'peft', 'transformers') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from robench import SpecError, Task
 from robench_builtins.defenses.vpt import VPT
 
 QUICK = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-1, "attack_steps": 2}
-MODES = {"shallow": {"tokens": 3}, "deep": {"tokens": 3}, "padding": {"prompt_size": 2}}
+MODES = {"shallow": {"tokens": 3}, "deep": {"tokens": 3}, "padding": {"prompt_size": 2}, "bias": {}}
 
 
 def by_hand(victim, images, prompts):
@@ -38,6 +38,7 @@ def by_hand(victim, images, prompts):
         ({"tokens": 200}, 153_600),
         ({"mode": "deep"}, 92_160),
         ({"mode": "padding"}, 69_840),
+        ({"mode": "bias"}, 150_528),
     ],
 )
 def test_trainable_parameters_of_vit_b32(vit_b32, parameters, count):
@@ -123,7 +124,7 @@ def test_what_is_declared_changes_and_nothing_else(small_clip, task, train, stat
     defense = VPT(mode=mode, **MODES[mode], **QUICK)
     defended = defense.wrap(small_clip(), task)
     before, declared = state(defended), trainable(defended)
-    assert {name.rpartition(".")[2] for name in declared} <= {"prompts", "up", "down", "left", "right"}
+    assert {name.rpartition(".")[2] for name in declared} <= {"prompts", "up", "down", "left", "right", "pixels"}
     defense.fit(defended, train, task)
     after = state(defended)
     assert sorted(name for name in after if not torch.equal(after[name], before[name])) == sorted(declared)
@@ -172,3 +173,33 @@ def test_tokens_upon_tokens_are_refused(small_clip, task):
 def test_a_victim_without_class_texts_is_refused(plain, task):
     with pytest.raises(SpecError, match=r"^vpt compares images with class texts, and this victim has none"):
         VPT().wrap(plain, task)
+
+
+def test_a_bias_lies_on_every_pixel_of_the_models_resolution(small_clip, vit_b32, task):
+    victim, images = small_clip(), torch.rand(2, 3, 8, 8)
+    defended = VPT(mode="bias", init="tecoa").wrap(copy.deepcopy(victim), task)
+    added = defended.preprocess(images) - victim.preprocess(images)
+    torch.testing.assert_close(added, defended.preprocess.pixels.expand(2, -1, -1, -1))
+    large = VPT(mode="bias").wrap(vit_b32(), Task(classes=("a", "b", "c"), shape=(3, 32, 32)))
+    assert large.preprocess.pixels.shape == (1, 3, 224, 224)
+
+
+def test_a_bias_of_zero_changes_nothing_until_it_is_trained(small_clip, task, train):
+    victim, images = small_clip(), torch.rand(2, 3, 8, 8)
+    defense = VPT(mode="bias", init="zero", **QUICK)
+    defended = defense.wrap(copy.deepcopy(victim), task)
+    assert torch.equal(defended(images), victim(images))
+    defense.fit(defended, train, task)
+    assert not torch.equal(defended(images), victim(images))
+
+
+def test_prompts_can_be_trained_on_transferred_images(small_clip, task, train):
+    asked = []
+    task = task.replace(load_model=lambda name: asked.append(name) or small_clip(seed=5))
+    defense = VPT(adversary="transfer", surrogate="resnet20", **QUICK)
+    assert defense.surrogates() == ("resnet20",)
+    assert VPT().surrogates() == ()
+    defense.fit(defense.wrap(small_clip(), task), train, task)
+    assert asked == ["resnet20"]
+    assert "transfer_accuracy" in task.history[0]
+    assert defense.recipe()["adversary"] == "transfer from resnet20"

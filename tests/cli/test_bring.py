@@ -163,7 +163,7 @@ BAD = {
     "no module": ("no.such:thing", "There is no Python module 'no.such' here;"),
     "an unknown kind": (
         "onnx:net.onnx",
-        "There is no victim 'onnx:net.onnx'; Known: clip-vit-b32, export, file, hf-dir,",
+        "There is no victim 'onnx:net.onnx'; Known: clip-rn50, clip-vit-b16, clip-vit-b32, clip-vit-l14, export, ",
     ),
     "photos as a model": ("folder:photos", "There is no victim 'folder:photos'; Known: "),
 }

@@ -208,6 +208,24 @@ def test_projection_ends_in_ball_and_box_and_is_idempotent(drawn):
     assert torch.equal(threat.project(clean, clean), clean)
 
 
+def test_l2_projection_of_a_large_image_is_not_undone_by_rounding():
+    """4e-6 too long, each of 150,528 pixels would have to move by 5e-9, which float32 near 0.5 cannot say."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(64, 192, (2, 3, 224, 224), generator=generator) / 255
+    unit = torch.randn(images.shape, generator=generator)
+    eps = 0.5
+    outside = images + eps * 1.000004 * unit / unit.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    threat = ThreatModel("L2", eps)
+    assert threat.distance(images, outside).min() > eps + 1e-6
+
+    projected = threat.project(images, outside)
+
+    assert threat.distance(images, projected).max() <= eps + 5e-7
+    assert threat.distance(images, projected).min() > eps - 5e-5
+    assert (projected - outside).abs().max() < 1e-7
+    assert torch.equal(threat.project(images, projected), projected)
+
+
 @given(balls())
 @settings(deadline=None)
 def test_linf_projection_is_the_nearest_point(drawn):

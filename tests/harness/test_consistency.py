@@ -16,6 +16,7 @@ from robench.errors import CardError
 from robench.evidence.bounded import MOST_BYTES, read_bounded
 from robench.evidence.card import Card
 from robench.evidence.cardfile import decode, encode, read, schema
+from robench.evidence.statistics import pack_bits, proportion
 
 CARDS = Path(__file__).resolve().parents[2] / "leaderboard" / "cards"
 
@@ -66,6 +67,41 @@ def test_a_table_that_contradicts_the_counts(raw, change, sentence):
 def test_rounding_is_no_contradiction(raw):
     raw["clean"]["per_class"][0][1] = 0.900001
     assert decode(json.dumps(raw).encode(), "x.json").clean.correct == 9
+
+
+# Randomized defenses: tables of the mean logits beside majority votes
+
+
+@pytest.fixture
+def voted(raw):
+    """Ask four times: 9 of 10 mean logits are right, and the label won more than half of the draws on 8 images."""
+    raw["clean"] |= {"draws": 4, "hits": [4] * 8 + [2, 0], "correct": 8, "bits": pack_bits([True] * 8 + [False] * 2)}
+    raw["clean"]["low"], raw["clean"]["high"] = proportion(34 / 4, 10)
+    return raw
+
+
+def test_majority_votes_may_differ_from_the_answers_to_mean_logits(voted):
+    card = decode(json.dumps(voted).encode(), "x.json")
+    assert card.clean.correct == 8
+    assert card.clean.confusion[0][0] == 9
+    voted["clean"]["confusion"] = None
+    assert decode(json.dumps(voted).encode(), "x.json").clean.draws == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"per_class": [[1.0, 0.8, 0.75, 10.0], [0.0] * 4]},
+            "the recalls of the classes make 8.0 right answers, not 9.",
+        ),
+        ({"top5": 11}, "11 labels are among the top five, but 8 of 10 are the first."),
+        ({"confusion": [[9, 0], [1, 0]]}, "the rows of the confusion matrix are not the images of the classes."),
+    ],
+)
+def test_tables_of_mean_logits_agree_among_themselves(voted, change, sentence):
+    voted["clean"] |= change
+    assert refusal(voted) == f"x.json contradicts itself: clean: {sentence}"
 
 
 def test_tables_left_out_are_not_missed(raw):

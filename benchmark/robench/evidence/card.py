@@ -71,7 +71,10 @@ class CellRecord(Record, frozen=True, kw_only=True):
     attack: ComponentRecord
     surrogate: Annotated[ComponentRecord | None, Meta(description="the attacker's model, for transfer")] = None
     surrogate_is_victim: Annotated[bool, Meta(description="--surrogate self: the undefended victim")] = False
-    loads: Annotated[list[ComponentRecord], Meta(description="models the defense's fit loaded by name")] = []
+    loads: Annotated[
+        list[ComponentRecord],
+        Meta(description="models that the defense's fit, or a model made of others, loaded by name"),
+    ] = []
     threat: ThreatRecord
     seed: int
     n: Positive

@@ -34,7 +34,7 @@ def record(case: Case, gate: Gate, given: Mapping[str, Any]) -> Card:
             attack=cell.attack.record(),
             surrogate=surrogate,
             surrogate_is_victim=cell.by_self,
-            loads=[chosen.record() for chosen in cell.loads],
+            loads=[chosen.record() for chosen in cell.borrowed],
             threat=ThreatRecord(norm=cell.threat.norm, eps=cell.threat.eps, access=cell.threat.access),
             seed=cell.seed,
             n=case.n,

@@ -1,80 +1,71 @@
-"""What the trained defenses share: the parameters of adversarial fine-tuning, and what they ask of a victim.
+"""What the trained defenses of CLIP share: the contrastive loss, and what they ask of a victim.
 
-Nothing here imports torch; the loop itself is in ``training.py``.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from robench import Defense, SpecError, parameter
+from robench import SpecError, parameter
+from robench_builtins.defenses.trained import Adversarial, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from robench import Classifier, Examples, Task, Value, ZeroShotClassifier
+    from robench import Classifier, Task, Value, ZeroShotClassifier
+    from robench_builtins.defenses.objective import Objective
+
+#: What a defense without class texts says to a victim that is no CLIP.
+FEATURES = "moves the image features of a CLIP, and this victim is none"
 
 
-class FineTuning(Defense):
+class FineTuning(Adversarial):
     """Minimise CE(cos(image, class texts) / temperature, y) on images that an attack has moved.
 
-    A subclass says which parameters (``wrap``) and on which model the images are crafted (``crafts_on``).
+    A subclass says which parameters (``wrap``).
     """
 
-    eps: float = parameter(
-        default=8 / 255, help="Linf radius of the training attack in pixel units", minimum=0, maximum=1
-    )
-    attack_steps: int = parameter(default=5, help="PGD steps of the training attack", minimum=1)
-    step_size: float | None = parameter(
-        default=None,
-        help="alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
-        minimum=0,
-    )
     temperature: float | None = parameter(
         default=None, help="temperature of the training loss; none: the victim's own, 1 / logit_scale", minimum=1e-4
     )
-    epochs: int = parameter(default=3, help="passes over the training images", minimum=1)
-    batch_size: int = parameter(default=64, help="images per update", minimum=1)
-    optimizer: Literal["adamw", "sgd"] = parameter(default="adamw", help="update rule")
-    learning_rate: float = parameter(default=1e-4, help="peak learning rate", minimum=0)
-    weight_decay: float = parameter(default=1e-4, help="weight decay", minimum=0)
-    momentum: float = parameter(default=0.9, help="momentum of sgd; adamw ignores it", minimum=0, maximum=1)
-    schedule: Literal["onecycle", "cosine", "constant"] = parameter(
-        default="onecycle",
-        help="learning rate over the updates: cosine up and down, linear up and cosine to 0, or constant",
+    adversary: Literal["white-box", "transfer", "clean"] = parameter(
+        default="white-box",
+        help="model that training images are crafted on: the defended model itself, a surrogate, or none",
     )
-    warmup: float = parameter(
-        default=0.15,
-        help="part of the updates in which the learning rate rises; constant ignores it",
-        minimum=0,
-        maximum=0.9,
-    )
+    surrogate: str = parameter(default="self", help="surrogate of adversary=transfer; self: the undefended victim")
+
+    def surrogates(self) -> tuple[str, ...]:
+        """Return the surrogate, where images are transferred."""
+        return (self.surrogate,) if self.adversary == "transfer" else ()
 
     def crafts_on(self, defended: Classifier, task: Task) -> Classifier | None:
-        """Return the model that training images are crafted on; None trains on clean images."""
-        return defended
+        """Return the surrogate, the defended model or None, as ``adversary`` says."""
+        if self.adversary == "transfer":
+            return task.load_model(self.surrogate).to(task.device)
+        return defended if self.adversary == "white-box" else None
 
-    def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
-        """Train, one checkpoint an epoch; the same seed gives the same bits, interrupted or not."""
-        from robench_builtins.defenses.training import Training
+    def objective(self, defended: Classifier, task: Task) -> Objective:
+        """Return TeCoA's loss."""
+        from robench_builtins.defenses.objective import Contrastive
 
-        Training(zero_shot(defended, self.name), train, task, self, self.crafts_on(defended, task)).run()
+        clip = zero_shot(defended, self.name)
+        return Contrastive(clip, self, self.crafts_on(defended, task), self.temperature)
 
-    def passes(self, images: int) -> tuple[int, int]:
-        """Return the passes of a fit: per epoch a clean forward, the attack's steps, and the update."""
-        return self.epochs * images * (self.attack_steps + 2), self.epochs * images * (self.attack_steps + 1)
-
-    def loss_recipe(self, adversary: str, **trained: Value) -> Mapping[str, Value]:
-        """Return what is trained on what; how fast (rate, epochs, batch, dropout) makes no other defense."""
+    def contrastive_recipe(self, **trained: Value) -> Mapping[str, Value]:
+        """Return the recipe of what is ``trained`` on images from the ``adversary``."""
+        transfer = self.adversary == "transfer"
+        adversary = f"transfer from {self.surrogate}" if transfer else self.adversary
         clean = adversary == "clean"
-        return {
-            "loss": "cross-entropy of cos(image, class texts) / temperature",
-            "temperature": "1 / logit_scale of the victim" if self.temperature is None else self.temperature,
-            "adversary": adversary,
-            "eps": None if clean else self.eps,
-            "attack_steps": None if clean else self.attack_steps,
-            **trained,
-        }
+        own = self.temperature is None
+        return cross_entropy_recipe(
+            "cross-entropy of the victim's logits" if own else "cross-entropy of cos(image, class texts) / temperature",
+            "the victim's own" if own else self.temperature,
+            adversary,
+            None if clean else self.eps,
+            None if clean else self.attack_steps,
+            trained,
+        )
 
 
 class LoraTuning(FineTuning):
@@ -89,12 +80,12 @@ class LoraTuning(FineTuning):
         default=0.0, help="dropout before A during updates; off while crafting", minimum=0, maximum=0.9
     )
     targets: str = parameter(
-        default="q_proj,v_proj", help="linear modules of the vision tower to adapt, separated by commas"
+        default="q_proj,v_proj", help="linear modules of the vision tower to adapt, separated by commas, spaces or +"
     )
 
     def target_names(self) -> tuple[str, ...]:
         """Return the names in ``targets``, sorted, so that their order makes no other defense."""
-        names = tuple(sorted({name.strip() for name in self.targets.split(",")} - {""}))
+        names = tuple(sorted(set(words(self.targets))))
         if not names:
             raise SpecError(f"{self.name}.targets is empty; name linear modules, such as q_proj,v_proj.")
         return names
@@ -108,18 +99,40 @@ class LoraTuning(FineTuning):
             clip, self.target_names(), self.rank, self.alpha, self.dropout, task.fork("lora").seed, self.name
         )
 
-    def lora_recipe(self, adversary: str) -> Mapping[str, Value]:
-        """Return the recipe of a LoRA trained on images from ``adversary``."""
-        return self.loss_recipe(adversary, trainable="lora", rank=self.rank, targets=",".join(self.target_names()))
+    def lora_recipe(self) -> Mapping[str, Value]:
+        """Return the recipe of a LoRA."""
+        return self.contrastive_recipe(trainable="lora", rank=self.rank, targets=",".join(self.target_names()))
 
 
-def zero_shot(victim: Classifier, defense: str) -> ZeroShotClassifier:
-    """Return ``victim`` as what it must be; raise SpecError if it has no class-text features."""
+def cross_entropy_recipe(
+    loss: str,
+    temperature: Value,
+    adversary: str,
+    eps: float | None,
+    attack_steps: int | None,
+    trained: Mapping[str, Value],
+) -> Mapping[str, Value]:
+    """Return what is trained on what; how fast (rate, epochs, batch, dropout) makes no other defense.
+
+    One form for CLIP and for any classifier: TeCoA of the whole tower *is* adversarial training of a CLIP.
+    """
+    return {
+        "loss": loss,
+        "temperature": temperature,
+        "adversary": adversary,
+        "eps": eps,
+        "attack_steps": attack_steps,
+        **trained,
+    }
+
+
+def zero_shot(victim: Classifier, defense: str, use: str = "") -> ZeroShotClassifier:
+    """Return ``victim`` as what it must be; raise SpecError, with what it is of ``use`` for, if it is no CLIP."""
     from robench import ZeroShotClassifier
 
     if not isinstance(victim, ZeroShotClassifier):
         raise SpecError(
-            f"{defense} compares images with class texts, and this victim has none (it is no CLIP); "
+            f"{defense} {use or 'compares images with class texts, and this victim has none (it is no CLIP)'}; "
             "choose a zero-shot victim, such as tiny-clip, or the defense 'none'."
         )
     return victim

@@ -33,11 +33,10 @@ class LoraCE(LoraTuning):
         "https://arxiv.org/abs/1706.06083"
     )
 
-    adversary: Literal["transfer", "white-box", "clean"] = parameter(
+    adversary: Literal["white-box", "transfer", "clean"] = parameter(
         default="transfer",
-        help="model that training images are crafted on: a surrogate, the defended model itself, or none",
+        help="model that training images are crafted on: the defended model itself, a surrogate, or none",
     )
-    surrogate: str = parameter(default="self", help="surrogate of adversary=transfer; self: the undefended victim")
     attack_steps: int = parameter(default=7, help="PGD steps of the training attack", minimum=1)
     dropout: float = parameter(
         default=0.1, help="dropout before A during updates; off while crafting", minimum=0, maximum=0.9
@@ -47,17 +46,6 @@ class LoraCE(LoraTuning):
         """Return the victim with LoRA on the targets."""
         return self.add_lora(victim, task)
 
-    def surrogates(self) -> tuple[str, ...]:
-        """Return the surrogate, where images are transferred."""
-        return (self.surrogate,) if self.adversary == "transfer" else ()
-
-    def crafts_on(self, defended: Classifier, task: Task) -> Classifier | None:
-        """Return the surrogate, the defended model or None, as ``adversary`` says."""
-        if self.adversary == "transfer":
-            return task.load_model(self.surrogate).to(task.device)
-        return defended if self.adversary == "white-box" else None
-
     def recipe(self) -> Mapping[str, Value]:
         """Return the recipe; it equals TeCoA's where the adversary is white-box."""
-        transfer = self.adversary == "transfer"
-        return self.lora_recipe(f"transfer from {self.surrogate}" if transfer else self.adversary)
+        return self.lora_recipe()

@@ -1,4 +1,4 @@
-"""Prompts as modules: tokens beside the patches, or a frame around the image.
+"""Prompts as modules: tokens beside the patches, or pixels on the image.
 
 They wrap the modules they change, so a state dict holds them under plain names and nothing depends on hooks.
 """
@@ -75,7 +75,21 @@ class Frame(nn.Module):
         return prepared + torch.cat([self.up, middle, self.down], dim=2)
 
 
-def initializer(victim: ZeroShotClassifier, kind: Literal["vpt", "tecoa"], generator: torch.Generator) -> Draw:
+class Bias(nn.Module):
+    """Add trainable pixels (1, C, H, W) to the whole preprocessed image."""
+
+    def __init__(self, preprocess: nn.Module, shape: tuple[int, int, int], draw: Draw) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.pixels = draw(1, *shape)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the preprocessed images (N, C, H, W) plus the pixels."""
+        prepared: Tensor = self.preprocess(images)
+        return prepared + self.pixels
+
+
+def initializer(victim: ZeroShotClassifier, kind: Literal["vpt", "tecoa", "zero"], generator: torch.Generator) -> Draw:
     """Return a function that draws prompts of a shape, on the CPU, and puts them on the victim's device."""
     config: Any = vision_model(victim, "vpt needs").config
     bound = math.sqrt(6 / (3 * config.patch_size**2 + config.hidden_size))
@@ -84,6 +98,8 @@ def initializer(victim: ZeroShotClassifier, kind: Literal["vpt", "tecoa"], gener
     def draw(*shape: int) -> nn.Parameter:
         if kind == "vpt":
             values = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        elif kind == "zero":
+            values = torch.zeros(shape)
         else:
             values = torch.randn(shape, generator=generator)
         return nn.Parameter(values.to(device))
@@ -106,12 +122,23 @@ def add_tokens(victim: ZeroShotClassifier, tokens: int, draw: Draw, *, deep: boo
 
 def add_padding(victim: ZeroShotClassifier, size: int, shape: tuple[int, int, int], draw: Draw) -> None:
     """Put a frame of ``size`` pixels behind the victim's preprocessing of images of ``shape``."""
-    device = victim.get_buffer("text_features").device
-    with torch.no_grad():
-        _, channels, height, width = victim.preprocess(torch.zeros(1, *shape, device=device)).shape
+    channels, height, width = _prepared_shape(victim, shape)
     if 2 * size >= min(height, width):
         raise SpecError(
             f"vpt.prompt_size {size} leaves nothing of an image of {height} x {width}; "
             f"give at most {(min(height, width) - 1) // 2}."
         )
     victim.preprocess = Frame(victim.preprocess, (channels, height, width), size, draw)
+
+
+def add_bias(victim: ZeroShotClassifier, shape: tuple[int, int, int], draw: Draw) -> None:
+    """Put a bias on every pixel behind the victim's preprocessing of images of ``shape``."""
+    victim.preprocess = Bias(victim.preprocess, _prepared_shape(victim, shape), draw)
+
+
+def _prepared_shape(victim: ZeroShotClassifier, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return (C, H, W) of what the tower is given for images of ``shape``."""
+    device = victim.get_buffer("text_features").device
+    with torch.no_grad():
+        _, channels, height, width = victim.preprocess(torch.zeros(1, *shape, device=device)).shape
+    return channels, height, width

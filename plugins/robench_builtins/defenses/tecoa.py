@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Tecoa(LoraTuning):
-    """Train the image tower on white-box adversarial images of itself, with the text-guided contrastive loss.
+    """Train the image tower on adversarial images of itself, with the text-guided contrastive loss.
 
     L(x, y) = -log( exp(cos(z(x), t_y) / tau) / sum_k exp(cos(z(x), t_k) / tau) )         (eq. 3)
     x_a     = argmax of L(x', y) over |x' - x|_inf <= eps, by PGD on the tower in training  (eq. 4)
@@ -49,5 +49,5 @@ class Tecoa(LoraTuning):
     def recipe(self) -> Mapping[str, Value]:
         """Return the recipe; LoRA's parameters count only where LoRA is trained."""
         if self.trainable == "lora":
-            return self.lora_recipe("white-box")
-        return self.loss_recipe("white-box", trainable="full")
+            return self.lora_recipe()
+        return self.contrastive_recipe(trainable="full")

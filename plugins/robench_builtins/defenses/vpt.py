@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 class VPT(FineTuning):
-    """Train prompts with the TeCoA loss, on white-box adversarial images of the prompted model.
+    """Train prompts with the TeCoA loss, on adversarial images of the prompted model.
 
     shallow: h_0 = [CLS, P, patches], P (tokens, d), before the first layer norm and without positions;
     deep:    layer i = 1..L-1 also gets its own P_i (tokens, d) in place of layer i-1's prompt outputs;
     padding: x + frame, a frame of width prompt_size added to the normalised image at the model's resolution,
-             2 C prompt_size (H + W - 2 prompt_size) parameters.
+             2 C prompt_size (H + W - 2 prompt_size) parameters;
+    bias:    x + B, B (C, H, W) over the whole normalised image at the model's resolution.
 
-    On ViT-B/32: 10 tokens are 7,680 parameters, deep 92,160; a frame of 30 pixels is 69,840.
+    On ViT-B/32: 10 tokens are 7,680 parameters, deep 92,160; a frame of 30 pixels is 69,840,
+    a bias 150,528 (3 x 224 x 224; a source report trained it with init=zero, optimizer=sgd, learning_rate=1e-3).
     init=vpt draws U(-v, v), v = sqrt(6 / (3 patch^2 + d)); init=tecoa draws N(0, 1). The layer norm that
     follows token prompts leaves only their direction, hence TeCoA's large rate: init=tecoa, optimizer=sgd,
     learning_rate=40, weight_decay=0, schedule=cosine, warmup=0.02, epochs=10, batch_size=256, eps=1/255,
@@ -35,15 +37,16 @@ class VPT(FineTuning):
         "https://arxiv.org/abs/2203.17274"
     )
 
-    mode: Literal["shallow", "deep", "padding"] = parameter(
-        default="shallow", help="tokens before the first layer, tokens in every layer, or a frame of pixels"
+    mode: Literal["shallow", "deep", "padding", "bias"] = parameter(
+        default="shallow",
+        help="tokens before the first layer, tokens in every layer, a frame of pixels, or a bias on every pixel",
     )
     tokens: int = parameter(default=10, help="prompt tokens of the shallow and deep modes", minimum=1)
     prompt_size: int = parameter(
         default=30, help="width of the padding frame in pixels of the model's resolution", minimum=1
     )
-    init: Literal["vpt", "tecoa"] = parameter(
-        default="vpt", help="initial prompts: Xavier-uniform as VPT, or N(0, 1) as TeCoA"
+    init: Literal["vpt", "tecoa", "zero"] = parameter(
+        default="vpt", help="initial prompts: Xavier-uniform as VPT, N(0, 1) as TeCoA, or 0"
     )
     learning_rate: float = parameter(default=1e-2, help="peak learning rate", minimum=0)
     weight_decay: float = parameter(default=0.0, help="weight decay", minimum=0)
@@ -56,11 +59,14 @@ class VPT(FineTuning):
         draw = prompts.initializer(clip, self.init, task.generator("prompts"))
         if self.mode == "padding":
             prompts.add_padding(clip, self.prompt_size, task.shape, draw)
+        elif self.mode == "bias":
+            prompts.add_bias(clip, task.shape, draw)
         else:
             prompts.add_tokens(clip, self.tokens, draw, deep=self.mode == "deep")
         return clip
 
     def recipe(self) -> Mapping[str, Value]:
-        """Return the recipe; of the two sizes only the one in use counts."""
-        size = self.prompt_size if self.mode == "padding" else self.tokens
-        return self.loss_recipe("white-box", trainable=f"{self.mode} prompts", size=size)
+        """Return the recipe; of the sizes only the one in use counts."""
+        sizes = {"padding": self.prompt_size, "bias": None}
+        size = sizes.get(self.mode, self.tokens)
+        return self.contrastive_recipe(trainable=f"{self.mode} prompts", size=size)

@@ -19,6 +19,9 @@ from robench_builtins.network import offline
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+#: Prompts that go through the text tower at once: an ensemble for 1,000 classes would not fit.
+PROMPTS = 512
+
 EncodeText = Callable[[Sequence[str]], Tensor]
 
 
@@ -36,9 +39,14 @@ class ClipImageTower(nn.Module):
         return features
 
 
-def load_clip(checkpoint: str, task: Task, templates: Sequence[str]) -> ZeroShotClassifier:
+def load_clip(
+    checkpoint: str, task: Task, templates: Sequence[str], resolution: int | None = None
+) -> ZeroShotClassifier:
     """Return the zero-shot classifier of a checkpoint: a Hugging Face id or a local folder."""
     model, tokenizer, preprocess = read_checkpoint(checkpoint)
+    if resolution is not None:
+        _interpolate_positions(model.vision_model, resolution)
+        preprocess.size = resolution
     return zero_shot(model, tokenizer, preprocess, task.classes, templates)
 
 
@@ -57,6 +65,26 @@ def zero_shot(
     ).eval()
 
 
+def _interpolate_positions(vision: nn.Module, side: int) -> None:
+    """Give a vision transformer the positions of images of ``side``, as transformers would at every forward.
+
+    Done once, so that whatever looks into the tower (prompts, adapters) finds an ordinary one of that side.
+    """
+    embeddings: Any = vision.embeddings
+    if side % embeddings.patch_size:
+        raise SpecError(
+            f"resolution {side} is no multiple of the tower's patches of {embeddings.patch_size} pixels; choose one "
+            "that is."
+        )
+    patches = (side // embeddings.patch_size) ** 2
+    with torch.no_grad():
+        positions = embeddings.interpolate_pos_encoding(torch.empty(1, patches + 1, embeddings.embed_dim), side, side)
+    embeddings.position_embedding = nn.Embedding.from_pretrained(positions.flatten(0, 1).clone(), freeze=False)
+    embeddings.position_ids = torch.arange(patches + 1).expand((1, -1))
+    embeddings.image_size = embeddings.config.image_size = side
+    embeddings.num_patches, embeddings.num_positions = patches, patches + 1
+
+
 def class_features(encode_text: EncodeText, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Return one normalised row a class: the mean over templates of normalised text features (K, D)."""
     for template in templates:
@@ -66,7 +94,8 @@ def class_features(encode_text: EncodeText, classes: Sequence[str], templates: S
                 "such as 'a photo of a {}'."
             )
     prompts = [template.replace("{}", name) for template in templates for name in classes]
-    features = F.normalize(encode_text(prompts), dim=1).view(len(templates), len(classes), -1)
+    parts = [encode_text(prompts[start : start + PROMPTS]) for start in range(0, len(prompts), PROMPTS)]
+    features = F.normalize(torch.cat(parts), dim=1).view(len(templates), len(classes), -1)
     return F.normalize(features.mean(dim=0), dim=1)
 
 

@@ -47,9 +47,11 @@ class HfDir(Model):
         if not (folder / "config.json").is_file():
             what = "holds no config.json" if folder.is_dir() else "is no folder"
             raise WeightsError(
-                f"hf-dir: {folder} {what}; name the folder that save_pretrained wrote (hub ids go to "
-                "--victim clip-vit-b32 -p victim.checkpoint=ID)."
+                f"hf-dir: {folder} {what}; name the folder that save_pretrained wrote (hub ids are "
+                "written hf:ORG/NAME)."
             )
-        from robench_builtins.models.hf_classifier import load_folder
+        from robench_builtins.models.hf_classifier import load_checkpoint
 
-        return load_folder(folder, task, self.template, self.interpolation)
+        return load_checkpoint(
+            str(folder), task, [self.template or task.templates[0]], interpolation=self.interpolation
+        )

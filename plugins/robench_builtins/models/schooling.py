@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robench import Batch, Classifier, Examples, SpecError, Task
 from robench_builtins.datasets.splits import stratified_order
-from robench_builtins.defenses.training import global_seed
+from robench_builtins.defenses.modes import global_seed
 from robench_builtins.models.supervised import Supervised
 from robench_builtins.models.watch import Watch
 

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
     from robench import Classifier
 
+#: Updates that suit a network this small; the published rates are for SGD and batch norms.
+_ADAMW: dict[str, Value] = {
+    "optimizer": "adamw",
+    "learning_rate": 3e-3,
+    "schedule": "onecycle",
+    "warmup": 0.15,
+    "batch_size": 64,
+}
+
 WEIGHTS = Path(__file__).parent / "tiny_clip_weights"
 
 
@@ -33,6 +42,34 @@ class TinyClip(Model):
     tuning: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "tecoa": {"learning_rate": 2e-2, "alpha": 16, "epochs": 10, "attack_steps": 3},
         "lora-ce": {"learning_rate": 1e-2, "alpha": 16, "epochs": 8, "attack_steps": 3},
+        "fgsm-at": {**_ADAMW, "epochs": 10},
+        "pgd-at": {**_ADAMW, "epochs": 10, "attack_steps": 3},
+        "trades": {
+            **_ADAMW,
+            "epochs": 15,
+            "attack_steps": 3,
+            "step_size": None,
+            "batch_size": 32,
+            "learning_rate": 5e-3,
+        },
+        "gaussian": {**_ADAMW, "epochs": 10},
+        "adv-finetune": {"learning_rate": 3e-3, "attack_steps": 3},
+        "fare": {
+            "eps": 8 / 255,
+            "step_size": None,
+            "attack_steps": 3,
+            "learning_rate": 3e-3,
+            "batch_size": 64,
+            "epochs": 10,
+        },
+        "pmg-aft": {
+            **_ADAMW,
+            "eps": 8 / 255,
+            "step_size": None,
+            "attack_steps": 3,
+            "temperature": None,
+            "reduction": "mean",
+        },
         "vpt": {"mode": "padding", "prompt_size": 12, "learning_rate": 1e-1, "epochs": 8, "attack_steps": 3},
     }
 

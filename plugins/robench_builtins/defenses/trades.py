@@ -1,0 +1,80 @@
+"""TRADES: accuracy on clean images, and answers that stay the same around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from robench import parameter
+from robench_builtins.defenses.classifier_training import ClassifierTraining
+from robench_builtins.defenses.trained import Adversarial
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from robench import Classifier, Task, Value
+    from robench_builtins.defenses.objective import Objective
+
+
+class TradesAT(ClassifierTraining, Adversarial):
+    """Train for clean accuracy and, ``beta`` times, for equal answers to the image and its worst neighbour.
+
+    L(x, y) = CE(f(x), y) + beta * KL(p(x) || p(x_a)),  p = softmax of f                          (algorithm 1)
+    x_a = argmax of KL(p(x) || p(x')) over |x' - x|_inf <= eps, by sign steps from x + 0.001 N(0, 1), the model in
+    eval mode. Both terms are means over the batch; the gradient reaches p(x) and p(x_a).
+
+    Every image is learnt clean and adversarial already, in the proportion that beta says, so there is no ``mix``.
+    The defaults are those of the authors' CIFAR-10 code (eps 0.031, 10 steps of 0.007, beta 6, SGD, rate 0.1, a
+    tenth in the last of 76 epochs), but for its length and start: start=scratch, epochs=76 there. The start is
+    clamped to [0, 1], where they let it lie outside by a thousandth.
+    """
+
+    name = "trades"
+    source = (
+        "Zhang et al. 2019, Theoretically Principled Trade-off between Robustness and Accuracy (ICML), algorithm 1, "
+        "https://arxiv.org/abs/1901.08573"
+    )
+
+    beta: float = parameter(default=6.0, help="weight of the divergence (1 / lambda in the paper)", minimum=0)
+    eps: float = parameter(
+        default=0.031, help="Linf radius of the training attack in pixel units", minimum=0, maximum=1
+    )
+    attack_steps: int = parameter(default=10, help="steps of the training attack", minimum=1)
+    step_size: float | None = parameter(
+        default=0.007,
+        help="alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
+        minimum=0,
+    )
+    epochs: int = parameter(default=20, help="passes over the training images", minimum=1)
+    batch_size: int = parameter(default=128, help="images per update", minimum=1)
+    optimizer: Literal["adamw", "sgd"] = parameter(default="sgd", help="update rule")
+    learning_rate: float = parameter(default=0.1, help="peak learning rate", minimum=0)
+    weight_decay: float = parameter(default=2e-4, help="weight decay", minimum=0)
+    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
+        default="step", help="learning rate over the updates; step: a tenth at each of decay_at"
+    )
+    decay_at: str = parameter(
+        default="75/76", help="parts of the updates after which schedule=step takes a tenth; others ignore it"
+    )
+
+    def objective(self, defended: Classifier, task: Task) -> Objective:
+        """Return the TRADES loss."""
+        from robench_builtins.defenses.regularised import Trades
+
+        return Trades(defended, self, self.beta)
+
+    def passes(self, images: int) -> tuple[int, int]:
+        """Return the passes of a fit: each loss asks for two answers, and the attack for the clean one."""
+        return self.epochs * images * (self.attack_steps + 5), self.epochs * images * (self.attack_steps + 2)
+
+    def recipe(self) -> Mapping[str, Value]:
+        """Return the recipe."""
+        return {
+            "loss": "CE(f(x), y) + beta * KL(p(x) || p(x_a))",
+            "beta": self.beta,
+            "temperature": "the victim's own",
+            "adversary": "white-box, climbing the divergence",
+            "eps": self.eps,
+            "attack_steps": self.attack_steps,
+            "trainable": "full",
+            "start": self.start,
+        }

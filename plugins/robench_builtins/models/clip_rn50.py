@@ -1,0 +1,46 @@
+"""CLIP RN50 through open_clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robench import Task, parameter
+from robench_builtins.models.clip_vit import PAPER
+from robench_builtins.models.extras import needed
+from robench_builtins.models.prompted import Prompted
+
+if TYPE_CHECKING:
+    from robench import Classifier
+
+
+class ClipRN50(Prompted):
+    """Load OpenAI's CLIP RN50 as a zero-shot classifier: 224 x 224, 38,316,896 parameters in the image tower.
+
+    It is ``open_clip:RN50/openai``, built with QuickGELU as it was trained.
+    """
+
+    name = "clip-rn50"
+    source = PAPER
+    licence = "MIT"
+    # open_clip's table (docs/openclip_results.csv), with an ensemble of 18 templates; one template gives less, and
+    # GELU in place of QuickGELU 35.22.
+    reference = {"cifar10": 0.7157}
+    reference_tolerance = 0.05
+
+    checkpoint: str = parameter(
+        default="",
+        help="local state dict or folder, such as huggingface.co/timm/resnet50_clip.openai; empty: from the hub",
+    )
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the local weights, if some are named."""
+        return (Path(self.checkpoint).expanduser(),) if self.checkpoint else ()
+
+    def load(self, task: Task) -> Classifier:
+        """Return the zero-shot classifier whose head is the prompts of the task's classes."""
+        needed("open_clip", "open-clip-torch", self.name)
+        from robench_builtins.models.open_clip_network import Asked, build
+
+        asked = Asked("RN50", "openai", next(iter(self.files()), None))
+        return build(asked, task.classes, self.prompts(task))
