@@ -41,7 +41,7 @@ COMPONENTS = {
     "run --defense tecoa[trainable=": {"tecoa[trainable=lora", "tecoa[trainable=full"},
     "run --attack pg": {"pgd"},
     "run --surrogate se": {"self"},
-    "run --dataset im": {"imagefolder"},
+    "run --dataset im": {"imagefolder", "imagenet"},
     "run -p attack.targ": {"attack.target=", "attack.targets="},
     "run -p attack.target=l": {"attack.target=least-likely"},
     "run -p attack.random_start=": {"attack.random_start=true", "attack.random_start=false"},
