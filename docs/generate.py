@@ -18,6 +18,7 @@ from robench.gate.registry import CHECKS
 from robench.parameters import format_value, parameters_of
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
+from robench.suite import read_suite
 from robench_leaderboard import Row, boards, read_cards, wording
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,6 +127,14 @@ def results() -> str:
     return "\n\n".join(parts)
 
 
+def suites() -> str:
+    """Return a line for each suite that comes along."""
+    found = [(path.name, read_suite(path)) for path in sorted((ROOT / "suites").glob("*.toml"))]
+    lines = ["| suite | what it runs | published figures |", "|:--|:--|--:|"]
+    lines += [f"| [`{name}`](suites/{name}) | {suite.title} | {len(suite.published) or '-'} |" for name, suite in found]
+    return "\n".join(lines)
+
+
 def checks() -> str:
     """Return the table of the gate's checks: names and thresholds as in a card of the repository."""
     cards = read_cards([ROOT / "leaderboard" / "cards"])
@@ -185,6 +194,7 @@ def main() -> int:
     readme = ROOT / "README.md"
     text = marked(readme.read_text(encoding="utf-8"), "components", components())
     text = marked(text, "example", printed(EXAMPLE))
+    text = marked(text, "suites", suites())
     plugins, gate = ROOT / "docs" / "plugins.md", ROOT / "docs" / "gate.md"
     door = plugins.read_text(encoding="utf-8")
     for name, path in PRINTED.items():
