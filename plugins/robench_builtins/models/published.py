@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from robench import Model, SpecError, Task, WeightsError, parameter
+from robench import SpecError, Task, WeightsError, parameter
+from robench_builtins.models.supervised import Supervised
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class Published(Model):
+class Published(Supervised):
     """Take an architecture by its name in a library, with the weights that were published for it."""
 
     #: What the user types, as errors show it.
