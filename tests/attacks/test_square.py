@@ -162,3 +162,11 @@ def test_images_of_any_size(lab, shape, norm):
     adversarial = square(model, images, torch.zeros(len(images), dtype=torch.long), task, queries=30)
     assert adversarial.isfinite().all()
     assert task.threat.distance(images, adversarial).max() <= 0.1 + 1e-6
+
+
+def test_at_224_pixels_the_l2_length_is_still_eps(lab):
+    images = 0.2 + 0.6 * torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    model = lab.frozen(torch.nn.Sequential(torch.nn.AvgPool2d(56), torch.nn.Flatten(), torch.nn.Linear(48, 10)), 10)
+    task = lab.task("L2", 0.5)
+    found = square(model, images, torch.zeros(2, dtype=torch.long), task, queries=5)
+    assert (task.threat.distance(images, found) - 0.5).abs().max() < 5e-7

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
-from robench import SpecError, Task, WeightsError
+from robench import Examples, SpecError, Task, WeightsError
 from robench.bring import expand
 from robench.evidence.fingerprint import of_component
 from robench.plugin.catalog import catalog
@@ -124,6 +124,26 @@ def test_a_new_head_is_drawn_on_the_weights_of_the_rest(tmp_path, photos):
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in kept.items())
     assert asked.untrained()
     assert torch.equal(asked.load(TASK).network.fc.weight, victim.network.fc.weight)
+
+
+@pytest.mark.parametrize("start", [{"pretrained": False}, {"head": "new"}])
+def test_what_is_drawn_is_trained_on_the_dataset(tmp_path, start):
+    saved(tmp_path / "w.safetensors", "test_resnet", classes=7)
+    weights = {"checkpoint": str(tmp_path / "w.safetensors")} if "head" in start else {}
+    asked = Timm(model="test_resnet", resolution=32, epochs=6, batch_size=16, learning_rate=3e-3, **start, **weights)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    noise = torch.randint(0, 100, (64, 3, 32, 32), generator=generator)
+    images = (noise + 150 * labels[:, None, None, None]).to(torch.uint8)  # class 0 is dark, class 1 is bright
+    task = TASK.replace(classes=("dark", "bright"), shape=(3, 32, 32))
+    model = asked.load(task)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    asked.fit(model, Examples.from_tensors(images, labels), task)
+    model.eval()
+    with torch.no_grad():
+        assert (model(images.float() / 255).argmax(1) == labels).all()
+    assert all(not torch.equal(value, before[name]) for name, value in model.named_parameters())
+    assert asked.training_passes(1000) == (6 * 1000, 6 * 900)
 
 
 def test_what_has_to_be_trained_first():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from robench.errors import SpecError
-from robench.spec import Spec
+from robench.spec import Spec, plan
 from robench.suite import Suite, read_suite
 
 SUITES = sorted((Path(__file__).resolve().parents[2] / "suites").glob("*.toml"))
@@ -178,3 +180,24 @@ def test_every_shipped_suite_reads_and_says_what_it_is(path):
     assert suite.title != path.stem
     assert suite.description
     assert suite.runs
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_every_shipped_suite_can_be_planned_and_its_published_rows_are_among_its_cells(path, tmp_path):
+    folders = {"plantvillage": "Tomato_healthy", "imagefolder": "rose", "imagenet": "val/n01440764"}
+    for dataset, folder in folders.items():
+        (tmp_path / dataset / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / dataset / folder / "1.png")
+    suite = read_suite(path)
+    cells = []
+    for run in suite.runs:
+        found = {"dataset.path": str(tmp_path / run.dataset)} if run.dataset in folders else {}
+        cells += plan(replace(run, parameters={**run.parameters, **found}))
+    assert cells
+    for row in suite.published:
+        for key, wanted in row.which.items():
+            if key == "eps":
+                assert wanted in [cell.threat.eps for cell in cells]
+            elif wanted:
+                records = [getattr(cell, key).record() for cell in cells if getattr(cell, key) is not None]
+                assert wanted in {name for record in records for name in (record.name, record.label)}, wanted

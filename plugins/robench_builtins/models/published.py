@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import SpecError, Task, WeightsError, parameter
+from robench_builtins.models.scratch import drawn
 from robench_builtins.models.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -15,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Published(Supervised):
-    """Take an architecture by its name in a library, with the weights that were published for it."""
+    """Take an architecture by its name in a library, with the weights that were published for it.
+
+    Drawn weights, or a drawn last layer, are trained on the dataset, all parameters together.
+    """
 
     #: What the user types, as errors show it.
     typed: ClassVar[str] = ""
@@ -76,16 +78,6 @@ class Published(Supervised):
     def place(self) -> str:
         """Return where the weights come from, for errors."""
         return self.checkpoint or f"{self.name}:{self.model}"
-
-
-@contextmanager
-def drawn(task: Task) -> Iterator[None]:
-    """Let libraries that draw initial values from torch's global generator draw them from the task's."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(task.generator("initial values").initial_seed())
-        yield
 
 
 def other_classes(place: str, found: int, wanted: int) -> WeightsError:

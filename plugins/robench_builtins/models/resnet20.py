@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import Task, WeightsError, parameter
-from robench_builtins.models.published import drawn
+from robench_builtins.models.scratch import drawn
 from robench_builtins.models.supervised import Supervised
 
 if TYPE_CHECKING:

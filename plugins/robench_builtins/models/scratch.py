@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import SpecError, Task, WeightsError, parameter
-from robench_builtins.models.published import drawn
 from robench_builtins.models.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -66,6 +67,16 @@ class Scratch(Supervised):
                 f"{self.checkpoint} does not fit {self.name} for {len(task.classes)} classes of images {shape} "
                 f"({reason[:300]}); give weights of this very architecture, or its parameters as they were in training."
             ) from error
+
+
+@contextmanager
+def drawn(task: Task) -> Iterator[None]:
+    """Let torch's modules, which draw from the global generator, draw from the task's seed."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.fork("initial values").seed)
+        yield
 
 
 def widths(owner: str, text: str) -> list[int]:
