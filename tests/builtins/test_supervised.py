@@ -14,6 +14,7 @@ from torch import nn
 import robench
 from robench import Classifier, Examples, SpecError, Task
 from robench.evidence.statistics import proportion
+from robench.plugin.catalog import catalog
 from robench.task import Checkpoint, Silent
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.datasets.mnist import Mnist
@@ -427,6 +428,19 @@ def test_digits_are_learnt_in_seconds(plan: Supervised, least: float) -> None:
     low, _ = interval(model, digits.load("test"))
     assert low > least > interval(untrained, digits.load("test"))[1]
     assert history[-1]["loss"] < history[0]["loss"] / 2
+
+
+@pytest.mark.parametrize(("library", "model"), [("torchvision", "shufflenet_v2_x0_5"), ("timm", "test_resnet")])
+def test_architectures_of_libraries_are_trained_too(library: str, model: str) -> None:
+    pytest.importorskip(library)
+    given = {"model": model, "pretrained": False, "resolution": 32, "epochs": 2, "batch_size": 64}
+    plan = catalog().find("victim", library).build(given)
+    digits = Digits()
+    task = Task(classes=digits.classes(), shape=(3, 32, 32))
+    assert plan.untrained()
+    _, history = trained(plan, digits.load("train").sample(320, seed=0), task)
+    assert [point["epoch"] for point in history] == [1, 2]
+    assert history[1]["loss"] < history[0]["loss"]
 
 
 @pytest.mark.kit
