@@ -126,3 +126,22 @@ class TestTheTestSplit:
 
         assert [card.gate.verdict for card in cards] == ["VALID", "VALID"]
         assert len(Greys().load("test")) == 44
+
+
+class TestAWeakAttackBesideAStrongOne:
+    """A timid attack of many steps leaves what one step wins; whether the row's number holds depends on the others."""
+
+    TIMID = attack("timid", lambda model, images, labels, task: corner(model, images, labels, task, 0.25))
+
+    def test_alone_with_one_step_it_is_invalid(self, grey):
+        cards = grey.run(self.TIMID, attack=["step", "timid"], eps="8/255", gate="quick")
+        (card,) = [card for card in cards if card.cell.attack.name == "timid"]
+
+        assert checks(card)["one step <= many steps"].status == "invalid"
+
+    def test_beside_one_that_wins_them_too_the_row_holds(self, grey):
+        cards = grey.run(self.TIMID, attack=["step", "steps", "timid"], eps="8/255", gate="quick")
+
+        assert {card.cell.attack.name: card.gate.verdict for card in cards} == {
+            "step": "VALID", "steps": "VALID", "timid": "VALID",
+        }  # fmt: skip

@@ -10,7 +10,7 @@ from robench.cell import type_of
 from robench.contracts import Attack, Defense
 from robench.evidence.card import Check
 from robench.evidence.statistics import wilson
-from robench.gate.ring import CHANCE, end_to_end, row_of, won_over
+from robench.gate.ring import CHANCE, climbers, end_to_end, row_of, won_over
 from robench.gate.verdict import INTOLERABLE, TOLERATED, check, lost, skip, zero
 
 #: An attack this many times dearer than another has to win what the cheaper one wins.
@@ -112,7 +112,8 @@ def dearer(case: Case, ring: Sequence[Case]) -> Check:
     ]
     if case.transfer or attack.queries_only or not rivals:
         return skip(name, threshold, "No white-box attack of a quarter of its passes was run on this row.")
-    won = {rival.attack_name: won_over([case], [rival]) for rival in rivals}
+    beside = [other for other in climbers(case, ring) if other not in rivals]
+    won = {rival.attack_name: won_over(beside, [rival]) for rival in rivals}
     best = max(won, key=lambda key: won[key])
     return lost(
         name, won[best], case.n, case.n, case.n,

@@ -30,6 +30,15 @@ def standing_mask(cases: Sequence[Case]) -> Tensor:
     return torch.stack(masks).all(0) if masks else torch.zeros(0, dtype=torch.bool)
 
 
+def climbers(case: Case, ring: Sequence[Case]) -> list[Case]:
+    """Return the row's attacks of many steps through the defended victim, this one among them.
+
+    The row's headline is the worst of them per image, so an image that one of them wins is lost, whatever a targeted
+    attack, or one made for transfer, leaves standing beside it.
+    """
+    return [other for other in end_to_end(row_of(case, ring)) if other.iterative or other is case]
+
+
 def standing(case: Case, ring: Sequence[Case]) -> int:
     """Return how many images stand under every end-to-end attack of the case's row."""
     row = row_of(case, ring)

@@ -16,7 +16,7 @@ from robench.case import Case
 from robench.classifier import input_gradient
 from robench.errors import RobenchError
 from robench.evidence.card import Check
-from robench.gate.ring import one_step_only, standing, won_over
+from robench.gate.ring import climbers, one_step_only, standing, won_over
 from robench.gate.subject import Subject
 from robench.gate.verdict import INTOLERABLE, TOLERATED, check, lost, skip
 from robench.task import Task
@@ -118,7 +118,7 @@ def one_step(case: Case, ring: Sequence[Case]) -> Check:
     if case.transfer or not case.iterative:
         return skip(name, threshold, "Only an iterative white-box attack must beat one gradient step.")
     beaten = [
-        won_over([case], [other])
+        won_over(climbers(case, ring), [other])
         for other in ring
         if other.row == case.row and other.cell.threat.access == "white-box" and not other.iterative
     ]
