@@ -33,6 +33,10 @@ def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: 
 
     Each is checked against the schema and its own counts, its gate, the id that this installation gives its cell, and
     the artifacts that the store has. If one is refused, none is written. Nothing else is changed and nothing is sent.
+
+    \b
+    robench submit results/cards/*tecoa*.json
+    robench submit CARD.json --to ../their-repository/leaderboard/cards
     """
     from robench.cli.progress import terminal
     from robench.errors import CardError
