@@ -123,7 +123,7 @@ class Fork:
         self.cards.mkdir(parents=True)
         self.temp.mkdir()
         self.git("init", "--quiet", "--initial-branch=main")
-        for card in CARDS.glob("digits-*Linf-4*"):
+        for card in CARDS.glob("digits-tiny-clip-*Linf-4*"):
             if "vpt" not in card.name:
                 shutil.copy(card, self.cards)
         self.base = self.publish()

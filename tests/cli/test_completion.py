@@ -75,7 +75,7 @@ def test_names_parameters_and_choices(tab, line):
 
 def test_what_a_name_is_stands_beside_it(tab):
     assert tab("show fgsm")["fgsm"].startswith("Take one step of length eps")
-    assert tab("run -p attack.steps")["attack.steps="] == "gradient steps from each start"
+    assert tab("run -p attack.steps")["attack.steps="] == "gradient steps"
 
 
 def test_components_named_so_far_are_preferred(tab):
@@ -147,7 +147,7 @@ def test_completion_imports_no_torch(line, tmp_path):
         ("robench run --victim net.py:b", ["build"]),
         ("robench run --victim net.py:", ["build"]),
         ("robench run --dataset folder:ph", ["photos/"]),
-        ("robench run --attack=pg", ["pgd"]),
+        ("robench run --attack=pgd-", ["pgd-targeted"]),
         ("robench run --defense tecoa[epochs=5,ra", ["5,rank="]),
         ("robench run --defense 'tecoa[epochs=5,ra", ["tecoa[epochs=5,rank="]),
         ("robench expl", ["explain"]),

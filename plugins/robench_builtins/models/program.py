@@ -18,6 +18,9 @@ class Program(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        # Its mode is part of its graph; the flag, which eval() may not set, says nothing. `steady` sees training mode.
+        for part in module.modules():
+            part.training = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes)."""
@@ -26,7 +29,7 @@ class Program(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Leave the program alone: an exported module raises when it is asked to change its mode."""
-        self.training = mode
+        self.training = False
         return self
 
 
