@@ -16,17 +16,21 @@ _STEPS = 50
 
 @dataclass(frozen=True)
 class Difference:
-    """Count the images that only one of two got right, out of the ``n`` that both answered."""
+    """Count the images that only one of two got right, out of the ``n`` that both answered.
 
-    only_first: int
-    only_second: int
+    Where answers are random, an image counts by how much more often one got it right than the other. The intervals are
+    then conservative: the square of such a difference is at most its size.
+    """
+
+    only_first: float
+    only_second: float
     n: int
 
     @classmethod
-    def of(cls, first: Sequence[bool], second: Sequence[bool]) -> Difference:
-        """Return first minus second, from outcomes on the same images in the same order."""
-        pairs = list(zip(first, second, strict=True))
-        return cls(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs), len(pairs))
+    def of(cls, first: Sequence[float], second: Sequence[float]) -> Difference:
+        """Return first minus second, from outcomes (or shares of draws) on the same images in the same order."""
+        changes = [a - b for a, b in zip(first, second, strict=True)]
+        return cls(sum(max(x, 0) for x in changes), sum(max(-x, 0) for x in changes), len(changes))
 
     @property
     def points(self) -> float:
@@ -42,11 +46,11 @@ class Difference:
     @property
     def p_value(self) -> float:
         """Return the two-sided exact McNemar p-value."""
-        return mcnemar(*sorted((self.only_first, self.only_second)))
+        return mcnemar(*sorted((round(self.only_first), round(self.only_second))))
 
 
 @lru_cache(maxsize=1 << 16)
-def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def tango(only_first: float, only_second: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the score interval of a difference of paired proportions (T. Tango 1998, Statistics in Medicine 17).
 
     Of the intervals in use (Wald, Wald with added pseudo-counts, Newcombe's hybrid, Tango's) it is the inversion of the
@@ -62,7 +66,7 @@ def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -
     return _crossing(score, z, -1.0, estimate), _crossing(score, -z, estimate, 1.0)
 
 
-def _score(delta: float, only_first: int, only_second: int, n: int) -> float:
+def _score(delta: float, only_first: float, only_second: float, n: int) -> float:
     """Return the score statistic of the hypothesis that the difference is ``delta`` (Tango 1998, equation 6)."""
     a = 2 * n
     b = -only_first - only_second + (2 * n - only_first + only_second) * delta

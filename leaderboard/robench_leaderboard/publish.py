@@ -87,8 +87,8 @@ def change(difference: Difference) -> published.Change:
         low=round(low, 4),
         high=round(high, 4),
         p=_digits(difference.p_value),
-        only_first=difference.only_first,
-        only_second=difference.only_second,
+        only_first=round(difference.only_first),
+        only_second=round(difference.only_second),
     )
 
 

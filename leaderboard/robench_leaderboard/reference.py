@@ -20,7 +20,7 @@ def _key(row: Row) -> tuple[str, int, str]:
 
 
 def _compared(row: Row, reference: Row | None) -> Row:
-    if row.undefended or row.reasons or row.mask is None or reference is None or reference.mask is None:
+    if row.undefended or row.reasons or row.shares is None or reference is None or reference.shares is None:
         return row
-    gained = Difference.of(row.mask, reference.mask)
-    return replace(row, gained=gained, taxed=Difference.of(reference.clean_mask, row.clean_mask))
+    gained = Difference.of(row.shares, reference.shares)
+    return replace(row, gained=gained, taxed=Difference.of(reference.clean_shares, row.clean_shares))

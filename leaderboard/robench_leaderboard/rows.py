@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from robench.budget import Access
-from robench.evidence.card import Card, Cost, Verdict
+from robench.evidence.card import Card, Cost, Outcome, Verdict
 from robench_leaderboard.attacked import VERDICTS as VERDICTS
 from robench_leaderboard.attacked import Attacked as Attacked
 from robench_leaderboard.attacked import Score as Score
@@ -119,11 +119,19 @@ class Row:
     @cached_property
     def headline(self) -> Score | None:
         """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws."""
-        if self.mask is None:
-            return None
-        if all(card.robust.hits is None for card in self.cards):
-            return Score(sum(self.mask), len(self.mask))
-        return Score(sum(map(min, zip(*map(_shares, self.cards), strict=True))), len(self.mask))
+        return None if self.shares is None else Score(sum(self.shares), len(self.shares))
+
+    @cached_property
+    def shares(self) -> tuple[float, ...] | None:
+        """Return, per image, the least share of draws in which it withstood an attack; 0 or 1 if none is drawn."""
+        if self.mask is None or all(card.robust.hits is None for card in self.cards):
+            return self.mask
+        return tuple(map(min, zip(*(_shares(card.robust) for card in self.cards), strict=True)))
+
+    @cached_property
+    def clean_shares(self) -> tuple[float, ...]:
+        """Return, per image, the share of draws in which it was right without an attack."""
+        return tuple(_shares(self.cleanest.clean))
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -210,10 +218,9 @@ def per_image(passes: int, cost: Cost) -> float:
     return passes / cost.images if cost.images else 0.0
 
 
-def _shares(card: Card) -> list[float]:
-    """Return, per image, the share of draws in which it withstood this attack."""
-    hits = card.robust.hits
-    return [float(flag) for flag in card.robust.mask()] if hits is None else [hit / card.robust.draws for hit in hits]
+def _shares(outcome: Outcome) -> list[float]:
+    """Return, per image, the share of draws in which it was right; whole numbers where nothing is drawn."""
+    return [*outcome.mask()] if outcome.hits is None else [hit / outcome.draws for hit in outcome.hits]
 
 
 def _attack_order(attacked: Attacked) -> tuple[int, str, str, str]:

@@ -131,3 +131,38 @@ def test_two_that_answer_alike_do_not_differ():
     assert low == pytest.approx(-high)
     # As for one proportion of which nothing was seen: Wilson's upper end for 0 of 50, z^2 / (n + z^2).
     assert high == pytest.approx(100 * Z**2 / (50 + Z**2))
+
+
+def test_images_that_are_right_in_some_draws_count_by_their_share():
+    found = Difference.of([0.5, 1.0, 0.0, 0.25], [1.0, 0.75, 0.0, 0.0])
+
+    assert (found.only_first, found.only_second, found.n) == (0.5, 0.5, 4)
+    assert found.points == 0
+    low, high = found.interval
+    assert low < 0 < high
+
+
+def test_shares_of_zero_and_one_are_counts():
+    assert Difference.of([1.0, 0.0, 1.0], [0.0, 0.0, 1.0]) == Difference.of([True, False, True], [False, False, True])
+
+
+def test_the_gain_of_a_randomized_row_is_the_difference_of_the_rates_that_are_shown(make_card):
+    import msgspec
+
+    from robench_leaderboard import boards
+
+    def drawn(outcome, hits):
+        return msgspec.structs.replace(outcome, hits=hits, draws=10)
+
+    none = make_card([True] * 50 + [False] * 50, [True] * 100)
+    card = make_card([True] * 40 + [False] * 60, [True] * 100, defense="noise")
+    # Right in 6 of 10 draws on 40 images, in 4 of 10 on 60: the majority says 40 %, the mean 48 %.
+    card = msgspec.structs.replace(
+        card, robust=drawn(card.robust, [6] * 40 + [4] * 60), clean=drawn(card.clean, [9] * 100)
+    )
+    (board,) = boards([none, card])
+    row = next(row for row in board.rows if row.defense == "noise")
+
+    assert row.headline.rate == pytest.approx(0.48)
+    assert row.gain == pytest.approx(-2.0)
+    assert row.tax == pytest.approx(10.0)
