@@ -130,3 +130,12 @@ def test_the_built_ins_use_only_the_public_door():
 def test_the_harness_knows_no_plugin():
     for path in (ROOT / "benchmark" / "robench").rglob("*.py"):
         assert "robench_builtins" not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_page_of_the_reports_is_what_its_cards_give():
+    done = call(
+        "-c", "from robench.cli import main; main()", "leaderboard", "leaderboard/reports/cards", "-o",
+        "leaderboard/reports", "--check",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
