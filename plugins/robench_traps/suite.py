@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from robench.task import Progress
@@ -29,12 +30,26 @@ def run_all(
     """
     known: dict[str, tuple[str, ...]] = {}
     results = []
-    for evaluation in progress.track(evaluations, len(evaluations), "traps"):
-        result = attempt(evaluation, store, gate)
-        if with_flags and result.outcome != "skipped":
-            result = dataclasses.replace(result, flags=said(evaluation, store, known))
-        results.append(result)
+    with one_thread():
+        for evaluation in progress.track(evaluations, len(evaluations), "traps"):
+            result = attempt(evaluation, store, gate)
+            if with_flags and result.outcome != "skipped":
+                result = dataclasses.replace(result, flags=said(evaluation, store, known))
+            results.append(result)
     return results
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: the order of sums, and so the networks trained on the spot, depend on their number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def said(evaluation: Evaluation, store: Path, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

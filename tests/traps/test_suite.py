@@ -281,7 +281,7 @@ def test_the_command_prints_json(tmp_path):
 def test_every_trap_is_caught_and_no_twin_accused(tmp_path):
     """The claim itself, without AutoAttack's warnings, which the committed table has.
 
-    The small networks are trained on the spot. Another processor or number of threads gives other weights, on which a
+    The small networks are trained on the spot. Another processor gives other weights, on which a
     borderline evaluation may fall the other way; docs/traps.md is one machine's, on which none did.
     """
     done = command("--no-flags", "--json", folder=tmp_path)
