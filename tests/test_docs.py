@@ -89,7 +89,10 @@ def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch):
     (example,) = [
         code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "robench.evaluate" in code
     ]
-    preamble = "import torch\ntorch.manual_seed(0)\nmy_module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))\n"
+    preamble = (
+        "import torch\ntorch.manual_seed(0)\n"
+        "my_module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))\n"
+    )
     quick = example.replace('attack="pgd",', 'attack="pgd", parameters={"defense.epochs": 1, "attack.steps": 2},')
     assert quick != example
     monkeypatch.setenv("ROBENCH_STORE", str(tmp_path))
