@@ -86,8 +86,9 @@ def pair(published: Iterable[Published], cards: Sequence[Card]) -> list[Pairing]
 def _selected(row: Published, cards: Sequence[Card]) -> list[Card]:
     found = list(cards)
     for key, wanted in row.which.items():
-        exact = [card for card in found if _says(card, key)[0] == wanted or _close(_says(card, key)[0], wanted)]
-        found = exact or [card for card in found if wanted and _says(card, key)[1] == wanted]
+        says = [(card, *_says(card, key)) for card in found]
+        exact = [card for card, label, _ in says if label == wanted or _close(label, wanted)]
+        found = exact or [card for card, _, name in says if wanted and name == wanted]
     return found
 
 

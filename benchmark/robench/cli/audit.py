@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, joined, read_parameters
+from robench.cli.options import Names, joined, read_parameters, store_option
 
 
 @click.command("audit")
@@ -38,13 +38,7 @@ from robench.cli.options import Names, joined, read_parameters
     help="quick, standard or thorough: how hard to try.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=None,
-    envvar="ROBENCH_STORE",
-    help="Folder of artifacts [default: none is kept, since code is not fingerprinted].",
-)
+@store_option("Folder of artifacts [default: none is kept, since code is not fingerprinted].")
 def audit_command(model: str, store: Path | None, **given: Any) -> None:
     """Run the gate on any model and explain the verdict; exit code 0 if every number is VALID, else 1.
 

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import click
 
+from robench.cli.options import store_option
+
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command("doctor")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=None,
-    envvar="ROBENCH_STORE",
-    help="Folder of the artifacts [default: the user's cache folder].",
-)
+@store_option("Folder of the artifacts [default: the user's cache folder].")
 @click.option("--offline", is_flag=True, help="Leave the hub alone.")
 @click.option("--deep", is_flag=True, help="Also read every stored tensor and compare its checksum.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -11,6 +13,8 @@ from click.shell_completion import CompletionItem
 from robench.cli import completers
 from robench.errors import SpecError
 from robench.plugin import WITHOUT
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def split_names(text: str) -> list[str]:
@@ -61,6 +65,11 @@ def read_seeds(names: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(int(name) for name in names)
     except ValueError:
         raise SpecError(f"--seed takes whole numbers, not '{','.join(names)}'.") from None
+
+
+def store_option(text: str) -> Callable[[Command], Command]:
+    """Return the option that names the store; ``text`` says what this command does with it."""
+    return click.option("--store", type=click.Path(path_type=Path), default=None, envvar="ROBENCH_STORE", help=text)
 
 
 def _leave_out(_ctx: click.Context, _param: click.Parameter, values: tuple[list[str], ...]) -> None:

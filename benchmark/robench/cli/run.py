@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, without_option
+from robench.cli.options import Names, store_option, without_option
 from robench.cli.request import requests
 
 if TYPE_CHECKING:
@@ -93,13 +93,7 @@ NAMES = Names()
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
 @click.option("--no-gallery", is_flag=True, help="Keep no pictures for robench report.")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=None,
-    envvar="ROBENCH_STORE",
-    help="Folder of fitted defenses and adversarial sets [default: the user's cache folder].",
-)
+@store_option("Folder of fitted defenses and adversarial sets [default: the user's cache folder].")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

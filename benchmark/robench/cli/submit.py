@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from robench.cli.options import store_option
+
 MARKS = {True: "ok", False: "WRONG", None: "not at hand"}
 
 
@@ -20,13 +22,7 @@ MARKS = {True: "ok", False: "WRONG", None: "not at hand"}
     help="Folder of the leaderboard's cards.",
 )
 @click.option("--replace", is_flag=True, help="Put the card in the place of one of the same cell.")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=None,
-    envvar="ROBENCH_STORE",
-    help="Folder that holds the artifacts [default: the user's cache folder].",
-)
+@store_option("Folder that holds the artifacts [default: the user's cache folder].")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: Path | None, device: str) -> None:
     """Check cards and put them into a leaderboard, under their canonical names.
