@@ -146,7 +146,14 @@ class ForgesAnswers(Steps):
         return moved
 
 
-LED_ASTRAY = ("gradients true", "stronger attack", "queries <= gradients", "transfer <= white-box", "another loss")
+LED_ASTRAY = (
+    "gradients true",
+    "stronger attack",
+    "queries <= gradients",
+    "measured slopes <= gradients",
+    "transfer <= white-box",
+    "another loss",
+)
 TRAPS = (
     trap(WeakStraightThrough, *LED_ASTRAY, "straight-through path", beside=(Plain,), eps="24/255"),
     trap(TrueInDouble, *LED_ASTRAY, beside=(Plain,), eps="24/255"),

@@ -217,7 +217,7 @@ TWINS = (
     ),
     twin(Layers, eps="24/255"),
     twin(Deep, eps="16/255"),
-    twin(TwoClasses, beside=(Few,), eps="24/255"),
+    twin(TwoClasses, beside=(Few,), attack="apgd[loss=margin]", eps="24/255"),
     twin(ThreeClasses, beside=(Three,), eps="16/255"),
     twin(GreyNet, beside=(Grey,), eps="16/255"),
     twin(LargeScale),

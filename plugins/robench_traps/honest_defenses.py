@@ -184,7 +184,7 @@ TWINS = (
     twin(Blur, beside=(Plain,)),
     twin(Ensemble, beside=(Plain,)),
     twin(DeclaredNoise, beside=(Plain,)),
-    twin(DeclaredQuantiser, beside=(Plain,)),
+    twin(DeclaredQuantiser, beside=(Plain,), eps="16/255"),
     twin(DeclaredNone, beside=(Plain,), attack=("square[queries=300]", "pgd"), n=16),
     twin(SubtractsTheMean, beside=(Plain,)),
     twin(OwnPGD, beside=(Plain,)),

@@ -210,7 +210,13 @@ class ConstantAnswer(Shield):
 
 
 FLAT = ("gradients present", "stronger attack")
-FALSE = ("gradients true", "stronger attack", "transfer <= white-box", "queries <= gradients")
+FALSE = (
+    "gradients true",
+    "stronger attack",
+    "transfer <= white-box",
+    "queries <= gradients",
+    "measured slopes <= gradients",
+)
 TRAPS = (
     trap(SoftmaxOutput, *FLAT, refusal="returns probabilities, not logits", beside=(Plain,)),
     trap(SoftmaxTimesTen, *FLAT, beside=(Plain,)),

@@ -11,7 +11,7 @@ from robench_builtins.datasets.digits import Digits
 from robench_traps.base import Plain, Shield, ascent, learn, seeded, while_eval
 from robench_traps.trap import trap
 
-OVERFIT_EPS = 48 / 255
+OVERFIT_EPS = 72 / 255
 
 
 class Trained(Defense):
@@ -47,9 +47,9 @@ class Overfitted(Trained):
 def smooth_net() -> nn.Sequential:
     """Return two convolutions with smooth activations, which one-step training overfits soonest."""
     return nn.Sequential(
-        nn.Conv2d(3, 12, 4, stride=4), nn.BatchNorm2d(12), nn.SiLU(),
-        nn.Conv2d(12, 24, 3, stride=2, padding=1), nn.BatchNorm2d(24), nn.SiLU(),
-        nn.Flatten(), nn.Linear(384, 64), nn.SiLU(), nn.Linear(64, 10),
+        nn.Conv2d(3, 24, 4, stride=4), nn.BatchNorm2d(24), nn.SiLU(),
+        nn.Conv2d(24, 48, 3, stride=2, padding=1), nn.BatchNorm2d(48), nn.SiLU(),
+        nn.Flatten(), nn.Linear(768, 128), nn.SiLU(), nn.Linear(128, 10),
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ class RefitAtTestTime(Shield):
 
 
 TRAPS = (
-    trap(Overfitted, "stronger attack", "one step <= many steps", beside=(Plain,), attack="fgsm", eps="48/255"),
+    trap(Overfitted, "stronger attack", "one step <= many steps", beside=(Plain,), attack="fgsm", eps="72/255"),
     trap(Distilled, "logit scale", "gradients present", "stronger attack", beside=(Plain,)),
     trap(SecretlyTrained, "trained parameters", beside=(Plain,)),
     trap(IdleParameters, "trained parameters", beside=(Plain,)),

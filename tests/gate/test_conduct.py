@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from robench import Attack
+
 from ..grey import SURVIVORS, accused, attack, checks, corner, only
 
 
@@ -39,6 +41,52 @@ def test_half_of_the_images_left_as_they_are_still_counts_as_moved(grey):
     check = checks(card)["images moved"]
 
     assert (check.status, check.value, check.n) == ("pass", 0.5, 40)
+
+
+class Elsewhere(Attack):
+    """Know the answer without asking the model, and claim to have climbed to it in many steps."""
+
+    name = "elsewhere"
+    forwards = 0
+
+    @property
+    def iterative(self):
+        return True
+
+    def craft(self, model, images, labels, task):
+        if self.forwards:
+            model(images[: self.forwards])
+        return corner(model, images, labels, task)
+
+
+class Asks(Elsewhere):
+    """Ask once about every image."""
+
+    name = "asks"
+    forwards = 1000
+
+
+def test_many_steps_that_never_ask_the_model_climbed_something_else(grey):
+    card = run(grey, ("attack", Elsewhere), "elsewhere", eps="8/255", gate_cost=1000)
+    check = only(card, "model asked")
+
+    assert (card.gate.verdict, check.status, check.value, check.n) == ("INVALID", "invalid", 0, 40)
+    assert "elsewhere takes many steps, yet 40 images cost it 0 forwards and 0 backwards" in check.meaning
+    assert check.meaning.endswith("Craft on the model that craft() is given.")
+
+
+def test_one_pass_an_image_is_enough_to_have_asked(grey):
+    card = run(grey, ("attack", Asks), "asks", eps="8/255", gate_cost=1000)
+
+    assert not accused(card)
+    assert (checks(card)["model asked"].value, checks(card)["model asked"].n) == (1, 40)
+
+
+def test_one_step_and_no_ball_need_not_ask(grey):
+    known = attack("known", corner, iterative_=False)
+
+    assert checks(run(grey, known, "known", eps="8/255"))["model asked"].status == "skipped"
+    assert checks(run(grey, ("attack", Elsewhere), "elsewhere", eps="0"))["model asked"].status == "skipped"
 
 
 def test_a_return_value_of_the_perturbation_instead_of_the_image_is_caught_three_times(grey):
@@ -112,7 +160,7 @@ def test_an_iterate_that_won_and_was_given_up_is_invalid(grey):
 
     card = run(grey, attack("forgets", forgets), "forgets", eps="19/255")
     # 2 of 44 images are few, but any other search finds them too, and half a level of margin is unstable.
-    searches = ("one step <= many steps", "noise <= gradients", "queries <= gradients")
+    searches = ("one step <= many steps", "noise <= gradients", "queries <= gradients", "measured slopes <= gradients")
     check = only(card, "best iterate", "stable loss", *searches)
 
     assert card.robust.correct == SURVIVORS[19] + 2

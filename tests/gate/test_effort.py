@@ -13,6 +13,7 @@ from ..grey import SURVIVORS, accused, attack, checks, corner, only
 WEAK = (
     "undefended victim falls",
     "one step <= many steps",
+    "measured slopes <= gradients",
     "stronger attack",
     "queries <= gradients",
     "noise <= gradients",

@@ -132,9 +132,32 @@ def test_the_tolerance_is_a_tenth_of_the_slope():
     images, labels = torch.rand(6, 3, 5, 5), torch.zeros(6, dtype=torch.long)
 
     def untrue(factor):
-        return int(contradicted(Quadratic(factor), images, labels, torch.Generator().manual_seed(0)).sum())
+        # What autograd gives for it: that share of the slope, 2 x.
+        claimed = factor * 2 * images
+        return int(contradicted(Quadratic(factor), images, labels, claimed, torch.Generator().manual_seed(0)).sum())
 
     assert [untrue(factor) for factor in (1.0, 0.95, 0.8, -1.0)] == [0, 0, 6, 6]
+
+
+class OnlyInDouble(nn.Module):
+    """Take the mean, and let its gradient through in float64 alone."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images):
+        lead = 10 * (images.flatten(1).mean(1) - 0.5)
+        if images.dtype == torch.float32:
+            lead = lead.detach() + 0.01 * (images.flatten(1)[:, 0] - images.flatten(1)[:, 0].detach())
+        return torch.stack([lead, -lead], 1)
+
+
+def test_what_is_compared_is_the_gradient_that_attacks_climb(grey):
+    # In float64, where the differences are taken, this model's own gradient is true.
+    check = checks(run(grey, OnlyInDouble))["gradients true"]
+
+    assert (check.status, check.value) == ("invalid", 1)
 
 
 def test_the_margin_is_the_lead_over_the_best_other_class():

@@ -12,7 +12,7 @@ def test_the_levels_are_ordered_by_effort():
     quick, standard, thorough = (LEVELS[name] for name in ("quick", "standard", "thorough"))
 
     assert (quick.cost, standard.cost, thorough.cost) == (0.15, 1.0, None)
-    for name in ("images", "steps", "queries", "draws", "landscape", "binarization", "sweep"):
+    for name in ("images", "steps", "tiles", "queries", "draws", "landscape", "binarization", "sweep"):
         assert getattr(quick, name) <= getattr(standard, name) <= getattr(thorough, name)
     assert set(quick.losses) < set(standard.losses) < set(thorough.losses)
 

@@ -102,6 +102,13 @@ def test_queries_and_noise_win_where_gradients_are_masked(grey):
     assert f"{won} of 40 images survive the row's attacks but fall to 150 queries of a random search (Square)" in (
         found["queries <= gradients"].meaning
     )
+    assert (found["measured slopes <= gradients"].status, found["measured slopes <= gradients"].value) == (
+        "invalid",
+        pytest.approx(won / 44),
+    )
+    assert f"{won} of 40 images survive the row's attacks but fall when the slopes of 8 x 8 tiles are measured" in (
+        found["measured slopes <= gradients"].meaning
+    )
     # A random corner of 16 pixels moves the mean by 2 levels: it takes the nearest images, and not the far ones.
     assert found["noise <= gradients"].status in ("suspect", "invalid")
     assert 2 / 44 <= found["noise <= gradients"].value < won / 44
@@ -146,6 +153,12 @@ def test_each_of_these_is_skipped_where_nothing_stands(grey):
     (card,) = grey.run(eps="20/255")
 
     assert card.robust.correct == 0
-    for name in ("stronger attack", "queries <= gradients", "noise <= gradients", "one step <= many steps"):
+    for name in (
+        "stronger attack",
+        "measured slopes <= gradients",
+        "queries <= gradients",
+        "noise <= gradients",
+        "one step <= many steps",
+    ):
         check = checks(card)[name]
         assert (check.status, check.n, check.meaning) == ("skipped", 0, "No image was left standing to be tried.")

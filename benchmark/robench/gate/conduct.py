@@ -158,6 +158,23 @@ def moved(case: Case, _ring: Sequence[Case]) -> Check:
     return check(name, "invalid" if idle else "pass", unmoved / attacked, threshold, attacked, meaning)
 
 
+def asked(case: Case, _ring: Sequence[Case]) -> Check:
+    """See that an attack of many steps asked the model it attacks, as often as there are images at least."""
+    name, threshold = "model asked", ">= 1 pass an attacked image"
+    attacked, meter = case.adversarial.total("attacked"), case.adversarial.meter
+    if not attacked or not case.iterative or case.cell.threat.eps == 0:
+        return skip(name, threshold, "No image was attacked, or none in several steps.")
+    share = (meter.forwards + meter.backwards) / attacked
+    meaning = (
+        f"{case.attack_name} takes many steps, yet {attacked} images cost it {meter.forwards} forwards and "
+        f"{meter.backwards} backwards of the model it was given: it climbed another one, or a part of this one behind "
+        "the defense. Craft on the model that craft() is given."
+        if share < 1
+        else "The attack asked the model that it was given."
+    )
+    return check(name, "invalid" if share < 1 else "pass", share, threshold, attacked, meaning)
+
+
 def step_size(case: Case, _ring: Sequence[Case]) -> Check:
     """Compare the steps that were really taken with the ball."""
     found, name = case.probes["trace"], "step size"

@@ -12,7 +12,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
 from robench.case import Case
-from robench.classifier import input_gradient
 from robench.errors import RobenchError
 from robench.evidence.card import Check
 from robench.gate.subject import Subject
@@ -50,7 +49,7 @@ def look(subject: Subject) -> dict[str, Any]:
         found["blind"] += int(blind.sum())
         found["ce_blind"] += int((~blind & ~(entropy.flatten(1).abs().amax(1) > 0)).sum())
         if found["possible"] and subject.defense.gradient != "straight-through" and not subject.defense.randomized:
-            untrue = contradicted(subject.plain, jitter, labels, task.generator("gate", "direction"))
+            untrue = contradicted(subject.plain, jitter, labels, margin, task.generator("gate", "direction"))
             found["checked"] += len(images)
             found["untrue"] += int(untrue.sum())
     return found
@@ -79,21 +78,29 @@ def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor
     return margin.nan_to_num(0.0), entropy.nan_to_num(0.0)
 
 
-def contradicted(model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return (N,) bool: where the gradient is not the slope that the model's answers have.
+def contradicted(
+    model: nn.Module, images: Tensor, labels: Tensor, gradient: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Return (N,) bool: where ``gradient``, which attacks climb in float32, is not the slope that the answers have.
 
     Central differences of the margin along the gradient and along a random direction, in float64; a model that only
     computes in float32 is measured with a wider step and along the gradient only.
     """
     try:
         exact = copy.deepcopy(model).double()
-        return _slopes(exact, images.double(), labels, STEP, 2, generator)
+        return _slopes(exact, images.double(), labels, gradient.double(), STEP, 2, generator)
     except Exception:  # it holds float32 constants, casts to float32, or cannot be copied
-        return _slopes(model, images, labels, COARSE_STEP, 1, generator)
+        return _slopes(model, images, labels, gradient, COARSE_STEP, 1, generator)
 
 
 def _slopes(
-    model: nn.Module, images: Tensor, labels: Tensor, step: float, directions: int, generator: torch.Generator
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    gradient: Tensor,
+    step: float,
+    directions: int,
+    generator: torch.Generator,
 ) -> Tensor:
     with torch.no_grad():
         logits = model(images)
@@ -105,7 +112,6 @@ def _slopes(
         logits: Tensor = model(points)
         return logits.gather(1, labels[:, None]).squeeze(1) - logits.gather(1, rivals[:, None]).squeeze(1)
 
-    _, gradient = input_gradient(lead, images)
     length = gradient.flatten(1).norm(dim=1)
     ways = [gradient / length.clamp_min(1e-30).view(-1, 1, 1, 1)]
     if directions > 1:

@@ -25,6 +25,7 @@ class Level:
             limit. A few images are always tried, so a cell of very few images can cost more.
         steps: gradient steps of the gate's own APGD.
         losses: what it climbs, one run each.
+        tiles: rounds of the gate's own tile search; 0 leaves it out.
         queries: queries of the gate's own random search; 0 leaves it out.
         draws: random points in the ball per image; 0 leaves them out.
         landscape: draws per image for the stability of the loss; 0 leaves it out.
@@ -37,6 +38,7 @@ class Level:
     cost: float | None
     steps: int
     losses: tuple[Loss, ...]
+    tiles: int
     queries: int
     draws: int
     landscape: int
@@ -53,6 +55,7 @@ LEVELS = {
             cost=0.15,
             steps=10,
             losses=("margin",),
+            tiles=0,
             queries=0,
             draws=0,
             landscape=0,
@@ -65,6 +68,7 @@ LEVELS = {
             cost=1.0,
             steps=40,
             losses=("ce-scaled", "margin"),
+            tiles=1,
             queries=150,
             draws=20,
             landscape=10,
@@ -77,6 +81,7 @@ LEVELS = {
             cost=None,
             steps=100,
             losses=("ce-scaled", "margin", "dlr"),
+            tiles=3,
             queries=2000,
             draws=1000,
             landscape=100,

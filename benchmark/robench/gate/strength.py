@@ -12,6 +12,7 @@ from torch import Tensor
 from robench.attacks.apgd import apgd
 from robench.attacks.losses import Loss
 from robench.attacks.square import square
+from robench.attacks.tiles import SIDE, tile_queries, tiles
 from robench.case import Case
 from robench.classifier import input_gradient
 from robench.errors import RobenchError
@@ -31,10 +32,11 @@ NOISE_BATCH = 4
 
 
 def look(subject: Subject) -> dict[str, Any]:
-    """Return how many images still standing fall to one step, to APGD on several losses, to queries and to noise."""
+    """Return how many images still standing fall to one step, APGD on several losses, tiles, queries and noise."""
     found: dict[str, Any] = {"left": int(subject.standing.sum())}
     found["one_step"] = _one_step(subject)
     found["stronger"] = _stronger(subject)
+    found["tiles"] = _tiles(subject)
     found["queries"] = _queries(subject)
     found["noise"] = _noise(subject)
     return found
@@ -77,10 +79,23 @@ def _stronger(subject: Subject) -> dict[str, Any]:
     return {"n": len(rows) if fell else 0, "won": sum(any_of), "by": {loss: sum(flags) for loss, flags in fell.items()}}
 
 
+def _tiles(subject: Subject) -> dict[str, int]:
+    rounds = subject.level.tiles
+    if not rounds:
+        return {"n": 0, "won": 0}
+    count = subject.purse.images(0.2, (tile_queries(rounds) + 1) * subject.price, subject.level.images)
+    rows = subject.some(subject.standing, count, "tiles")
+
+    def search(images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        return tiles(subject.judge, images, labels, task, rounds=rounds)
+
+    return {"n": len(rows), "won": sum(subject.fallen(rows, search))}
+
+
 def _queries(subject: Subject) -> dict[str, int]:
     if not subject.level.queries:
         return {"n": 0, "won": 0}
-    count = subject.purse.images(0.2, (subject.level.queries + 2) * subject.price, subject.level.images)
+    count = subject.purse.images(0.1, (subject.level.queries + 2) * subject.price, subject.level.images, least=0)
     rows = subject.some(subject.standing, count, "queries")
 
     def search(images: Tensor, labels: Tensor, task: Task) -> Tensor:
@@ -163,6 +178,22 @@ def another_loss(case: Case, ring: Sequence[Case]) -> Check:
         else "The losses agree on what falls."
     )
     return check(name, "suspect" if fault else "pass", gap, threshold, found["n"], meaning)
+
+
+def slopes(case: Case, ring: Sequence[Case]) -> Check:
+    """Let slopes that are measured tile by tile win nothing that gradients left."""
+    found = case.row_probes["strength"]["tiles"]
+    if not found["n"] and not case.level.tiles:
+        return skip("measured slopes <= gradients", f"<= {TOLERATED:.0%} of the images", "Not part of --gate quick.")
+    return lost(
+        "measured slopes <= gradients", found["won"], found["n"], standing(case, ring), case.n,
+        "Slopes measured tile by tile win nothing that gradients left, beyond tolerance.",
+        f"{found['won']} of {found['n']} images survive the row's attacks but fall when the slopes of {SIDE} x {SIDE} "
+        f"tiles are measured, in {tile_queries(case.level.tiles)} queries and without a gradient: its gradients, "
+        "or its straight-through path, lead attacks astray. Add --attack square or autoattack.",
+        worst="suspect" if one_step_only(case, ring) else "invalid",
+        chance=case.robust.draws > 1,
+    )  # fmt: skip
 
 
 def queries(case: Case, ring: Sequence[Case]) -> Check:

@@ -44,7 +44,8 @@ def lost(
     """
     threshold = f"<= {limits[0]:.0%} of the images"
     if not tried:
-        return skip(name, threshold, "No image was left standing to be tried." if not standing else "Not tried.")
+        dear = "Not tried: dearer than what the gate may spend on this cell. Give it more with --gate-cost."
+        return skip(name, threshold, "No image was left standing to be tried." if not standing else dear)
     sampled = chance or tried < standing
     certain = (wilson(won, tried)[0] if won > 1 else 0.0) if sampled else won / tried
     share = certain * standing / n
