@@ -1,12 +1,14 @@
 """Write the parts of the documentation that the code knows, or check that they are what it gives.
 
-python docs/generate.py           write docs/reference.md and the marked parts of README.md and docs/gate.md
+python docs/generate.py           write docs/reference.md, the marked parts of README.md, docs/plugins.md and
+                                  docs/gate.md, and the schemas of cards
 python docs/generate.py --check   exit 1 and name what differs
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +18,7 @@ import click
 from robench.api import run
 from robench.cli.commands import robench
 from robench.contracts import ROLES
+from robench.evidence import cardfile, trainingfile
 from robench.gate.registry import CHECKS
 from robench.parameters import format_value, parameters_of
 from robench.plugin import hookspecs
@@ -208,6 +211,7 @@ def main() -> int:
         plugins: door,
         gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
     }
+    wanted |= {file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n" for file in (cardfile, trainingfile)}
     stale = [
         path for path, content in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != content
     ]

@@ -6,30 +6,30 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.budget import Norm
 from robench.cell import Cell
 from robench.contracts import Dataset
-from robench.errors import CardError, RobenchError
+from robench.errors import RobenchError
 from robench.evidence.card import Card
-from robench.evidence.cardfile import decode, encode
-from robench.evidence.fingerprint import fingerprint
-from robench.evidence.gallery import KIND as GALLERY
-from robench.evidence.gallery import gallery_key
 from robench.evidence.store import Store, default_root
-from robench.gate.level import DEFAULT_LEVEL, Level, level_of
+from robench.evidence.training import TrainingCard
+from robench.gate.level import DEFAULT_LEVEL, level_of
 from robench.given import offer
+from robench.kept import cached, illustrated, keep
 from robench.plugin.catalog import Catalog, catalog
 from robench.spec import Spec, plan
 from robench.task import Progress, Silent
+from robench.training import trainings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CARDS = "card"
+    from robench.bench import Bench
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def run(
     gallery: bool = False,
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
+    on_training: Callable[[TrainingCard], None] = lambda card: None,
     **request: Any,
 ) -> list[Card]:
     """Run a request and return its cards; what the store already holds is not computed again.
@@ -92,6 +93,7 @@ def run(
         gallery: keep a few images of each cell in the store, for ``robench report``.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
+        on_training: called with the card of each model that had to be trained first, once a model.
         **request: the fields of :class:`robench.spec.Spec`; single names need no list.
 
     Raises:
@@ -107,21 +109,27 @@ def run(
     cells = plan(spec, device, known)
     root = Path(store) if store is not None else default_root()
     quick = Store(root, warn=(progress or Silent()).note)
-    bench, cards, failures = None, [], []
+    cards: list[Card] = []
+    failures: list[Failure] = []
+
+    bench = cache(
+        partial(
+            _bench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
+            timeout=timeout, progress=progress or Silent(), gallery=gallery,
+        )
+    )  # fmt: skip
+    schooled = dict[str, TrainingCard]()
     for ring in rings(cells):
         kept = cached(ring, quick, level)
         if kept is None or (gallery and not illustrated(ring, quick)):
-            from robench.bench import Bench, Options
             from robench.conductor import run_ring
 
-            options = Options(
-                store=root, device=device, batch_size=batch_size, compiled=compiled, prepared=prepared,
-                gate=level, timeout=timeout, progress=progress or Silent(), gallery=gallery,
-            )  # fmt: skip
-            bench = bench or Bench(options, device)
-            made = run_ring(ring, bench, spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            made = run_ring(ring, bench(), spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
             kept = kept or made  # pictures may have been all that was missing
             keep(kept, quick, level)
+        for training in trainings(ring, quick, bench, (progress or Silent()).note):
+            if schooled.setdefault(training.id, training) is training:
+                on_training(training)
         for card in kept:
             on_card(card)
         cards += kept
@@ -130,6 +138,12 @@ def run(
     if failures:
         raise CellsFailed(cards, failures)
     return cards
+
+
+def _bench(device: str, **options: Any) -> Bench:
+    from robench.bench import Bench, Options
+
+    return Bench(Options(device=device, **options), device)
 
 
 def spec_from(**request: Any) -> Spec:
@@ -147,36 +161,6 @@ def rings(cells: Sequence[Cell]) -> list[list[Cell]]:
     for cell in cells:
         groups.setdefault(cell.ring, []).append(cell)
     return list(groups.values())
-
-
-def cached(ring: Sequence[Cell], store: Store, level: Level) -> list[Card] | None:
-    """Return the ring's cards if the store has every one, judged as hard and beside the same cells."""
-    cards = []
-    for cell in ring:
-        artifact = store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in ring], level))
-        if artifact is None:
-            return None
-        try:
-            cards.append(decode(str(artifact.meta["card"]).encode(), str(artifact.path)))
-        except CardError:  # written by another version of the schema: measure again
-            return None
-    return cards
-
-
-def illustrated(ring: Sequence[Cell], store: Store) -> bool:
-    """Tell whether the store has the pictures of every cell."""
-    return all(store.get(GALLERY, gallery_key(cell.score_id)) for cell in ring)
-
-
-def keep(cards: Sequence[Card], store: Store, level: Level) -> None:
-    """Store the cards of one ring."""
-    beside = [card.id for card in cards]
-    for card in cards:
-        store.put(CARDS, _card_key(card.id, beside, level), {"card": encode(card).decode()})
-
-
-def _card_key(cell: str, beside: Sequence[str], level: Level) -> str:
-    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(beside), level=asdict(level)))
 
 
 def evaluate(

@@ -131,7 +131,7 @@ class Model(Component):
 
     def train(self, task: Task, folder: Path) -> dict[str, float]:
         """Repeat the recipe that made the shipped weights, write them to ``folder``, return what it reached."""
-        raise WeightsError(f"{self.name} ships no recipe; only models with weights of their own can be trained.")
+        raise WeightsError(f"{self.name} comes with weights and ships no recipe of how they were made.")
 
 
 class Attack(Component):

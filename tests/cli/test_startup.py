@@ -36,3 +36,11 @@ def test_explaining_a_card(modules, real_run):
 
 def test_the_table_of_cards(modules, real_run, tmp_path):
     assert "torch" not in modules("leaderboard", real_run.out / "cards", "-o", tmp_path)
+
+
+def test_a_training_that_is_stored(modules, robench, tmp_path):
+    words = ("--victim", "linear[epochs=1,size=8]", "--attack", "fgsm", "--n", "20", "--gate", "quick", "--no-gallery")
+    assert robench("run", *words).code == 0
+    assert not modules("run", *words, "--out", "again") & HEAVY
+    (card,) = (tmp_path / "again" / "trainings").glob("*.json")
+    assert not modules("explain", card) & HEAVY

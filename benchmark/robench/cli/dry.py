@@ -14,9 +14,10 @@ from robench.spec import Spec
 
 def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, gate: str) -> None:
     """Print a line a cell and the total of forwards and backwards that are left."""
-    from robench.api import cached, choose_device, go_offline, rings
+    from robench.api import choose_device, go_offline, rings
     from robench.evidence.store import Store, default_root
     from robench.gate.level import level_of
+    from robench.kept import cached
     from robench.spec import plan
 
     go_offline(offline)
@@ -33,6 +34,20 @@ def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, gate:
             state = "stored" if not work else "to do: " + ", ".join(f"{name} {_passes(*part)}" for name, part in work)
             click.echo(f"{cell.title}: {state}")
     click.echo(f"{len(cells)} cells; at most {_passes(left[0], left[1])} left (the gate's probes and warm-up apart)")
+
+
+def print_training_plan(cell: Cell, store: Path | None) -> None:
+    """Print a line for each model that training a cell's victim trains: stored, or the passes that are left."""
+    from robench.evidence.store import Store, default_root
+    from robench.training import untrained
+
+    kept, sizes = Store(store or default_root()), dict[str, int]()
+    for model_id, (_, chosen) in untrained([cell]).items():
+        state = "stored"
+        if kept.get("fit", model_id) is None:
+            size = _size(type_of(cell.dataset, Dataset), "train", sizes)
+            state = f"to do: train {_passes(*type_of(chosen, Model).training_passes(size))}"
+        click.echo(f"{chosen.record().label} on {cell.dataset.record().label}, seed {cell.seed}: {state}")
 
 
 def _missing(cell: Cell, store: object, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:

@@ -12,14 +12,25 @@ from robench.cli import completers
 @click.command("explain")
 @click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
 def explain_command(card: Path) -> None:
-    """Explain a card's verdict: every check with its value, its threshold and what it means.
+    """Explain a card: its verdict, every check with its value, its threshold and what it means.
+
+    The card of a training is explained by its curves, what came of it, and how to repeat it.
 
     \b
     robench explain results/cards/CARD.json
+    robench explain results/trainings/CARD.json
     """
     from rich.console import Console
 
-    from robench.cli.verdict import print_verdict
-    from robench.evidence.cardfile import read
+    from robench.evidence import cardfile, trainingfile
+    from robench.evidence.bounded import read_bounded
 
-    print_verdict(read(card), Console(highlight=False))
+    console, text = Console(highlight=False), read_bounded(card)
+    if trainingfile.is_training(text):
+        from robench.cli.trained import print_training
+
+        print_training(trainingfile.decode(text, str(card)), console)
+        return
+    from robench.cli.verdict import print_verdict
+
+    print_verdict(cardfile.decode(text, str(card)), console)

@@ -99,7 +99,7 @@ NAMES = Names()
     type=click.Path(path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="Folder of the cards, their pictures and LEADERBOARD.md.",
+    help="Folder of the cards, those of trainings, pictures and LEADERBOARD.md.",
 )
 @without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
@@ -122,8 +122,10 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         for spec in specs:
             print_plan(spec, store, given["device"], given["offline"], given["gate"])
         return
-    cards, failures = perform(specs, store, out, given)
+    cards, failures, trained = perform(specs, store, out, given)
     finish(cards, out)
+    if trained:
+        click.echo(f"trainings: {out / 'trainings'}")
     if published:
         beside(title, published, cards, out)
     if failures:
@@ -135,11 +137,12 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
 
 def perform(
     specs: tuple[Spec, ...], store: Path | None, out: Path, given: dict[str, Any]
-) -> tuple[list[Card], list[tuple[str, str]]]:
-    """Return the cards, each written as soon as it is there, and title and reason of each failed cell."""
+) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
+    """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
     from robench.api import CellsFailed, choose_device, run
     from robench.cli.progress import terminal
     from robench.errors import RobenchError
+    from robench.evidence import trainingfile
     from robench.evidence.cardfile import write
     from robench.evidence.gallery import keep_gallery
     from robench.evidence.store import Store, default_root
@@ -150,6 +153,7 @@ def perform(
     stored = Store(store or default_root())
     cards: list[Card] = []
     failures: list[tuple[str, str]] = []
+    trained: list[Path] = []
 
     def keep(card: Card) -> None:
         cards.append(card)
@@ -163,6 +167,7 @@ def perform(
                 run(
                     spec,
                     on_card=keep,
+                    on_training=lambda card: trained.append(trainingfile.write(card, out / "trainings")),
                     store=store,
                     device=given["device"],
                     batch_size=given["batch_size"],
@@ -182,7 +187,7 @@ def perform(
                 if len(specs) == 1:
                     raise
                 failures.append((f"run {place} of the suite", str(error)))
-    return cards, failures
+    return cards, failures, trained
 
 
 def beside(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:

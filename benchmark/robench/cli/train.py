@@ -2,54 +2,162 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from robench.cli import completers
+from robench.cli.options import read_parameters, store_option
+
+if TYPE_CHECKING:
+    from robench.cell import Cell
 
 
 @click.command("train")
 @click.argument("model", shell_complete=completers.components)
 @click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    shell_complete=completers.names,
+    help="Dataset [default: the embedded digits].",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Determines the weights, bit by bit.")
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="ROLE.NAME=VALUE",
+    shell_complete=completers.parameters,
+    help="A parameter of the victim or the dataset, such as victim.epochs=5.",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto; recipes run on the CPU.")
+@click.option("--offline", is_flag=True, help="Never reach for a hub.")
+@store_option("Folder of trained models, where robench run finds them [default: the user's cache folder].")
+@click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
     default=None,
-    help="Folder of the weights [default: ./MODEL].",
+    help="Folder of the weights and the training's card [default: ./MODEL].",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Determines the weights, bit by bit.")
-@click.option("--dataset", default="", help="Dataset [default: the embedded digits].")
-def train_command(model: str, out: Path | None, seed: int, dataset: str) -> None:
-    """Repeat the recipe that made a model's shipped weights.
+@click.option("--dry-run", is_flag=True, help="Print whether the store has it, or the passes that it takes.")
+def train_command(
+    model: str,
+    dataset: str,
+    seed: int,
+    parameters: tuple[str, ...],
+    device: str,
+    offline: bool,
+    store: Path | None,
+    out: Path | None,
+    dry_run: bool,
+) -> None:
+    """Train a victim that comes without weights, or repeat the recipe that made a model's shipped ones.
+
+    The same model, dataset and seed are not trained again by robench run, which finds them in the store.
 
     \b
+    robench train mlp --dataset mnist -p victim.hidden=1024,1024 -o my-mlp
+    robench train 'plant-vit[epochs=50,patience=5]' --dataset folder:photos --seed 1
     robench train tiny-clip -o my-clip
     robench run --victim tiny-clip -p victim.checkpoint=my-clip
     """
+    from robench.api import choose_device, go_offline
+    from robench.contracts import Model
+
+    go_offline(offline)
+    device = choose_device(device)
+    cell = planned(model, dataset, seed, read_parameters(parameters), device)
+    victim, folder = cell.victim.component, out or Path(cell.victim.component.name)
+    if not isinstance(victim, Model):
+        raise TypeError
+    if not victim.untrained():
+        repeat(cell, victim, folder, dry_run)
+    elif dry_run:
+        from robench.cli.dry import print_training_plan
+
+        print_training_plan(cell, store)
+    else:
+        school(cell, store, device, folder)
+
+
+def planned(model: str, dataset: str, seed: int, parameters: dict[str, str], device: str) -> Cell:
+    """Return a cell of the victim; SpecError for what cannot be trained as written."""
+    from robench.errors import SpecError
+    from robench.spec import Spec, plan
+
+    cell = plan(Spec(dataset=dataset, victim=(model,), seed=(seed,), parameters=parameters), device)[0]
+    trained = {part.component.name for part in (cell.dataset, *cell.victim.family)}
+    for key in parameters:
+        owner = key.partition(".")[0]
+        if owner not in {"dataset", "victim", *trained}:
+            raise SpecError(
+                f"-p {key}: robench train only trains a victim, and knows no {owner}; give parameters of the victim "
+                "or the dataset."
+            )
+    return cell
+
+
+def school(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
+    """Train the cell's victim by the stage that a run trains it by; write its card and its weights."""
+    from robench.bench import Bench, Options
+    from robench.cli.progress import terminal
+    from robench.cli.trained import outcome_lines, parameter_words
+    from robench.evidence.store import default_root
+    from robench.evidence.trainingfile import write
+    from robench.training import train
+    from robench.weights import hand_over
+
+    with terminal() as progress:
+        bench = Bench(Options(store=store or default_root(), device=device, progress=progress), device)
+        card = train(cell, cell.victim, bench)
+        weights, loaded, reason = hand_over(cell, cell.victim, bench, folder)
+    click.echo(f"{card.victim.label} on {card.dataset.label}, seed {card.seed}")
+    click.echo(
+        f"trained: {card.training.trainable:,} parameters on the {card.data.train_n:,} images of the train split"
+    )
+    for line in outcome_lines(card):
+        click.echo(line)
+    click.echo(f"card: {write(card, folder)}")
+    click.echo(f"weights: {weights}{f' (robench run cannot load them: {reason})' if reason else ''}")
+    if loaded:
+        chosen = ["--dataset", card.dataset.name, *parameter_words("dataset", card.dataset.changed)]
+        words = ["--victim", card.victim.name, *parameter_words("victim", loaded)]
+        click.echo(f"robench run {shlex.join([*chosen, *words])}")
+
+
+def repeat(cell: Cell, model: object, folder: Path, dry_run: bool) -> None:
+    """Repeat the recipe of a model's shipped weights, and print what it reached."""
+    from robench.cell import type_of
     from robench.cli.progress import terminal
     from robench.contracts import Dataset, Model
-    from robench.plugin.catalog import catalog
-    from robench.spec import split_reference
+    from robench.errors import WeightsError
     from robench.task import Task
 
-    known = catalog()
-    name, given = split_reference(model)
-    component = known.find("victim", name).build(given)
-    source_name, source_given = split_reference(dataset or known.default_dataset().name)
-    source = known.find("dataset", source_name).build(source_given)
-    if not isinstance(component, Model) or not isinstance(source, Dataset):
+    source: Dataset = type_of(cell.dataset, Dataset)
+    if not isinstance(model, Model):
         raise TypeError
-    folder = out or Path(name)
+    if type(model).train is Model.train:
+        raise WeightsError(
+            f"{model.name} comes with weights and ships no recipe of how they were made, so there is nothing to train; "
+            f"'robench show {model.name}' says whether a parameter draws them instead."
+        )
+    if dry_run:
+        click.echo(f"{model.name}: to do: the recipe of its shipped weights, whose passes are not counted")
+        return
     with terminal() as progress:
         task = Task(
             classes=source.classes(),
             templates=tuple(source.templates),
             shape=source.load("train").shape,
-            seed=seed,
+            seed=cell.seed,
             progress=progress,
         )
-        reached = component.train(task, folder)
+        reached = model.train(task, folder)
     for metric, value in reached.items():
         click.echo(f"{metric}: {value:.4f}")
     click.echo(f"weights: {folder}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from robench.evidence.atomic import write_whole
 from robench.evidence.bounded import read_bounded
 from robench.evidence.card import SCHEMA_VERSION, Card
 from robench.evidence.consistency import check_tables
+from robench.evidence.jsonfile import fault, parse
 from robench.evidence.statistics import proportion
 
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
@@ -24,13 +23,6 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema of a card, generated from the classes above."""
     generated = msgspec.json.schema(Card)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "robench card", **generated}
-
-
-@lru_cache(maxsize=1)
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
 
 
 def encode(card: Card) -> bytes:
@@ -43,15 +35,7 @@ def encode(card: Card) -> bytes:
 def decode(text: bytes, where: str) -> Card:
     """Return the card in ``text``; raise CardError naming ``where`` if it is none. Nothing in it is executed."""
     try:
-        raw = json.loads(
-            text,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_integer,
-        )
-        json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair can be read, but never be written
-        card = _converted(raw, where)
+        card = _converted(parse(text), where)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise CardError(f"{where} is not a robench card: {str(error)[:300]}.") from None
     _check_counts(card, where)
@@ -81,11 +65,14 @@ def _converted(raw: Any, where: str) -> Card:
 
 
 def _validate(raw: Any, where: str) -> None:
-    problem = next(iter(sorted(_validator().iter_errors(raw), key=lambda error: list(map(str, error.path)))), None)
-    if problem is not None:
-        place = ".".join(map(str, problem.path)) or "the top level"
-        place = place if len(place) <= 200 else f"{place[:200]}..."
-        raise CardError(f"{where} does not follow card schema {SCHEMA_VERSION}: at {place}, {problem.message[:200]}.")
+    if isinstance(raw, dict) and raw.get("kind") == "training":
+        raise CardError(
+            f"{where} is the card of a training, not of a cell; robench explain reads it, and the cards of cells are "
+            "in the folder cards beside its own."
+        )
+    problem = fault(raw, SCHEMA_FILE)
+    if problem:
+        raise CardError(f"{where} does not follow card schema {SCHEMA_VERSION}: {problem}.")
 
 
 def _check_counts(card: Card, where: str) -> None:
@@ -107,28 +94,3 @@ def _check_counts(card: Card, where: str) -> None:
             raise CardError(f"{where} contradicts itself: {name} counts more hits than draws.")
         if proportion(outcome.rate * outcome.n, outcome.n) != (outcome.low, outcome.high):
             raise CardError(f"{where} contradicts itself: the {name} interval does not follow from its counts.")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is too large a number")
-    return value
-
-
-def _integer(text: str) -> int:
-    # 18 digits always fit into the 64 bits that cards are written with.
-    if len(text) > 18:
-        raise ValueError(f"{text[:40]} is too large a number")
-    return int(text)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from robench.case import Case
+from robench.cell import Cell, Chosen
+from robench.errors import ContractError
+from robench.evidence import training
 from robench.evidence.card import CLOCKS, AdversarialRecord, Card, CellRecord, Cost, Costs, Gate, Outcome, ThreatRecord
 from robench.evidence.provenance import environment
 from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
 
 if TYPE_CHECKING:
-    from robench.stages.score import Outcomes  # the type of what is handed on, not the stage
+    from robench.stages.fit import Fitted  # the types of what is handed on, not the stages
+    from robench.stages.score import Outcomes
 
 #: Above this many classes the confusion matrix is left out of the card; predictions stay in the store.
 MOST_CLASSES = 100
@@ -66,6 +70,29 @@ def record(case: Case, gate: Gate, given: Mapping[str, Any]) -> Card:
         gate=gate,
         environment=environment(cell.device),
         clocks=list(CLOCKS),
+    )
+
+
+def record_training(
+    cell: Cell, chosen: Chosen, shape: tuple[int, int, int], classes: Sequence[str], fitted: Fitted
+) -> training.TrainingCard:
+    """Return the card of a model that was trained on the spot, for this cell or another of its dataset and seed."""
+    if fitted.train is None:
+        raise ContractError(f"{chosen.component.name} was trained without training images.")
+    return training.TrainingCard(
+        id=cell.model_id(chosen),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        dataset=cell.dataset.record(),
+        victim=chosen.record(),
+        members=[member.record() for member in chosen.family[1:]],
+        seed=cell.seed,
+        data=training.TrainingData(shape=shape, classes=list(classes), train=fitted.train, train_n=fitted.train_n),
+        training=fitted.training,
+        reached=training.reached(fitted.training.history, fitted.training.recipe),
+        weights=fitted.digest,
+        cost=fitted.cost,
+        environment=environment(cell.device),
+        clocks=list(training.CLOCKS),
     )
 
 

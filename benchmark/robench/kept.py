@@ -1,0 +1,48 @@
+"""The cards that the store keeps, so that what was judged once is answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from robench.cell import Cell
+from robench.errors import CardError
+from robench.evidence.card import Card
+from robench.evidence.cardfile import decode, encode
+from robench.evidence.fingerprint import fingerprint
+from robench.evidence.gallery import KIND as GALLERY
+from robench.evidence.gallery import gallery_key
+from robench.evidence.store import Store
+from robench.gate.level import Level
+
+CARDS = "card"
+
+
+def cached(ring: Sequence[Cell], store: Store, level: Level) -> list[Card] | None:
+    """Return the ring's cards if the store has every one, judged as hard and beside the same cells."""
+    cards = []
+    for cell in ring:
+        artifact = store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in ring], level))
+        if artifact is None:
+            return None
+        try:
+            cards.append(decode(str(artifact.meta["card"]).encode(), str(artifact.path)))
+        except CardError:  # written by another version of the schema: measure again
+            return None
+    return cards
+
+
+def illustrated(ring: Sequence[Cell], store: Store) -> bool:
+    """Tell whether the store has the pictures of every cell."""
+    return all(store.get(GALLERY, gallery_key(cell.score_id)) for cell in ring)
+
+
+def keep(cards: Sequence[Card], store: Store, level: Level) -> None:
+    """Store the cards of one ring."""
+    beside = [card.id for card in cards]
+    for card in cards:
+        store.put(CARDS, _card_key(card.id, beside, level), {"card": encode(card).decode()})
+
+
+def _card_key(cell: str, beside: Sequence[str], level: Level) -> str:
+    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(beside), level=asdict(level)))
