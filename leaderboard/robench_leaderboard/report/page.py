@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from robench_leaderboard import wording
-from robench_leaderboard.report import confusions, plots, provenance, results, svg
+from robench_leaderboard.report import averages, confusions, plots, provenance, results, svg
 from robench_leaderboard.report.collect import Report
 from robench_leaderboard.report.pictures import Shown, magnification, show
 from robench_leaderboard.rows import Attacked, Row, Score
@@ -133,12 +133,14 @@ FILTERS: dict[str, Callable[..., Any]] = {
 GLOBALS: dict[str, Any] = {
     "anchor": anchor,
     "board_title": plots.board_title,
+    "both_averages": averages.both,
     "class_scores": confusions.class_scores,
     "confusion": confusions.confusion,
     "provenance": provenance.provenance,
     "repeat_command": provenance.repeat_command,
     "share": confusions.share,
     "tones": svg.TONES,
+    "zip": zip,
 }
 
 
