@@ -14,13 +14,14 @@ def robench_datasets() -> list[type[Dataset]]:
     from robench_builtins.datasets.cifar10 import Cifar10
     from robench_builtins.datasets.cifar100 import Cifar100
     from robench_builtins.datasets.digits import Digits
+    from robench_builtins.datasets.flickr import Flickr
     from robench_builtins.datasets.hf import Hf
     from robench_builtins.datasets.imagefolder import ImageFolder
     from robench_builtins.datasets.imagenet import ImageNet
     from robench_builtins.datasets.mnist import FashionMnist, Mnist
     from robench_builtins.datasets.plantvillage import PlantVillage
 
-    return [Cifar10, Cifar100, Digits, FashionMnist, Hf, ImageFolder, ImageNet, Mnist, PlantVillage]
+    return [Cifar10, Cifar100, Digits, FashionMnist, Flickr, Hf, ImageFolder, ImageNet, Mnist, PlantVillage]
 
 
 @hookimpl

@@ -16,7 +16,7 @@ from robench.evidence.gallery import gallery_name, read_gallery
 def test_a_run_keeps_pictures_of_every_cell(real_run):
     for path in real_run.cards:
         card = read(path)
-        pictures = read_gallery(real_run.out / "gallery" / gallery_name(card), card)
+        pictures = read_gallery(real_run.out / "gallery" / gallery_name(card), card).pictures
         assert len(pictures) == 6
         bits = card.clean.mask(), card.robust.mask()
         for picture in pictures:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from robench import Examples
+from robench import Classifier, Dataset, Examples, Model
 
 from ..grey import Greys, accused, attack, checks, corner, only, row, victim
 
@@ -148,6 +148,89 @@ def test_a_model_that_answers_one_class_is_not_above_chance(grey):
     assert (card.clean.correct, check.status, check.value) == (22, "suspect", 0.5)
     assert "right on 50.0% of the clean images; always answering the most frequent class would be right on 50.0%" in (
         check.meaning
+    )
+
+
+def captioned(images, wrong, classes=20):
+    """Return a dataset of one image a class, greys 10 apart, and a model that takes each of ``wrong`` for the next."""
+
+    class Captions(Dataset):
+        """Serve one image a class."""
+
+        name = "captions"
+        victim = "matcher"
+
+        def classes(self):
+            return tuple(f"caption {place}" for place in range(classes))
+
+        def load(self, split):
+            pixels = torch.arange(images, dtype=torch.uint8).mul(10).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+            return Examples.from_tensors(pixels, torch.arange(images))
+
+    class Matcher(nn.Module):
+        """Answer the class whose grey is nearest."""
+
+        def __init__(self):
+            super().__init__()
+            answers = torch.arange(classes)
+            answers[list(wrong)] = answers[list(wrong)].roll(-1)
+            self.register_buffer("levels", 10 * answers.argsort() / 255)
+
+        def forward(self, images):
+            return -1000 * (images.flatten(1).mean(1)[:, None] - self.levels).square()
+
+    class Matching(Model):
+        """Match greys."""
+
+        name = "matcher"
+
+        def load(self, task):
+            return Classifier(Matcher(), classes=classes)
+
+    return ("dataset", Captions), ("victim", Matching)
+
+
+def test_with_one_image_a_class_mistakes_are_no_other_class_order(grey):
+    # Twelve of twenty are right; the other eight have answers of their own, so that relabelling would explain all.
+    offers = captioned(20, wrong=range(12, 20))
+    (card,) = grey.run(*offers, dataset="captions", eps="1/255")
+    found = checks(card)
+
+    assert card.clean.correct == 12
+    assert (found["class order"].status, found["class order"].value) == ("pass", 0)
+    assert (found["classes shown"].status, found["classes shown"].value) == ("pass", 20)
+    assert found["above chance"].status == "pass"
+
+
+def test_of_many_captions_few_images_show_as_many_classes_as_can_be(grey):
+    (card,) = grey.run(*captioned(8, wrong=[], classes=24), dataset="captions", eps="1/255")
+    found = checks(card)
+
+    assert {name: found[name].status for name in ("class order", "classes shown", "above chance")} == dict.fromkeys(
+        ("class order", "classes shown", "above chance"), "pass"
+    )
+    assert (found["above chance"].threshold, found["above chance"].meaning) == (
+        "> 4.2%",
+        "The model beats guessing.",
+    )
+
+
+def test_right_on_two_of_eight_captions_is_more_than_guessing_among_all(grey):
+    # Wilson's lower end of 2 of 8 is 7.1 %: less than one of the eight shown, more than one of the 24 candidates.
+    (card,) = grey.run(*captioned(8, wrong=range(2, 8), classes=24), dataset="captions", eps="1/255")
+
+    assert card.clean.correct == 2
+    assert checks(card)["above chance"].status == "pass"
+
+
+def test_right_on_no_caption_is_not_above_guessing(grey):
+    (card,) = grey.run(*captioned(8, wrong=range(8), classes=24), dataset="captions", eps="1/255")
+    check = checks(card)["above chance"]
+
+    assert (check.status, check.value) == ("suspect", 0)
+    assert check.meaning == (
+        "The model is right on 0.0% of the clean images; a guess among 24 classes would be right on 4.2%. Check "
+        "weights, classes and preprocessing."
     )
 
 

@@ -188,6 +188,9 @@ def test_every_shipped_suite_can_be_planned_and_its_published_rows_are_among_its
     for dataset, folder in folders.items():
         (tmp_path / dataset / folder).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / dataset / folder / "1.png")
+    folders["flickr"] = "."
+    (tmp_path / "flickr").mkdir()
+    (tmp_path / "flickr" / "captions.txt").write_text("image,caption\n1.png,A rose .\n")
     suite = read_suite(path)
     cells = []
     for run in suite.runs:

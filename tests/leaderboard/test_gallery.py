@@ -46,7 +46,7 @@ def saved(folder: Path, card: Card, content: dict[str, Any], owner: Any = None) 
 
 def test_what_goes_in_comes_out(make_card: MakeCard, tmp_path: Path):
     card, content = make_card(), tensors()
-    found = read_gallery(saved(tmp_path, card, content), card)
+    found = read_gallery(saved(tmp_path, card, content), card).pictures
     assert [picture.index for picture in found] == [4, 5, 6]
     assert [picture.label for picture in found] == [0, 0, 0]
     assert found[1].predictions == (0, 1)
@@ -60,15 +60,14 @@ def test_what_goes_in_comes_out(make_card: MakeCard, tmp_path: Path):
 @pytest.mark.parametrize(("before", "after", "flipped"), [(0, 1, True), (0, 0, False), (1, 1, False), (1, 0, False)])
 def test_only_a_right_answer_can_flip(make_card: MakeCard, tmp_path: Path, before: int, after: int, flipped: bool):
     content = tensors(1, predictions=np.array([[before, after]], dtype=np.int64))
-    (picture,) = read_gallery(saved(tmp_path, make_card(), content), make_card())
+    (picture,) = read_gallery(saved(tmp_path, make_card(), content), make_card()).pictures
     assert picture.flipped is flipped
 
 
 def test_a_gallery_without_saliency(make_card: MakeCard, tmp_path: Path):
     content = tensors(saliency_clean=None, saliency_adversarial=None)
-    assert [picture.saliency for picture in read_gallery(saved(tmp_path, make_card(), content), make_card())] == [
-        None
-    ] * 3
+    found = read_gallery(saved(tmp_path, make_card(), content), make_card())
+    assert [picture.saliency for picture in found.pictures] == [None] * 3
 
 
 def test_the_store_s_gallery_is_kept_beside_the_card(make_card: MakeCard, tmp_path: Path):
@@ -79,7 +78,7 @@ def test_the_store_s_gallery_is_kept_beside_the_card(make_card: MakeCard, tmp_pa
     path = keep_gallery(store, card, tmp_path / "gallery")
     assert path is not None
     assert path.stem == Path(card.file_name).stem
-    found = read_gallery(path, card)
+    found = read_gallery(path, card).pictures
     assert np.array_equal(found[0].clean, content["clean"][0])
     before = path.read_bytes()
     path.unlink()

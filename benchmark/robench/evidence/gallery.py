@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import CardError
 from robench.evidence.atomic import write_whole
+from robench.evidence.embedding import CUT, FILTERS, IMAGE, MOST_SIDE, NAMES, Embedding, embedding_of, fits
 from robench.evidence.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ PICTURES = 6
 MOST_PICTURES = 64
 MOST_BYTES = 256_000_000
 
-_FLOATS = ("clean", "adversarial", "confidence", "saliency_clean", "saliency_adversarial")
+_FLOATS = ("clean", "adversarial", "confidence", "saliency_clean", "saliency_adversarial", IMAGE, FILTERS)
 _MAPS = {"saliency_clean", "saliency_adversarial"}
 
 
@@ -62,6 +63,19 @@ class Picture:
         return self.predictions[0] == self.label != self.predictions[1]
 
 
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Hold what a gallery file shows.
+
+    Attributes:
+        pictures: the images, before and after the attack.
+        embedding: how the model cuts the first of them; None if it cuts none into patches, or the file is older.
+    """
+
+    pictures: list[Picture]
+    embedding: Embedding | None = None
+
+
 def gallery_key(cell: str) -> str:
     """Return the store's key of a cell's gallery; ``cell`` is the fingerprint that identifies it."""
     return fingerprint("illustrate", cell=cell, pictures=PICTURES)
@@ -87,8 +101,8 @@ def keep_gallery(store: Store, card: Card, folder: Path) -> Path | None:
     return path
 
 
-def read_gallery(path: Path, card: Card) -> list[Picture]:
-    """Return the pictures in ``path``, each as the card's shape and classes have it.
+def read_gallery(path: Path, card: Card) -> Gallery:
+    """Return the pictures in ``path``, each as the card's shape and classes have it, and the model's patches.
 
     Raises:
         CardError: the file cannot be read, belongs to another card, or holds anything else.
@@ -100,7 +114,11 @@ def read_gallery(path: Path, card: Card) -> list[Picture]:
     except OSError as error:
         raise CardError(f"gallery {path} cannot be read ({error.strerror or error}).") from None
     _check_values(path, tensors, card)
-    return [_picture(tensors, place) for place in range(len(tensors["labels"]))]
+    try:
+        embedding = embedding_of(tensors)
+    except ValueError as error:
+        raise _refuse(path, str(error)) from None
+    return Gallery([_picture(tensors, place) for place in range(len(tensors["labels"]))], embedding)
 
 
 def _read(path: Path, card: Card) -> Iterator[tuple[str, Array]]:
@@ -114,6 +132,8 @@ def _read(path: Path, card: Card) -> Iterator[tuple[str, Array]]:
                 raise _refuse(path, "its card's images have no pixels")
             count = file.get_slice("labels").get_shape()[0] if "labels" in names else 0
             wanted = _shapes(count, card, saliency=bool(names & _MAPS))
+            if names & NAMES:
+                wanted |= _embedding_shapes(file, names, path)
             if not 0 < count <= MOST_PICTURES or names != set(wanted):
                 raise _refuse(path, "its tensors are not those of a gallery")
             for name, shape in wanted.items():
@@ -149,9 +169,21 @@ def _shapes(count: int, card: Card, *, saliency: bool) -> dict[str, tuple[int, .
     return shapes | dict.fromkeys(sorted(_MAPS), (count, *image[1:])) if saliency else shapes
 
 
+def _embedding_shapes(file: Any, names: set[str], path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the file itself gives a patch embedding, whose sides no card knows, if they are likely."""
+    if not names >= NAMES:
+        raise _refuse(path, "its tensors are not those of a gallery")
+    image, filters = (tuple(file.get_slice(name).get_shape()) for name in (IMAGE, FILTERS))
+    # The stride is not yet read: as that of patches side by side.
+    if not fits(image, filters, stride=filters[-1] if filters else 0):
+        raise _refuse(path, f"its patch embedding has an image {image} and filters {filters}")
+    return {IMAGE: image, FILTERS: filters, CUT: (2,)}
+
+
 def _check_values(path: Path, tensors: Mapping[str, Array], card: Card) -> None:
     # Written so that NaN is refused too.
     bounds = {"labels": len(card.data.classes), "predictions": len(card.data.classes), "indices": card.cell.n}
+    bounds[CUT] = MOST_SIDE + 1
     for name, values in tensors.items():
         high = bounds[name] - 1 if name in bounds else float("inf") if name in _MAPS else 1
         if not bool(((values >= 0) & (values <= high) & (values < float("inf"))).all()):

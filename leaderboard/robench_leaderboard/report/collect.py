@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robench.errors import CardError
 from robench.evidence.card import Card
-from robench.evidence.gallery import Picture, gallery_name, read_gallery
+from robench.evidence.gallery import Gallery, gallery_name, read_gallery
 from robench_leaderboard.rank import Board, boards
 from robench_leaderboard.read import read_cards
 from robench_leaderboard.rows import Attacked, Row
@@ -26,7 +26,7 @@ class Report:
     """
 
     boards: tuple[Board, ...]
-    galleries: Mapping[str, list[Picture]]
+    galleries: Mapping[str, Gallery]
 
     @cached_property
     def rows(self) -> list[tuple[Board, Row]]:
@@ -97,7 +97,7 @@ def _gallery_folders(places: Iterable[Path]) -> Iterator[Path]:
         yield (place if place.is_dir() else place.absolute().parent).parent / "gallery"
 
 
-def _galleries(cards: Iterable[Card], folders: list[Path]) -> Iterator[tuple[str, list[Picture]]]:
+def _galleries(cards: Iterable[Card], folders: list[Path]) -> Iterator[tuple[str, Gallery]]:
     for card in cards:
         path = next((folder / gallery_name(card) for folder in folders if (folder / gallery_name(card)).exists()), None)
         if path is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from robench_leaderboard import wording
-from robench_leaderboard.report import confusions, plots, provenance, results, svg
+from robench_leaderboard.report import averages, confusions, embeddings, plots, provenance, results, svg
 from robench_leaderboard.report.collect import Report
 from robench_leaderboard.report.pictures import Shown, magnification, show
 from robench_leaderboard.rows import Attacked, Row, Score
@@ -61,6 +61,7 @@ def render_report(report: Report) -> str:
         pages=pages,
         anchors={shown.anchor for shown in pages},
         left_out=len(report.cells) - len(pages),
+        cuts=list(embeddings.cuts(report)),
         charts=charts(report),
         results=results.results(report),
         claims=list(results.claims(report)),
@@ -74,7 +75,8 @@ def card_pages(report: Report) -> Iterator[CardPage]:
     illustrated = sum(attacked.card.id in report.galleries for _, attacked in cells)
     for row, attacked in cells:
         card = attacked.card
-        kept = report.galleries.get(card.id, [])
+        gallery = report.galleries.get(card.id)
+        kept = gallery.pictures if gallery is not None else []
         area = card.data.shape[1] * card.data.shape[2]
         count = max(1, PIXELS // (illustrated * area)) if kept else 0
         factor = magnification(kept)
@@ -133,12 +135,14 @@ FILTERS: dict[str, Callable[..., Any]] = {
 GLOBALS: dict[str, Any] = {
     "anchor": anchor,
     "board_title": plots.board_title,
+    "both_averages": averages.both,
     "class_scores": confusions.class_scores,
     "confusion": confusions.confusion,
     "provenance": provenance.provenance,
     "repeat_command": provenance.repeat_command,
     "share": confusions.share,
     "tones": svg.TONES,
+    "zip": zip,
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from robench.evidence.atomic import write_whole
 from robench_leaderboard import wording
 from robench_leaderboard.rank import Board
+from robench_leaderboard.report.averages import averages
 from robench_leaderboard.report.collect import Report
 from robench_leaderboard.report.figures import slug
 from robench_leaderboard.report.plots import board_title
@@ -35,10 +36,11 @@ _LATEX = str.maketrans(
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:
-    """Write ``rows.csv``, ``cells.csv``, ``classes.csv`` and a LaTeX table for each board; return the paths."""
+    """Write rows, cells, averages, classes as CSV and a LaTeX table for each board; return the paths."""
     contents = {
         "rows.csv": _csv(_rows(report)),
         "cells.csv": _csv(_cells(report)),
+        "averages.csv": _csv(_averages(report)),
         "classes.csv": _csv(_classes(report)),
     }
     for place, board in enumerate(report.boards):
@@ -144,6 +146,18 @@ def _cells(report: Report) -> Iterator[list[Cell]]:
                 *(card.clean.macro_f1, card.robust.macro_f1),
                 *(card.cost.craft.forwards, card.cost.craft.backwards, card.cost.craft.seconds, attacked.verdict),
             ]
+
+
+def _averages(report: Report) -> Iterator[list[Cell]]:
+    names = [f"{kind}_{score}" for kind in ("macro", "weighted", "micro") for score in ("precision", "recall", "f1")]
+    yield ["card", "images", "balanced_accuracy", *names]
+    for attacked in report.cells:
+        card = attacked.card
+        for images, outcome in (("clean", card.clean), ("adversarial", card.robust)):
+            found = averages(outcome)
+            if found is not None:
+                values = [found.balanced_accuracy, *(value for _, scores in found.rows for value in scores)]
+                yield [card.id, images, *(round(value, 6) for value in values)]
 
 
 def _classes(report: Report) -> Iterator[list[Cell]]:
