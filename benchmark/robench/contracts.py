@@ -129,8 +129,8 @@ class Model(Component):
         """Return the (forwards, backwards), in images, that training on ``images`` costs, for ``--dry-run``."""
         return 0, 0
 
-    def train(self, task: Task, folder: Path) -> dict[str, float]:
-        """Repeat the recipe that made the shipped weights, write them to ``folder``, return what it reached."""
+    def train(self, task: Task, folder: Path, dataset: Dataset) -> dict[str, float]:
+        """Repeat the recipe of the shipped weights on ``dataset``, write to ``folder``, return what it reached."""
         raise WeightsError(f"{self.name} comes with weights and ships no recipe of how they were made.")
 
 

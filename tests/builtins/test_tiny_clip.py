@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from transformers import CLIPModel, CLIPTokenizer
 
-from robench import SpecError, Task, WeightsError, ZeroShotClassifier, input_gradient
+from robench import Examples, SpecError, Task, WeightsError, ZeroShotClassifier, input_gradient
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.models.tiny_clip import WEIGHTS, TinyClip
-from robench_builtins.models.tiny_clip_recipe import CAPTIONS, accuracy, build_tokenizer, train_tiny_clip
+from robench_builtins.models.tiny_clip_recipe import CAPTIONS, accuracy, build_tokenizer, captions_for, train_tiny_clip
 
 DIGITS = Digits()
 TASK = Task(classes=DIGITS.classes(), templates=DIGITS.templates, shape=(3, 32, 32))
@@ -119,23 +120,53 @@ def test_the_recipe_restores_the_threads_and_shows_its_progress(tmp_path: Path) 
     assert len(task.history) == 3
 
 
-def test_train_uses_the_train_split_alone_and_returns_what_it_reached(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from robench_builtins.models import tiny_clip_recipe
+def test_train_uses_the_train_split_alone_and_returns_what_it_reached(tmp_path: Path) -> None:
+    class Watched(Digits):
+        """Remember which splits were asked for."""
 
-    whole, seen = train_tiny_clip, []
+        asked: ClassVar[list[str]] = []
 
-    def short(task, train, folder):
-        seen.append(train.fingerprint)
-        return whole(task, train, folder, epochs=1)
+        def load(self, split):
+            self.asked.append(split)
+            return DIGITS.load(split)[:200]
 
-    monkeypatch.setattr(tiny_clip_recipe, "train_tiny_clip", short)
-    reached = TinyClip().train(TASK.replace(classes=("a", "b")), tmp_path)
-    assert seen == [DIGITS.load("train").fingerprint]
-    assert reached.keys() == {"val_accuracy", "test_accuracy"}
-    again = TinyClip(checkpoint=str(tmp_path)).load(TASK)
-    assert accuracy(again, DIGITS.load("val")) == reached["val_accuracy"]
+    reached = TinyClip(epochs=1).train(TASK, tmp_path / "made", Watched())
+    train_tiny_clip(TASK, DIGITS.load("train")[:200], tmp_path / "alone", epochs=1)
+    again = TinyClip(checkpoint=str(tmp_path / "made")).load(TASK)
+
+    assert Watched.asked == ["train", "val", "test"]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("made", "alone")]
+    assert weights[0] == weights[1]
+    assert reached == {split + "_accuracy": accuracy(again, Watched().load(split)) for split in ("val", "test")}
+
+
+class Shades(Digits):
+    """Serve two colours in the shape of the digits, and no validation split."""
+
+    name = "shades"
+    templates = ("a patch of {}",)
+
+    def classes(self):
+        return ("red", "blue")
+
+    def load(self, split):
+        count = {"train": 256, "val": 0, "test": 64}[split]
+        labels = torch.arange(count) % 2
+        images = torch.randint(0, 60, (count, 3, 32, 32), generator=torch.Generator().manual_seed(count))
+        images[torch.arange(count), labels * 2] += 180
+        return Examples.from_tensors(images.to(torch.uint8), labels)
+
+
+def test_another_dataset_is_learnt_from_scratch_with_its_own_classes_and_captions(tmp_path: Path) -> None:
+    shades = Shades()
+    task = TASK.replace(classes=shades.classes(), templates=shades.templates)
+    reached = TinyClip(epochs=4).train(task, tmp_path, shades)
+
+    assert reached == {"test_accuracy": 1.0}
+    assert accuracy(TinyClip(checkpoint=str(tmp_path)).load(task), shades.load("test")) == 1.0
+    assert captions_for(shades.origin(), shades.templates)[0] == "a patch of {}"
+    assert not [caption for caption in captions_for("shades", shades.templates) if "digit" in caption]
+    assert captions_for("digits", Digits().templates) == CAPTIONS
 
 
 def test_the_tokenizer_is_a_clip_tokenizer_for_any_text(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ def attack(name_, craft_, iterative_=True):
             return iterative_
 
         def craft(self, model, images, labels, task):
+            if iterative_:  # what knows the answer asks all the same, or the gate wonders whom it attacks
+                with torch.no_grad():
+                    model(images)
             return craft_(self, model, images, labels, task)
 
     return Made

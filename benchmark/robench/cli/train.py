@@ -63,8 +63,8 @@ def train_command(
     \b
     robench train mlp --dataset mnist -p victim.hidden=1024,1024 -o my-mlp
     robench train 'plant-vit[epochs=50,patience=5]' --dataset folder:photos --seed 1
-    robench train tiny-clip -o my-clip
-    robench run --victim tiny-clip -p victim.checkpoint=my-clip
+    robench train tiny-clip --dataset cifar10 -p victim.epochs=20 -o my-clip
+    robench run --dataset cifar10 --victim tiny-clip -p victim.checkpoint=my-clip
     """
     from robench.api import choose_device, go_offline
     from robench.contracts import Model
@@ -157,7 +157,7 @@ def repeat(cell: Cell, model: object, folder: Path, dry_run: bool) -> None:
             seed=cell.seed,
             progress=progress,
         )
-        reached = model.train(task, folder)
+        reached = model.train(task, folder, source)
     for metric, value in reached.items():
         click.echo(f"{metric}: {value:.4f}")
     click.echo(f"weights: {folder}")

@@ -78,6 +78,15 @@ def train_tiny_clip(
     return zero_shot(model, tokenizer, preprocess, task.classes, task.templates[:1])
 
 
+def captions_for(origin: str, templates: Sequence[str]) -> tuple[str, ...]:
+    """Return the captions to learn from: all for ``digits``, else the dataset's own and those that name no digits."""
+    if origin == "digits":
+        return CAPTIONS
+    own = [caption.replace("{class}", "{}") for caption in templates]
+    others = [caption for caption in CAPTIONS if not any(word in caption for word in ("digit", "number", "handw"))]
+    return tuple(dict.fromkeys([*own, *others]))
+
+
 def accuracy(classifier: ZeroShotClassifier, examples: Examples) -> float:
     """Return the share of ``examples`` that are classified rightly."""
     with torch.no_grad():
