@@ -281,15 +281,14 @@ def test_the_command_prints_json(tmp_path):
 def test_every_trap_is_caught_and_no_twin_accused(tmp_path):
     """The claim itself, without AutoAttack's warnings, which the committed table has.
 
-    The small networks are trained on the spot. Another processor gives other weights, on which a
-    borderline evaluation may fall the other way; docs/traps.md is one machine's, on which none did.
+    The small networks are trained on the spot, and another processor gives other weights. That must not matter: with
+    seven other seeds, and with the kernels of older processors, all were caught and none accused too.
     """
     done = command("--no-flags", "--json", folder=tmp_path)
     results = json.loads(done.stdout)["results"]
-    missed = [row["name"] for row in results if row["outcome"] not in ("caught", "cleared", "skipped")]
 
-    assert len(missed) <= 5, missed
-    assert done.returncode == (1 if missed else 0)
+    assert not [row["name"] for row in results if row["outcome"] not in ("caught", "cleared", "skipped")]
+    assert done.returncode == 0
     assert len(results) >= 115
 
 
