@@ -25,7 +25,7 @@ def test_quick_tries_the_least_of_everything_on_a_tiny_cell(grey):
     # 0.15 * OWN * 0.7 = 43 passes for the row, 18 for the attack, so each probe takes the fewest images it may.
     (card,) = grey.run(eps="8/255", gate="quick")
     answers = 4 * 7  # first, again, alone, in company of as many of noise (twice), plain, with gradients
-    gradients = (4 * 6, 4 * 2)  # two backwards of one forward; rivals, and two differences of two forwards
+    gradients = (4 * 7, 4 * 2)  # two backwards of one forward; a step; rivals, and two differences of two forwards
     one_step = (2 * 2, 2)
     stronger = (4 * (11 + 1), 4 * 10)  # ten steps and the start, one verdict
     identity = (2 * 4, 2 * 4)
@@ -42,7 +42,7 @@ def test_quick_tries_the_least_of_everything_on_a_tiny_cell(grey):
 def test_standard_tries_everything_on_all_that_stands_if_it_may(grey):
     (card,) = grey.run(eps="8/255", gate_cost=1000)
     answers = 8 * 7
-    gradients = (16 * 6, 16 * 2)
+    gradients = (16 * 7, 16 * 2)
     one_step = (STAND * 2, STAND)
     stronger = (2 * STAND * (41 + 1), 2 * STAND * 40)
     slopes = STAND * (4 * 4 + 2 + 1)  # each of 16 pixels, here, all of them, one verdict

@@ -139,6 +139,50 @@ def test_the_tolerance_is_a_tenth_of_the_slope():
     assert [untrue(factor) for factor in (1.0, 0.95, 0.8, -1.0)] == [0, 0, 6, 6]
 
 
+class Ripple(nn.Module):
+    """Add to the mean a ripple of each pixel that rises and falls by its ``height`` within a millionth of a level."""
+
+    height = 1e-4
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images):
+        return self.inner(images + self.height * torch.sin(1e9 * images.double()).to(images.dtype))
+
+
+class Gentle(Ripple):
+    """Ripple so gently that the slope of the mean prevails."""
+
+    height = 1e-11
+
+
+def test_a_true_gradient_that_leads_nowhere_is_invalid(grey):
+    # The attack knows the optimum, and the gradient is true: 1e5 times that of the mean, whichever way the ripple goes.
+    found = checks(run(grey, Ripple))
+
+    assert (found["gradients useful"].status, found["gradients useful"].value) == ("invalid", 1)
+    assert (
+        "On 16 of 16 images a step of a sixteenth of the ball along the gradient changes the margin by less than "
+        in (found["gradients useful"].meaning)
+    )
+
+
+def test_a_gradient_that_does_what_it_says_is_useful(grey):
+    gentle = checks(run(grey, Gentle))["gradients useful"]
+    (card,) = grey.run(KNOWS, attack="knows", eps="8/255", gate_cost=1000)
+
+    assert (gentle.status, gentle.value, gentle.n) == ("pass", 0, 16)
+    assert (checks(card)["gradients useful"].status, checks(card)["gradients useful"].value) == ("pass", 0)
+
+
+def test_an_approximate_gradient_promises_nothing(grey):
+    check = checks(run(grey, Rounded, gradient_="straight-through", adaptive_=lambda defended: defended))
+
+    assert check["gradients useful"].status == "skipped"
+
+
 class OnlyInDouble(nn.Module):
     """Take the mean, and let its gradient through in float64 alone."""
 

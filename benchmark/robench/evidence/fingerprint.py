@@ -17,7 +17,7 @@ from typing import Any
 from robench.contracts import Component
 
 #: Raise a stage's number when robench itself begins to compute something else there.
-STAGES = {"load": 1, "train": 1, "fit": 3, "craft": 2, "score": 3, "illustrate": 2, "probe": 1, "judge": 4, "record": 2}
+STAGES = {"load": 1, "train": 1, "fit": 3, "craft": 2, "score": 3, "illustrate": 2, "probe": 2, "judge": 5, "record": 2}
 
 #: Images per stored adversarial artifact: what a kill can cost, and the most that is held at once.
 CHUNK = 256

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robench.case import Case
 from robench.errors import RobenchError
-from robench.evidence.card import Check
+from robench.evidence.card import Check, Status
 from robench.gate.subject import Subject
 from robench.gate.verdict import check, skip
 from robench.task import Task
@@ -24,6 +24,9 @@ IMAGES = 16
 MOST_BLIND = 0.05
 #: Largest disagreement with finite differences, relative to the gradient's length, and the share that may exceed it.
 DISAGREEMENT, MOST_UNTRUE = 0.1, 0.25
+#: How far the lead of the label must fall along the gradient, as a share of what the gradient says, over a sixteenth of
+#: the ball and at most this far; and the share of images on which it may fall less.
+LED, LED_STEP, MOST_STUCK = 0.25, 0.5 / 255, 0.25
 #: Step of the finite differences in float64, and where a model only computes in float32.
 STEP, COARSE_STEP = 1e-6, 2e-3
 
@@ -35,15 +38,15 @@ def look(subject: Subject) -> dict[str, Any]:
     if len(rows) < min(4, count):
         among = subject.clean & ~subject.standing
         rows = sorted(rows + subject.some(among, min(4, count) - len(rows), "gradients"))
-    found = {"n": 0, "blind": 0, "ce_blind": 0, "checked": 0, "untrue": 0, "possible": True}
+    found = {"n": 0, "blind": 0, "ce_blind": 0, "checked": 0, "untrue": 0, "stuck": 0, "possible": True}
     for images, labels, indices in subject.batches(rows):
         task = subject.task.replace(indices=indices)
         jitter = _jittered(images, task)
         try:
-            margin, entropy = _gradients(subject.target, jitter, labels)
+            lead, margin, entropy = _gradients(subject.target, jitter, labels)
         except (RuntimeError, RobenchError):  # the answer does not depend on the image through anything differentiable
             found["possible"] = False
-            margin = entropy = torch.zeros_like(images)
+            lead, margin, entropy = torch.zeros(len(images)), torch.zeros_like(images), torch.zeros_like(images)
         found["n"] += len(images)
         blind = ~(margin.flatten(1).abs().amax(1) > 0)
         found["blind"] += int(blind.sum())
@@ -52,7 +55,23 @@ def look(subject: Subject) -> dict[str, Any]:
             untrue = contradicted(subject.plain, jitter, labels, margin, task.generator("gate", "direction"))
             found["checked"] += len(images)
             found["untrue"] += int(untrue.sum())
+            found["stuck"] += int((~blind & _stuck(subject, jitter, labels, lead, margin)).sum())
     return found
+
+
+def _stuck(subject: Subject, images: Tensor, labels: Tensor, lead: Tensor, gradient: Tensor) -> Tensor:
+    """Return (N,) bool: where a step along the gradient hardly does what the gradient says.
+
+    A true gradient may be useless: of a ripple too small to see and too steep to climb over, or of a loss that turns
+    within less than an attack's step.
+    """
+    threat = subject.task.threat
+    step = min(threat.eps / 16, LED_STEP if threat.norm == "Linf" else LED_STEP * images[0].numel() ** 0.5)
+    way = threat.steepest(-gradient)
+    with torch.no_grad():
+        fall = lead - margin_of(subject.target(images + step * way), labels)
+    promised = step * (gradient * way).flatten(1).sum(1).abs()
+    return ~(fall >= LED * promised)
 
 
 def _jittered(images: Tensor, task: Task) -> Tensor:
@@ -68,14 +87,15 @@ def margin_of(logits: Tensor, labels: Tensor) -> Tensor:
     return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
-def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the margin and of the cross-entropy, for one forward and two backwards."""
+def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the margin (N,), its gradient and that of the cross-entropy, for one forward and two backwards."""
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
         logits = model(images)
-        (margin,) = torch.autograd.grad(margin_of(logits, labels).sum(), images, retain_graph=True)
+        lead = margin_of(logits, labels)
+        (margin,) = torch.autograd.grad(lead.sum(), images, retain_graph=True)
         (entropy,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), images)
-    return margin.nan_to_num(0.0), entropy.nan_to_num(0.0)
+    return lead.detach(), margin.nan_to_num(0.0), entropy.nan_to_num(0.0)
 
 
 def contradicted(
@@ -178,3 +198,22 @@ def true(case: Case, _ring: Sequence[Case]) -> Check:
     )
     status = "pass" if share <= MOST_UNTRUE else "invalid"
     return check(name, status, share, threshold, found["checked"], meaning)  # type: ignore[arg-type]  # literals
+
+
+def useful(case: Case, _ring: Sequence[Case]) -> Check:
+    """See that a step along the gradient does what the gradient says."""
+    found, name = case.row_probes["gradients"], "gradients useful"
+    threshold = f"<= {MOST_STUCK:.0%} of the images tried"
+    if not found["checked"] or case.cell.threat.eps == 0:
+        return skip(name, threshold, "No exact gradient is claimed, or there is no ball to step in.")
+    share = found["stuck"] / found["checked"]
+    status: Status = "pass" if share <= MOST_STUCK else "invalid" if share > 2 * MOST_STUCK else "suspect"
+    meaning = (
+        "Small steps along the gradients do what the gradients say."
+        if status == "pass"
+        else f"On {found['stuck']} of {found['checked']} images a step of a sixteenth of the ball along the gradient "
+        f"changes the margin by less than {LED:.0%} of what the gradient says: the loss is too rough for gradients "
+        "(shattered), and what they leave standing was hardly attacked. Average gradients over noise, or add --attack "
+        "square."
+    )
+    return check(name, status, share, threshold, found["checked"], meaning)

@@ -45,6 +45,7 @@ CHECKS: Sequence[Callable[[Case, Sequence[Case]], Check]] = (
     images.manifest,
     gradients.present,
     gradients.true,
+    gradients.useful,
     answers.saturated,
     comparison.declared,
     comparison.path,
