@@ -16,8 +16,8 @@ types:
 docs:  ## generated parts of the docs and the leaderboard are what the code gives
 	python docs/generate.py --check
 
-test:
-	python -m pytest
+test:  ## as many processes as cores, four at most, each with one thread
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench:  ## speed, as ratios to floors and peers measured in the same run
 	python -m pytest benchmarks --benchmark-disable-gc -s
