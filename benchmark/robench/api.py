@@ -118,7 +118,7 @@ def run(
             timeout=timeout, progress=progress or Silent(), gallery=gallery,
         )
     )  # fmt: skip
-    schooled = dict[str, TrainingCard]()
+    told = set[str]()
     for ring in rings(cells):
         kept = cached(ring, quick, level)
         if kept is None or (gallery and not illustrated(ring, quick)):
@@ -127,9 +127,8 @@ def run(
             made = run_ring(ring, bench(), spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
             kept = kept or made  # pictures may have been all that was missing
             keep(kept, quick, level)
-        for training in trainings(ring, quick, bench, (progress or Silent()).note):
-            if schooled.setdefault(training.id, training) is training:
-                on_training(training)
+        for training in trainings(ring, quick, bench, (progress or Silent()).note, told):
+            on_training(training)
         for card in kept:
             on_card(card)
         cards += kept

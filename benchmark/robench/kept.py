@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from robench.cell import Cell
-from robench.errors import CardError
 from robench.evidence.card import Card
-from robench.evidence.cardfile import decode, encode
+from robench.evidence.cardfile import FILE
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.gallery import KIND as GALLERY
 from robench.evidence.gallery import gallery_key
@@ -22,13 +21,10 @@ def cached(ring: Sequence[Cell], store: Store, level: Level) -> list[Card] | Non
     """Return the ring's cards if the store has every one, judged as hard and beside the same cells."""
     cards = []
     for cell in ring:
-        artifact = store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in ring], level))
-        if artifact is None:
+        card = FILE.stored(store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in ring], level)))
+        if card is None:
             return None
-        try:
-            cards.append(decode(str(artifact.meta["card"]).encode(), str(artifact.path)))
-        except CardError:  # written by another version of the schema: measure again
-            return None
+        cards.append(card)
     return cards
 
 
@@ -41,7 +37,7 @@ def keep(cards: Sequence[Card], store: Store, level: Level) -> None:
     """Store the cards of one ring."""
     beside = [card.id for card in cards]
     for card in cards:
-        store.put(CARDS, _card_key(card.id, beside, level), {"card": encode(card).decode()})
+        store.put(CARDS, _card_key(card.id, beside, level), FILE.meta(card))
 
 
 def _card_key(cell: str, beside: Sequence[str], level: Level) -> str:

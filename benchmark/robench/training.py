@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from robench.cell import Cell, Chosen, type_of
 from robench.contracts import Model
-from robench.errors import CardError, RobenchError
+from robench.errors import RobenchError
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.store import Store
 from robench.evidence.training import TrainingCard
-from robench.evidence.trainingfile import decode, encode
+from robench.evidence.trainingfile import FILE
 
 if TYPE_CHECKING:
     from robench.bench import Bench
@@ -42,23 +42,17 @@ def train(cell: Cell, chosen: Chosen, bench: Bench) -> TrainingCard:
     if fitted is None:
         raise TypeError(f"{chosen.component.name} comes with weights")
     made = record_training(cell, chosen, bench.data(cell).test.shape, bench.data(cell).classes, fitted)
-    bench.store.put(TRAININGS, _key(model_id), {"card": encode(made).decode()})
+    bench.store.put(TRAININGS, _key(model_id), FILE.meta(made))
     return kept(bench.store, model_id) or made
 
 
 def kept(store: Store, model_id: str) -> TrainingCard | None:
     """Return the card of a training from the store, if it is there."""
-    artifact = store.get(TRAININGS, _key(model_id))
-    if artifact is None:
-        return None
-    try:
-        return decode(str(artifact.meta["card"]).encode(), str(artifact.path))
-    except CardError:  # written by another version of the schema: record again
-        return None
+    return FILE.stored(store.get(TRAININGS, _key(model_id)))
 
 
 def trainings(
-    cells: Iterable[Cell], store: Store, bench: Callable[[], Bench], note: Callable[[str], None]
+    cells: Iterable[Cell], store: Store, bench: Callable[[], Bench], note: Callable[[str], None], told: set[str]
 ) -> Iterator[TrainingCard]:
     """Yield a card for each model that was trained for these cells; nothing is trained for the sake of a card.
 
@@ -67,8 +61,11 @@ def trainings(
         store: where fits and cards are kept.
         bench: makes the workbench, which is needed where a fit is stored and its card is not.
         note: told of a card that cannot be made, since the cells stand without it.
+        told: fingerprints of the models whose cards were yielded before, which are not looked up again; it grows.
     """
     for model_id, (cell, chosen) in untrained(cells).items():
+        if model_id in told:
+            continue
         card = kept(store, model_id)
         if card is None and store.get("fit", model_id) is not None:
             try:
@@ -76,6 +73,7 @@ def trainings(
             except RobenchError as error:
                 note(f"The training of {chosen.component.name} has no card: {error}")
         if card is not None:
+            told.add(model_id)
             yield card
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from robench import SpecError, Task, ZeroShotClassifier
 from robench.plugin.catalog import catalog
@@ -16,6 +16,8 @@ from robench_builtins.models.clip_vit_b16 import ClipVitB16
 from robench_builtins.models.clip_vit_b32 import ClipVitB32
 from robench_builtins.models.clip_vit_l14 import ClipVitL14
 from robench_builtins.models.tiny_clip_recipe import build_tokenizer
+
+from .small_clip import small_clip
 
 CLASSES = ("cat", "dog", "truck")
 TEMPLATES = ("a photo of a {}", "a blurry photo of a {}")
@@ -27,19 +29,7 @@ KINDS = (ClipVitB16, ClipVitB32, ClipVitL14)
 def saved(tmp_path):
     """Write a tiny CLIP whose answers depend on the image, and return its model."""
     tokenizer = build_tokenizer([*CLASSES, *TEMPLATES])
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={**small, **ids, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id},
-        vision_config={**small, "image_size": 16, "patch_size": 8},
-        projection_dim=8,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = CLIPModel(config).eval()
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.data.normal_(std=0.3)
+    model = small_clip(tokenizer, 16)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     return model

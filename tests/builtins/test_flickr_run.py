@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from robench.evidence.cardfile import read
 from robench_builtins.datasets.flickr import Flickr
 from robench_builtins.models.clip import CLIP_MEAN, CLIP_STD
 from robench_builtins.models.tiny_clip_recipe import build_tokenizer
+
+from .small_clip import small_clip
 
 
 def embedded(model: Any, tokenizer: Any, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,19 +63,7 @@ def retrieval(kit, tmp_path_factory) -> Path:
     rows = [f'{name},"{text}"' for name, texts in captions.items() for text in texts]
     (root / "flickr" / "captions.txt").write_text("\n".join(["image,caption", *rows]) + "\n")
     tokenizer = build_tokenizer([text for texts in captions.values() for text in texts])
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={**small, **ids, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id},
-        vision_config={**small, "image_size": 32, "patch_size": 8},
-        projection_dim=8,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = CLIPModel(config).eval()
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.data.normal_(std=0.3)
+    model = small_clip(tokenizer, 32)
     by_heart(model, tokenizer, root / "flickr")
     model.save_pretrained(root / "clip")
     tokenizer.save_pretrained(root / "clip")

@@ -51,13 +51,13 @@ def tiles(
         return images.clone()
     side = min(side, *images.shape[2:])
     best = Best(images)
-    signs = images.new_zeros(len(images), side * side)
-    for _ in range(rounds):
+    moves = images.new_zeros(len(images), side * side)
+    for turn in range(rounds):
         rows = best.left(task.stop_early)
         if not len(rows):
             break
         search = _Search(model, best, rows, images[rows], labels[rows], task.threat, side)
-        signs[rows] = search.turn(signs[rows]) if signs[rows].any() else search.begin(signs[rows])
+        moves[rows] = search.turn(moves[rows]) if turn else search.begin(moves[rows])
     return best.images
 
 

@@ -72,6 +72,19 @@ def store_option(text: str) -> Callable[[Command], Command]:
     return click.option("--store", type=click.Path(path_type=Path), default=None, envvar="ROBENCH_STORE", help=text)
 
 
+def parameter_option(text: str) -> Callable[[Command], Command]:
+    """Return the option that gives components their parameters; ``text`` says whose this command knows."""
+    return click.option(
+        "-p",
+        "--parameter",
+        "parameters",
+        multiple=True,
+        metavar="ROLE.NAME=VALUE",
+        shell_complete=completers.parameters,
+        help=text,
+    )
+
+
 def _leave_out(_ctx: click.Context, _param: click.Parameter, values: tuple[list[str], ...]) -> None:
     """Tell the catalog through the environment, so that processes a run starts leave the same plugins out."""
     if values:

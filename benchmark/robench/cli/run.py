@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, store_option, without_option
+from robench.cli.options import Names, parameter_option, store_option, without_option
 from robench.cli.request import requests
 
 if TYPE_CHECKING:
@@ -50,15 +50,7 @@ NAMES = Names()
 )
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf or L2.")
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="ROLE.NAME=VALUE",
-    shell_complete=completers.parameters,
-    help="A component's parameter, such as attack.steps=20.",
-)
+@parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
 @click.option(
     "--seed",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
-from robench.cli.options import read_parameters, store_option
+from robench.cli.options import parameter_option, read_parameters, store_option
 
 if TYPE_CHECKING:
     from robench.cell import Cell
@@ -25,15 +25,7 @@ if TYPE_CHECKING:
     help="Dataset [default: the embedded digits].",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Determines the weights, bit by bit.")
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="ROLE.NAME=VALUE",
-    shell_complete=completers.parameters,
-    help="A parameter of the victim or the dataset, such as victim.epochs=5.",
-)
+@parameter_option("A parameter of the victim or the dataset, such as victim.epochs=5.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto; recipes run on the CPU.")
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @store_option("Folder of trained models, where robench run finds them [default: the user's cache folder].")

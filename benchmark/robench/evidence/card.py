@@ -34,6 +34,20 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Be immutable and refuse unknown fields, as every part of a card does."""
 
 
+class FiledRecord(Record, frozen=True):
+    """Be a record that has a file of its own."""
+
+    @property
+    def stem(self) -> str:
+        """Return what the file is named by; any text."""
+        raise NotImplementedError
+
+    @property
+    def file_name(self) -> str:
+        """Return the canonical file name."""
+        return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in self.stem) + ".json"
+
+
 class ComponentRecord(Record, frozen=True, kw_only=True):
     """Name one component and everything its result depends on."""
 
@@ -232,7 +246,7 @@ class Environment(Record, frozen=True, kw_only=True):
     dirty: bool
 
 
-class Card(Record, frozen=True, kw_only=True):
+class Card(FiledRecord, frozen=True, kw_only=True):
     """Hold the result of one cell."""
 
     schema_version: Literal[1, 2] = 2
@@ -251,11 +265,10 @@ class Card(Record, frozen=True, kw_only=True):
     clocks: Annotated[list[str], Meta(description="what may differ between two runs; all else is deterministic")]
 
     @property
-    def file_name(self) -> str:
-        """Return the canonical file name."""
+    def stem(self) -> str:
+        """Return dataset, victim, defense, attack, radius, seed, images and the start of the fingerprint."""
         cell = self.cell
         via = "" if cell.surrogate is None else f"-via-{'self' if cell.surrogate_is_victim else cell.surrogate.name}"
         eps = format_eps(cell.threat.eps).replace("/", "_")
         parts = (cell.dataset.name, cell.victim.name, cell.defense.name, cell.attack.name + via)
-        stem = "-".join([*parts, cell.threat.norm, eps, f"seed{cell.seed}", f"n{cell.n}", self.id[:8]])
-        return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem) + ".json"
+        return "-".join([*parts, cell.threat.norm, eps, f"seed{cell.seed}", f"n{cell.n}", self.id[:8]])

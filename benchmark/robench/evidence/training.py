@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from robench.evidence.card import ComponentRecord, Cost, Digest, Environment, Natural, Positive, Record, TrainingRecord
+from robench.evidence.card import (
+    ComponentRecord,
+    Cost,
+    Digest,
+    Environment,
+    FiledRecord,
+    Natural,
+    Positive,
+    Record,
+    TrainingRecord,
+)
 
 SCHEMA_VERSION = 1
 
@@ -50,7 +60,7 @@ class Reached(Record, frozen=True, kw_only=True):
     accuracy: Annotated[float | None, Meta(description="on the training images, in the last epoch")] = None
 
 
-class TrainingCard(Record, frozen=True, kw_only=True):
+class TrainingCard(FiledRecord, frozen=True, kw_only=True):
     """Hold the training of one model that came without weights."""
 
     kind: Annotated[Literal["training"], Meta(description="tells this card from that of a cell")] = "training"
@@ -70,10 +80,9 @@ class TrainingCard(Record, frozen=True, kw_only=True):
     clocks: Annotated[list[str], Meta(description="what may differ between two trainings; all else is deterministic")]
 
     @property
-    def file_name(self) -> str:
-        """Return the canonical file name."""
-        stem = "-".join([self.dataset.name, self.victim.name, f"seed{self.seed}", self.id[:8]])
-        return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem) + ".json"
+    def stem(self) -> str:
+        """Return dataset, model, seed and the start of the fingerprint."""
+        return "-".join([self.dataset.name, self.victim.name, f"seed{self.seed}", self.id[:8]])
 
 
 def reached(history: Sequence[Mapping[str, float]], recipe: Mapping[str, Any]) -> Reached:

@@ -19,7 +19,7 @@ from robench.errors import RobenchError
 from robench.evidence.card import Check
 from robench.gate.ring import climbers, one_step_only, standing, won_over
 from robench.gate.subject import Subject
-from robench.gate.verdict import INTOLERABLE, TOLERATED, check, lost, skip
+from robench.gate.verdict import TOLERATED, check, lost, skip
 from robench.task import Task
 
 #: Images on which one plain gradient step is tried.
@@ -182,46 +182,44 @@ def another_loss(case: Case, ring: Sequence[Case]) -> Check:
 
 def slopes(case: Case, ring: Sequence[Case]) -> Check:
     """Let slopes that are measured tile by tile win nothing that gradients left."""
-    found = case.row_probes["strength"]["tiles"]
-    if not found["n"] and not case.level.tiles:
-        return skip("measured slopes <= gradients", f"<= {TOLERATED:.0%} of the images", "Not part of --gate quick.")
-    return lost(
-        "measured slopes <= gradients", found["won"], found["n"], standing(case, ring), case.n,
+    rounds = case.level.tiles
+    return _searched(
+        "measured slopes <= gradients", "tiles", rounds, case, ring,
         "Slopes measured tile by tile win nothing that gradients left, beyond tolerance.",
-        f"{found['won']} of {found['n']} images survive the row's attacks but fall when the slopes of {SIDE} x {SIDE} "
-        f"tiles are measured, in {tile_queries(case.level.tiles)} queries and without a gradient: its gradients, "
-        "or its straight-through path, lead attacks astray. Add --attack square or autoattack.",
-        worst="suspect" if one_step_only(case, ring) else "invalid",
-        chance=case.robust.draws > 1,
+        f"images survive the row's attacks but fall when the slopes of {SIDE} x {SIDE} tiles are measured, in "
+        f"{tile_queries(rounds)} queries and without a gradient: its gradients, or its straight-through path, lead "
+        "attacks astray. Add --attack square or autoattack.",
     )  # fmt: skip
 
 
 def queries(case: Case, ring: Sequence[Case]) -> Check:
     """Let a search without gradients win nothing that gradients left."""
-    found = case.row_probes["strength"]["queries"]
-    if not found["n"] and not case.level.queries:
-        return skip("queries <= gradients", f"<= {TOLERATED:.0%} of the images", "Not part of --gate quick.")
-    return lost(
-        "queries <= gradients", found["won"], found["n"], standing(case, ring), case.n,
+    return _searched(
+        "queries <= gradients", "queries", case.level.queries, case, ring,
         "A random search without gradients (Square) wins nothing that gradients left, beyond tolerance.",
-        f"{found['won']} of {found['n']} images survive the row's attacks but fall to {case.level.queries} queries of "
-        "a random search (Square): the gradients are masked. Add --attack square or autoattack.",
-        worst="suspect" if one_step_only(case, ring) else "invalid",
-        chance=case.robust.draws > 1,
+        f"images survive the row's attacks but fall to {case.level.queries} queries of a random search (Square): the "
+        "gradients are masked. Add --attack square or autoattack.",
     )  # fmt: skip
 
 
 def noise(case: Case, ring: Sequence[Case]) -> Check:
     """Let random points of the ball win nothing that gradients left."""
-    found = case.row_probes["strength"]["noise"]
-    if not found["n"] and not case.level.draws:
-        return skip("noise <= gradients", f"<= {TOLERATED:.0%} of the images", "Not part of --gate quick.")
-    return lost(
-        "noise <= gradients", found["won"], found["n"], standing(case, ring), case.n,
+    return _searched(
+        "noise <= gradients", "noise", case.level.draws, case, ring,
         "Random noise in the ball wins nothing that gradients left, beyond tolerance.",
-        f"{found['won']} of {found['n']} images survive the row's attacks but fall to {case.level.draws} random draws "
-        "from the ball: those attacks do not search it.",
-        limits=(TOLERATED, INTOLERABLE),
+        f"images survive the row's attacks but fall to {case.level.draws} random draws from the ball: those attacks do "
+        "not search it.",
+    )  # fmt: skip
+
+
+def _searched(name: str, probe: str, effort: int, case: Case, ring: Sequence[Case], good: str, what_fell: str) -> Check:
+    """Return the check of a search without gradients, which the level may leave out with an ``effort`` of 0."""
+    found = case.row_probes["strength"][probe]
+    if not found["n"] and not effort:
+        return skip(name, f"<= {TOLERATED:.0%} of the images", "Not part of --gate quick.")
+    return lost(
+        name, found["won"], found["n"], standing(case, ring), case.n, good,
+        f"{found['won']} of {found['n']} {what_fell}",
         worst="suspect" if one_step_only(case, ring) else "invalid",
         chance=case.robust.draws > 1,
     )  # fmt: skip
