@@ -12,9 +12,9 @@ from torch import nn
 
 from robench import Classifier, Examples, Task, ThreatModel
 from robench.evidence.store import Store
-from robench.inference import freeze
-from robench.stages.craft import craft
-from robench.stages.score import score
+from robench.pipeline.stages.craft import craft
+from robench.pipeline.stages.score import score
+from robench.runtime.inference import freeze
 from robench_builtins.attacks.pgd import PGD
 
 SHAPE = (3, 32, 32)

@@ -1,4 +1,4 @@
-"""What robench.inference.prepare gains per attack step: batch norms folded, channels last.
+"""What robench.runtime.inference.prepare gains per attack step: batch norms folded, channels last.
 
     python -m pytest benchmarks/test_inference_graph.py -s --benchmark-disable-gc
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from robench import Classifier, input_gradient
-from robench.inference import freeze, prepare
+from robench.runtime.inference import freeze, prepare
 
 from .interleave import interleave, ratios, report, timed_rows
 from .resnet20 import SHAPE, resnet20

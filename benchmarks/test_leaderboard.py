@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from robench.evidence.card import Card
-from robench.evidence.cardfile import read, write
+from robench.evidence.card_file import read, write
 from robench.evidence.statistics import pack_bits, proportion
 from robench_leaderboard import boards, read_cards
 from robench_leaderboard.html import html_of

@@ -19,7 +19,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from robench import Classifier, Preprocess, Task, ThreatModel, ZeroShotClassifier
-from robench.inference import freeze, prepare
+from robench.runtime.inference import freeze, prepare
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.defenses.lora import add_lora
 from robench_builtins.models.clip import CLIP_MEAN, CLIP_STD, ClipImageTower

@@ -17,13 +17,13 @@ import click
 
 from robench.api import run
 from robench.cli.commands import robench
-from robench.contracts import ROLES
-from robench.evidence import cardfile, trainingfile
+from robench.contracts.components import ROLES
+from robench.contracts.parameters import format_value, parameters_of
+from robench.evidence import card_file, training_card_file
 from robench.gate.registry import CHECKS
-from robench.parameters import format_value, parameters_of
+from robench.plan.suite import read_suite
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
-from robench.suite import read_suite
 from robench_leaderboard import Row, boards, read_cards, wording
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -211,7 +211,7 @@ def main() -> int:
         plugins: door,
         gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
     }
-    wanted |= {file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n" for file in (cardfile, trainingfile)}
+    wanted |= {file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n" for file in (card_file, training_card_file)}
     stale = [
         path for path, content in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != content
     ]

@@ -65,7 +65,7 @@ def test_every_command_of_the_readme_is_understood(line, tmp_path):
     if words[0] == "run":
         from robench.api import choose_device
         from robench.cli.run import requests, run_command
-        from robench.spec import plan
+        from robench.plan.spec import plan
 
         context = run_command.make_context("run", words[1:])
         suite = context.params.pop("suite")
@@ -113,9 +113,13 @@ def test_architecture_names_every_folder_and_no_other():
 
 
 def test_the_stages_do_not_import_each_other():
-    for path in (ROOT / "benchmark" / "robench" / "stages").glob("*.py"):
+    for path in (ROOT / "benchmark" / "robench" / "pipeline" / "stages").glob("*.py"):
         lines = path.read_text(encoding="utf-8").splitlines()
-        imports = [line for line in lines if line.startswith(("from robench.stages", "import robench.stages"))]
+        imports = [
+            line
+            for line in lines
+            if line.startswith(("from robench.pipeline.stages", "import robench.pipeline.stages"))
+        ]
         assert not imports, f"{path.name}: {imports}"
 
 

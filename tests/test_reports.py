@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from robench.evidence import trainingfile
-from robench.suite import read_suite
+from robench.evidence import training_card_file
+from robench.plan.suite import read_suite
 from robench_leaderboard import read_cards
 
 KEPT = Path(__file__).resolve().parents[1] / "leaderboard" / "reports"
@@ -21,7 +21,9 @@ def cards():
 
 @pytest.fixture(scope="module")
 def trainings():
-    return [trainingfile.decode(path.read_bytes(), str(path)) for path in sorted((KEPT / "trainings").glob("*.json"))]
+    return [
+        training_card_file.decode(path.read_bytes(), str(path)) for path in sorted((KEPT / "trainings").glob("*.json"))
+    ]
 
 
 @pytest.mark.parametrize("path", REQUESTS, ids=lambda path: path.stem)

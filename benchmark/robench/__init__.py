@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robench.adaptive import straight_through as straight_through
     from robench.api import evaluate as evaluate
+    from robench.api import leaderboard as leaderboard
     from robench.api import run as run
     from robench.attacks import attack_sources as attack_sources
     from robench.attacks.apgd import apgd as apgd
@@ -19,73 +19,73 @@ if TYPE_CHECKING:
     from robench.attacks.fab import fab as fab
     from robench.attacks.noise import noise as noise
     from robench.attacks.square import square as square
-    from robench.budget import Norm as Norm
-    from robench.budget import ThreatModel as ThreatModel
-    from robench.budget import parse_eps as parse_eps
-    from robench.classifier import Classifier as Classifier
-    from robench.classifier import Preprocess as Preprocess
-    from robench.classifier import ZeroShotClassifier as ZeroShotClassifier
-    from robench.classifier import input_gradient as input_gradient
-    from robench.contracts import Attack as Attack
-    from robench.contracts import Dataset as Dataset
-    from robench.contracts import Defense as Defense
-    from robench.contracts import Exporter as Exporter
-    from robench.contracts import Model as Model
-    from robench.contracts import Split as Split
+    from robench.contracts.adaptive import straight_through as straight_through
+    from robench.contracts.classifier import Classifier as Classifier
+    from robench.contracts.classifier import Preprocess as Preprocess
+    from robench.contracts.classifier import ZeroShotClassifier as ZeroShotClassifier
+    from robench.contracts.classifier import input_gradient as input_gradient
+    from robench.contracts.components import Attack as Attack
+    from robench.contracts.components import Dataset as Dataset
+    from robench.contracts.components import Defense as Defense
+    from robench.contracts.components import Exporter as Exporter
+    from robench.contracts.components import Model as Model
+    from robench.contracts.components import Split as Split
+    from robench.contracts.examples import Batch as Batch
+    from robench.contracts.examples import Examples as Examples
+    from robench.contracts.examples import to_uint8 as to_uint8
+    from robench.contracts.parameters import Value as Value
+    from robench.contracts.parameters import parameter as parameter
+    from robench.contracts.task import Task as Task
+    from robench.contracts.threat_model import Norm as Norm
+    from robench.contracts.threat_model import ThreatModel as ThreatModel
+    from robench.contracts.threat_model import parse_eps as parse_eps
     from robench.errors import ContractError as ContractError
     from robench.errors import DataError as DataError
     from robench.errors import RobenchError as RobenchError
     from robench.errors import SpecError as SpecError
     from robench.errors import WeightsError as WeightsError
     from robench.evidence.card import Card as Card
-    from robench.examples import Batch as Batch
-    from robench.examples import Examples as Examples
-    from robench.examples import to_uint8 as to_uint8
-    from robench.parameters import Value as Value
-    from robench.parameters import parameter as parameter
     from robench.plugin.hookspecs import hookimpl as hookimpl
     from robench.plugin.versions import API_VERSION as API_VERSION
-    from robench.standings import leaderboard as leaderboard
-    from robench.task import Task as Task
 
 _HOME = {
     "API_VERSION": "plugin.versions",
-    "Attack": "contracts",
-    "Batch": "examples",
+    "Attack": "contracts.components",
+    "Batch": "contracts.examples",
     "Card": "evidence.card",
-    "Classifier": "classifier",
+    "Classifier": "contracts.classifier",
     "ContractError": "errors",
     "DataError": "errors",
-    "Dataset": "contracts",
-    "Defense": "contracts",
-    "Examples": "examples",
-    "Exporter": "contracts",
-    "Model": "contracts",
-    "Norm": "budget",
-    "Preprocess": "classifier",
+    "Dataset": "contracts.components",
+    "Defense": "contracts.components",
+    "Examples": "contracts.examples",
+    "Exporter": "contracts.components",
+    "Model": "contracts.components",
+    "Norm": "contracts.threat_model",
+    "Preprocess": "contracts.classifier",
     "RobenchError": "errors",
     "SpecError": "errors",
-    "Split": "contracts",
-    "Task": "task",
-    "ThreatModel": "budget",
-    "Value": "parameters",
+    "Split": "contracts.components",
+    "Task": "contracts.task",
+    "ThreatModel": "contracts.threat_model",
+    "Value": "contracts.parameters",
     "WeightsError": "errors",
-    "ZeroShotClassifier": "classifier",
+    "ZeroShotClassifier": "contracts.classifier",
     "apgd": "attacks.apgd",
     "attack_sources": "attacks",
     "autoattack": "attacks.autoattack",
     "evaluate": "api",
     "fab": "attacks.fab",
     "hookimpl": "plugin.hookspecs",
-    "input_gradient": "classifier",
+    "input_gradient": "contracts.classifier",
     "noise": "attacks.noise",
-    "leaderboard": "standings",
-    "parameter": "parameters",
-    "parse_eps": "budget",
+    "leaderboard": "api",
+    "parameter": "contracts.parameters",
+    "parse_eps": "contracts.threat_model",
     "run": "api",
     "square": "attacks.square",
-    "straight_through": "adaptive",
-    "to_uint8": "examples",
+    "straight_through": "contracts.adaptive",
+    "to_uint8": "contracts.examples",
 }
 
 __all__ = sorted(_HOME)

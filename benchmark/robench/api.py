@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.budget import Norm
-from robench.cell import Cell
-from robench.contracts import Dataset
+from robench.contracts.components import Dataset
+from robench.contracts.task import Progress, Silent
+from robench.contracts.threat_model import Norm
 from robench.errors import RobenchError
 from robench.evidence.card import Card
 from robench.evidence.store import Store, default_root
-from robench.evidence.training import TrainingCard
+from robench.evidence.training_card import TrainingCard
 from robench.gate.level import DEFAULT_LEVEL, level_of
-from robench.given import offer
-from robench.kept import cached, illustrated, keep
+from robench.pipeline.card_cache import cached, illustrated, keep
+from robench.pipeline.training_cards import trainings
+from robench.plan.adhoc import offer
+from robench.plan.cell import Cell
+from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
-from robench.spec import Spec, plan
-from robench.task import Progress, Silent
-from robench.training import trainings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robench.bench import Bench
+    from robench.pipeline.workbench import Bench
+    from robench_leaderboard.published import Leaderboard
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def run(
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
         on_training: called with the card of each model that had to be trained first, once a model.
-        **request: the fields of :class:`robench.spec.Spec`; single names need no list.
+        **request: the fields of :class:`robench.plan.spec.Spec`; single names need no list.
 
     Raises:
         RobenchError: the request cannot be run as written; nothing was computed.
@@ -119,15 +120,15 @@ def run(
         )
     )  # fmt: skip
     told = set[str]()
-    for ring in rings(cells):
-        kept = cached(ring, quick, level)
-        if kept is None or (gallery and not illustrated(ring, quick)):
-            from robench.conductor import run_ring
+    for group in comparison_groups(cells):
+        kept = cached(group, quick, level)
+        if kept is None or (gallery and not illustrated(group, quick)):
+            from robench.pipeline.flow import run_group
 
-            made = run_ring(ring, bench(), spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
+            made = run_group(group, bench(), spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
             kept = kept or made  # pictures may have been all that was missing
             keep(kept, quick, level)
-        for training in trainings(ring, quick, bench, (progress or Silent()).note, told):
+        for training in trainings(group, quick, bench, (progress or Silent()).note, told):
             on_training(training)
         for card in kept:
             on_card(card)
@@ -140,7 +141,7 @@ def run(
 
 
 def _bench(device: str, **options: Any) -> Bench:
-    from robench.bench import Bench, Options
+    from robench.pipeline.workbench import Bench, Options
 
     return Bench(Options(device=device, **options), device)
 
@@ -154,12 +155,22 @@ def spec_from(**request: Any) -> Spec:
     return Spec(**values)
 
 
-def rings(cells: Sequence[Cell]) -> list[list[Cell]]:
+def comparison_groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Return the cells grouped into those that are judged together, in order of appearance."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(cell.ring, []).append(cell)
+        groups.setdefault(cell.comparison_group, []).append(cell)
     return list(groups.values())
+
+
+def leaderboard(cards: Iterable[Card]) -> Leaderboard:
+    """Return the rankings of these cards, as in ``leaderboard.json``: boards of rows, best first.
+
+    Names and sentences in it are cut to length and have no control characters; they are not escaped.
+    """
+    from robench_leaderboard.publish import publish
+
+    return publish(cards)
 
 
 def evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from robench.budget import Access
+from robench.contracts.threat_model import Access
 from robench.evidence.card import Card, Check, Outcome, Verdict
 from robench.evidence.statistics import wilson
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from robench.budget import format_eps
+from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, Outcome
-from robench.published import Pairing
+from robench.plan.published_figures import Pairing
 from robench_leaderboard.render import escape
 from robench_leaderboard.wording import plain
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robench.errors import CardError
-from robench.evidence import cardfile
+from robench.evidence import card_file
 from robench.evidence.card import Card
 from robench_leaderboard import wording
 from robench_leaderboard.rank import boards
@@ -38,7 +38,7 @@ def read_tolerantly(paths: Iterable[Path]) -> Reading:
             continue
         for file in found:
             try:
-                cards.append(cardfile.read(file))
+                cards.append(card_file.read(file))
             except CardError as error:
                 refused.append(str(error))
     return Reading(tuple(newest(cards)), tuple(refused))

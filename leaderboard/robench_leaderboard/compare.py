@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robench.budget import format_eps
+from robench.contracts.threat_model import format_eps
 from robench.errors import CardError
 from robench.evidence.card import Card
 from robench_leaderboard.paired import Difference

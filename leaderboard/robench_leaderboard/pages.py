@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robench.errors import StoreError
-from robench.evidence.atomic import write_whole
+from robench.evidence.atomic_write import write_whole
 from robench.evidence.card import Card
 from robench_leaderboard.html import html_of
 from robench_leaderboard.publish import of_boards, render_json

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from robench.budget import Access, Norm
+from robench.contracts.threat_model import Access, Norm
 from robench.evidence.card import Digest, Natural, Positive, Rate, Scalar, Verdict
 
 SCHEMA_VERSION = 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-from robench.budget import format_eps
+from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card
 from robench_leaderboard.pareto import with_front
 from robench_leaderboard.read import newest

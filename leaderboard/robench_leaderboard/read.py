@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from robench.errors import CardError
-from robench.evidence import cardfile as cards_on_disk
+from robench.evidence import card_file as cards_on_disk
 from robench.evidence.card import Card
 
 

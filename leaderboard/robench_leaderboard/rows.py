@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from robench.budget import Access
+from robench.contracts.threat_model import Access
 from robench.evidence.card import Card, Cost, Outcome, Verdict
 from robench_leaderboard.attacked import VERDICTS as VERDICTS
 from robench_leaderboard.attacked import Attacked as Attacked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 
-from robench.budget import format_eps
+from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, Scalar
 from robench_leaderboard.paired import Difference
 from robench_leaderboard.rows import Row, Score

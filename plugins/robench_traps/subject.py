@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from robench import Classifier, Examples, RobenchError, Task, ThreatModel
 from robench.api import spec_from
-from robench.bench import Bench, Options
-from robench.cell import Cell, type_of
-from robench.contracts import Defense, Model
+from robench.contracts.components import Defense, Model
+from robench.pipeline.workbench import Bench, Options
+from robench.plan.cell import Cell, type_of
+from robench.plan.spec import plan
 from robench.plugin.catalog import Catalog
-from robench.spec import plan
 from robench_traps.trap import Evaluation
 
 

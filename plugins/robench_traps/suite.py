@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from robench.task import Progress
+from robench.contracts.task import Progress
 from robench_traps.runner import Result, attempt, offered
 from robench_traps.subject import key, subject
 from robench_traps.trap import Evaluation

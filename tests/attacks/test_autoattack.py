@@ -7,7 +7,7 @@ import torch
 
 from robench import autoattack
 from robench.attacks.autoattack import plan
-from robench.task import Checkpoint
+from robench.contracts.task import Checkpoint
 
 QUICK = {"steps": 4, "queries": 12}
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from robench import ThreatModel, apgd, autoattack, fab, noise, square
-from robench.attacks.tiles import tiles
+from robench.attacks.tile_search import tiles
 
 #: Attack, and the share of its exact reach that it must get on a linear model: search needs some slack.
 ATTACKS = {

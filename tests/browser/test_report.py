@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from robench.evidence.cardfile import read
+from robench.evidence.card_file import read
 from robench.evidence.gallery import gallery_name
 
 CONTRAST = """

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from robench import Classifier, Examples, SpecError
+from robench.contracts.task import Checkpoint, Silent
 from robench.evidence.store import Store
-from robench.inference import freeze
-from robench.stages.fit import fit
-from robench.task import Checkpoint, Silent
+from robench.pipeline.stages.fit import fit
+from robench.runtime.inference import freeze
 from robench_builtins.defenses.adv_finetune import AdvFinetune
 from robench_builtins.defenses.fare import Fare
 from robench_builtins.defenses.fgsm_at import FgsmAT

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from robench import Classifier, SpecError, Task, ThreatModel
+from robench.contracts.parameters import resolve
 from robench.evidence.meter import Meter
-from robench.parameters import resolve
 from robench_builtins.attacks.cw import CW, Adam, leads
 
 SHAPE = (3, 4, 4)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from robench import Classifier, ContractError, SpecError, Task
-from robench.bring import expand, foreign_code
+from robench.plan.references import expand, foreign_code
+from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import catalog
-from robench.spec import Spec, plan
 from robench.testing import check_component
 from robench_builtins.models.ensemble import Ensemble
 from robench_builtins.models.mean import MeanOf

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robench import Task, WeightsError, input_gradient
-from robench.inference import freeze, prepare
+from robench.runtime.inference import freeze, prepare
 from robench_builtins.models.exported import Exported
 
 TASK = Task(classes=("a", "b", "c"), shape=(3, 8, 8), seed=0)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
-from robench.evidence.cardfile import read
+from robench.evidence.card_file import read
 from robench_builtins.datasets.flickr import Flickr
 from robench_builtins.models.clip import CLIP_MEAN, CLIP_STD
 from robench_builtins.models.tiny_clip_recipe import build_tokenizer

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from robench import DataError
-from robench.bring import expand
+from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.datasets.hf import Hf

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from robench import SpecError, Task, WeightsError, ZeroShotClassifier
-from robench.bring import expand
 from robench.evidence.fingerprint import of_component
+from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.hf_model import HuggingFace

@@ -13,8 +13,8 @@ from scipy import ndimage, stats
 from torch import nn
 
 from robench import Classifier, SpecError, Task, ThreatModel
+from robench.contracts.parameters import parameters_of, resolve
 from robench.evidence.meter import Meter
-from robench.parameters import parameters_of, resolve
 from robench_builtins.attacks.di_fgsm import DIFGSM
 from robench_builtins.attacks.fgsm import FGSM
 from robench_builtins.attacks.mi_fgsm import MIFGSM

@@ -18,8 +18,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from robench import SpecError, Task, WeightsError, ZeroShotClassifier
-from robench.bring import expand
 from robench.evidence.fingerprint import of_component
+from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.clip_rn50 import ClipRN50

@@ -566,7 +566,7 @@ def test_parameters_are_those_of_the_contract():
 
 
 def test_parameters_are_read_from_text_and_refused_out_of_range():
-    from robench.parameters import resolve
+    from robench.contracts.parameters import resolve
 
     values = resolve("pgd", PGD, {"steps": "7", "step_size": "2/255", "random_start": "no", "target": "random"})
     assert PGD(**values) == PGD(steps=7, step_size=2 / 255, random_start=False, target="random")

@@ -117,7 +117,7 @@ def test_no_path_or_a_wrong_one_says_what_to_give(tmp_path: Path) -> None:
 
 
 def test_it_is_written_with_a_colon(leaves: Path) -> None:
-    from robench.bring import expand
+    from robench.plan.references import expand
 
     assert expand(catalog(), "dataset", f"plantvillage:{leaves}") == ("plantvillage", {"path": str(leaves)})
     assert expand(catalog(), "dataset", f"folder:{leaves}") == ("imagefolder", {"path": str(leaves)})

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from robench import Classifier, SpecError, Task, ThreatModel, apgd, autoattack, fab, noise, square
+from robench.contracts.parameters import parameters_of, resolve
 from robench.evidence.fingerprint import of_component
 from robench.evidence.meter import Meter
-from robench.parameters import parameters_of, resolve
 from robench_builtins.attacks.apgd import APGD
 from robench_builtins.attacks.autoattack import AutoAttack
 from robench_builtins.attacks.fab import FAB

@@ -11,8 +11,8 @@ from torch import nn
 from robench import Classifier, Task, ThreatModel
 from robench.api import run
 from robench.evidence.statistics import proportion
-from robench.inference import freeze
 from robench.plugin.catalog import catalog
+from robench.runtime.inference import freeze
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.models.python_file import PythonFile

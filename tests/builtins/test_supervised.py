@@ -13,9 +13,9 @@ from torch import nn
 
 import robench
 from robench import Classifier, Examples, SpecError, Task
+from robench.contracts.task import Checkpoint, Silent
 from robench.evidence.statistics import proportion
 from robench.plugin.catalog import catalog
-from robench.task import Checkpoint, Silent
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.datasets.mnist import Mnist
 from robench_builtins.models.mlp import Linear, Mlp

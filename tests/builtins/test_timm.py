@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
 from robench import Examples, SpecError, Task, WeightsError
-from robench.bring import expand
 from robench.evidence.fingerprint import of_component
+from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.timm_model import Timm

@@ -42,7 +42,7 @@ def test_logits_and_gradients_are_the_networks(tmp_path, script):
 
 
 def test_it_can_be_frozen_copied_and_set_to_eval_as_the_harness_does(tmp_path):
-    from robench.inference import freeze, prepare
+    from robench.runtime.inference import freeze, prepare
 
     module = network()
     victim = freeze(TorchScript(path=saved(network().train(), tmp_path / "net.ts")).load(TASK), "cpu")

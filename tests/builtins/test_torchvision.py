@@ -8,8 +8,8 @@ from PIL import Image
 from torchvision import models
 
 from robench import SpecError, Task, WeightsError
-from robench.bring import expand
 from robench.evidence.fingerprint import of_component
+from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.torchvision_model import Torchvision

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from robench import SpecError
-from robench.task import Checkpoint, Silent
+from robench.contracts.task import Checkpoint, Silent
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.defenses.lora_ce import LoraCE
 from robench_builtins.defenses.modes import under_attack, under_training

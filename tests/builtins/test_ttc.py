@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from robench import SpecError, Task, ThreatModel
-from robench.adaptive import Expected
+from robench.contracts.adaptive import Expected
 from robench.evidence.meter import Meter
-from robench.inference import freeze
+from robench.runtime.inference import freeze
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.defenses.counterattack import soft_sign

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from robench.cli import accelerator, health
+from robench.cli import doctor_checks, doctor_gpu
 
 LINES = ["python", "cpu", "memory", "disk", "store", "plugins", "versions", "hub", "torch", "cuda", "tf32"]
 
@@ -90,7 +90,7 @@ def test_a_missing_tensor_is_found_without_deep(doctor, copied_run):
 
 def test_what_was_set_aside_is_counted(copied_run):
     (copied_run.store / "tmp" / "damaged-1").mkdir()
-    (_, aside) = health.stored(copied_run.store, deep=False)
+    (_, aside) = doctor_checks.stored(copied_run.store, deep=False)
     assert (aside.status, aside.detail) == (
         "warn",
         f"1 damaged artifacts were set aside in {copied_run.store / 'tmp'}",
@@ -170,13 +170,13 @@ def test_torch_comes_last_so_that_the_rest_is_told_where_it_is_broken(robench, t
     assert verdict == "Not fit to run: torch."
 
 
-@pytest.mark.parametrize("name", accelerator.FORCED)
+@pytest.mark.parametrize("name", doctor_gpu.FORCED)
 def test_tf32_forced_below_torch_is_a_failure(monkeypatch, name):
-    for other in accelerator.FORCED:
+    for other in doctor_gpu.FORCED:
         monkeypatch.delenv(other, raising=False)
-    assert list(accelerator.accelerator())[-1].status == "ok"
+    assert list(doctor_gpu.accelerator())[-1].status == "ok"
     monkeypatch.setenv(name, "1")
-    found = list(accelerator.accelerator())[-1]
+    found = list(doctor_gpu.accelerator())[-1]
     assert (found.name, found.status) == ("tf32", "fail")
     assert found.remedy.startswith(f"unset {name}: attacks need float32")
 
@@ -184,17 +184,17 @@ def test_tf32_forced_below_torch_is_a_failure(monkeypatch, name):
 def test_the_gpu_is_told(monkeypatch, tmp_path):
     import torch
 
-    found = [check for check in accelerator.accelerator() if check.name == "cuda"]
+    found = [check for check in doctor_gpu.accelerator() if check.name == "cuda"]
     if torch.cuda.is_available():
         assert [f"cuda:{index} " in check.detail for index, check in enumerate(found)] == [True] * len(found)
         return
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\n")
-    monkeypatch.setattr(accelerator, "DRIVER", tmp_path / "version")
+    monkeypatch.setattr(doctor_gpu, "DRIVER", tmp_path / "version")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    (hidden,) = [check for check in accelerator.accelerator() if check.name == "cuda"]
+    (hidden,) = [check for check in doctor_gpu.accelerator() if check.name == "cuda"]
     assert (hidden.status, "driver 580.65.06; CUDA_VISIBLE_DEVICES hides" in hidden.detail) == ("ok", True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    (unseen,) = [check for check in accelerator.accelerator() if check.name == "cuda"]
+    (unseen,) = [check for check in doctor_gpu.accelerator() if check.name == "cuda"]
     assert unseen.status == "warn"
     assert unseen.remedy
 
@@ -229,14 +229,14 @@ def server(monkeypatch):
 @pytest.mark.parametrize("code", [200, 404, 503])
 def test_a_hub_that_answers(server, monkeypatch, code):
     monkeypatch.setattr(Answers, "code", code)
-    assert health.hub(offline=False).status == "ok"
+    assert doctor_checks.hub(offline=False).status == "ok"
     assert Answers.asked == ["HEAD"]
 
 
 def test_offline_nothing_is_asked(server, monkeypatch):
-    assert health.hub(offline=True).detail == "not asked (offline)"
+    assert doctor_checks.hub(offline=True).detail == "not asked (offline)"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert health.hub(offline=False).detail == "not asked (offline)"
+    assert doctor_checks.hub(offline=False).detail == "not asked (offline)"
     assert Answers.asked == []
 
 
@@ -248,8 +248,8 @@ def test_a_hub_that_cannot_be_reached_is_a_warning(server, monkeypatch, reply):
             silent.listen()
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("HF_ENDPOINT", "file:///etc/hosts" if reply == "is no address" else endpoint)
-        monkeypatch.setattr(health, "PATIENCE", 0.5)
-        found = health.hub(offline=False)
+        monkeypatch.setattr(doctor_checks, "PATIENCE", 0.5)
+        found = doctor_checks.hub(offline=False)
     assert found.status == "warn"
     assert "cannot be reached (" in found.detail
     assert found.remedy.startswith("Give --offline (the embedded default needs no hub)")
@@ -257,13 +257,13 @@ def test_a_hub_that_cannot_be_reached_is_a_warning(server, monkeypatch, reply):
 
 def test_little_memory_little_disk_and_too_many_threads(monkeypatch, tmp_path):
     free = shutil.disk_usage(tmp_path).free
-    monkeypatch.setattr(health, "LITTLE_MEMORY", 2**60)
-    monkeypatch.setattr(health, "LITTLE_DISK", 2 * free)
+    monkeypatch.setattr(doctor_checks, "LITTLE_MEMORY", 2**60)
+    monkeypatch.setattr(doctor_checks, "LITTLE_DISK", 2 * free)
     monkeypatch.setenv("OMP_NUM_THREADS", "100000")
-    found = [health.memory(), health.disk(tmp_path), health.processors()]
+    found = [doctor_checks.memory(), doctor_checks.disk(tmp_path), doctor_checks.processors()]
     assert [check.status for check in found] == ["warn"] * 3
     assert all(check.remedy for check in found)
-    monkeypatch.setattr(health, "NO_DISK", 2 * free)
-    assert health.disk(tmp_path).status == "fail"
+    monkeypatch.setattr(doctor_checks, "NO_DISK", 2 * free)
+    assert doctor_checks.disk(tmp_path).status == "fail"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert health.processors().status == "ok"
+    assert doctor_checks.processors().status == "ok"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from robench import SpecError
-from robench.spec import Spec, plan
-from robench.suite import read_suite
+from robench.plan.spec import Spec, plan
+from robench.plan.suite import read_suite
 
 GRID = """
 title = "A grid"

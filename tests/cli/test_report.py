@@ -9,7 +9,7 @@ from html import unescape
 
 import pytest
 
-from robench.evidence.cardfile import read
+from robench.evidence.card_file import read
 from robench.evidence.gallery import gallery_name, read_gallery
 
 
@@ -50,7 +50,7 @@ def test_a_report_with_figures_and_tables(robench, real_run, tmp_path):
 def test_the_command_on_the_page_asks_for_the_same_cell(robench, real_run, tmp_path):
     """Planned again, each command has the card's own fingerprint among its cells."""
     from robench.cli.run import requests, run_command
-    from robench.spec import plan
+    from robench.plan.spec import plan
 
     robench("report", real_run.out)
     page = (tmp_path / "report.html").read_text()

@@ -53,7 +53,7 @@ MLP = ("mlp", "-p", "victim.hidden=24", "-p", "victim.epochs=2")
 
 
 def card_of(folder):
-    from robench.evidence.trainingfile import read
+    from robench.evidence.training_card_file import read
 
     (path,) = folder.glob("*.json")
     return read(path)

@@ -8,7 +8,7 @@ import pytest
 
 from robench import Classifier
 from robench.api import run as run_cells
-from robench.evidence.cardfile import encode
+from robench.evidence.card_file import encode
 
 from ..grey import SURVIVORS, checks
 

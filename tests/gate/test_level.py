@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from robench.errors import SpecError
-from robench.gate.level import LEVELS, Purse, level_of
+from robench.gate.level import LEVELS, level_of
+from robench.gate.pass_budget import PassBudget
 
 
 def test_the_levels_are_ordered_by_effort():
@@ -58,8 +59,8 @@ def test_what_makes_no_sense_is_a_sentence(given, sentence):
     ],
 )
 def test_a_purse_deals_out_its_share(part, cost, wanted, least, images):
-    assert Purse(1000, level_of("standard"), 0.7).images(part, cost, wanted, least) == images
+    assert PassBudget(1000, level_of("standard"), 0.7).images(part, cost, wanted, least) == images
 
 
 def test_thorough_has_no_limit():
-    assert Purse(1, level_of("thorough"), 0.3).images(0.01, 1e9, 77) == 77
+    assert PassBudget(1, level_of("thorough"), 0.3).images(0.01, 1e9, 77) == 77

@@ -10,7 +10,7 @@ import pytest
 
 from robench.api import CellsFailed
 from robench.errors import ContractError
-from robench.timeout import time_limit
+from robench.runtime.timeout import time_limit
 
 from ..grey import accused, attack, corner
 

@@ -25,7 +25,7 @@ from robench.evidence.card import (
     ThreatRecord,
     TrainingRecord,
 )
-from robench.evidence.cardfile import encode
+from robench.evidence.card_file import encode
 from robench.evidence.statistics import pack_bits, proportion
 
 MakeCard = Callable[..., Card]

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from robench.evidence.card import Card
-from robench.evidence.cardfile import encode, write
+from robench.evidence.card_file import encode, write
 from robench_leaderboard.changes import Reading, read_tolerantly, render_changes
 
 MakeCard = Callable[..., Card]

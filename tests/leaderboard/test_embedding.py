@@ -19,8 +19,8 @@ from safetensors.numpy import save_file
 
 from robench.errors import CardError
 from robench.evidence.card import Card
-from robench.evidence.embedding import CUT, FILTERS, IMAGE, Embedding, fits
 from robench.evidence.gallery import Gallery, Picture, gallery_name, read_gallery
+from robench.evidence.patch_embedding import CUT, FILTERS, IMAGE, Embedding, fits
 from robench_leaderboard.rank import boards
 from robench_leaderboard.report import embeddings, render_report
 from robench_leaderboard.report.collect import Report

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from robench.errors import SpecError
-from robench.published import Published, pair, read_published
-from robench.suite import read_suite
+from robench.plan.published_figures import Published, pair, read_published
+from robench.plan.suite import read_suite
 from robench_leaderboard.beside import COLUMNS, LEGEND, beside_page, lines, print_beside
 
 WRONG = [True] * 60 + [False] * 40

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from robench.errors import CardError
 from robench.evidence.card import Card
-from robench.evidence.cardfile import encode, write
+from robench.evidence.card_file import encode, write
 from robench.evidence.statistics import pack_bits, unpack_bits, wilson
 from robench_leaderboard import read_cards
 from robench_leaderboard.read import newest

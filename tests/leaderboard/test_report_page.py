@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from robench.errors import CardError
 from robench.evidence.card import Card
-from robench.evidence.cardfile import write
+from robench.evidence.card_file import write
 from robench.evidence.gallery import gallery_name
 from robench_leaderboard.rank import boards
 from robench_leaderboard.report import collect, page, render_report

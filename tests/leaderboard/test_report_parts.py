@@ -221,7 +221,7 @@ def test_surrogates(make_card: MakeCard):
 
 @pytest.mark.parametrize("eps", [0.5 / 255, 0.031, 0.1234567891, 8 / 255])
 def test_the_radius_is_exact(make_card: MakeCard, eps: float):
-    from robench.budget import parse_eps
+    from robench.contracts.threat_model import parse_eps
 
     assert parse_eps(options(make_card(eps=eps))["--eps"][0]) == eps
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robench.testing import check_component, conformance
-from robench.testing.kit import attempt
+from robench.testing.conformance import attempt
 
 
 @pytest.fixture(scope="session")

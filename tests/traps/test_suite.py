@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from robench.contracts.task import Silent
 from robench.errors import SpecError
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench.plugin.discovery import Plugin
-from robench.task import Silent
 from robench_traps import attacks, flags, honest, models, runner, table
 from robench_traps.base import Plain, Robust, Steps
 from robench_traps.registry import TRAPS, TWINS, chosen

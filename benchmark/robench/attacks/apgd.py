@@ -7,13 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robench.attacks.best import Best
+from robench.attacks.best_so_far import Best
 from robench.attacks.directions import random_direction
-from robench.attacks.gradients import finite_gradient
+from robench.attacks.input_gradients import finite_gradient
 from robench.attacks.losses import Loss, check_loss, evaluate, likeliest_wrong, ranks_of
-from robench.budget import ThreatModel
-from robench.classifier import Classifier
-from robench.task import Task
+from robench.contracts.classifier import Classifier
+from robench.contracts.task import Task
+from robench.contracts.threat_model import ThreatModel
 
 #: Weight of the gradient step against the momentum term.
 _STEP_WEIGHT = 0.75

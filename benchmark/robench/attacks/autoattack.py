@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from robench.attacks.apgd import apgd
-from robench.attacks.best import Best
+from robench.attacks.best_so_far import Best
 from robench.attacks.fab import fab
 from robench.attacks.losses import FEWEST_CLASSES, Loss, margin, ranks_of
 from robench.attacks.square import square
-from robench.classifier import Classifier
-from robench.task import Checkpoint, Task
+from robench.contracts.classifier import Classifier
+from robench.contracts.task import Checkpoint, Task
 
 Variant = Literal["standard", "rand"]
 

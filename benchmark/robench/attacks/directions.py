@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robench.budget import ThreatModel
-from robench.task import Task
+from robench.contracts.task import Task
+from robench.contracts.threat_model import ThreatModel
 
 
 def length(threat: ThreatModel, delta: Tensor) -> Tensor:

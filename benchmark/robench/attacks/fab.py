@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robench.attacks.best import Best
+from robench.attacks.best_so_far import Best
 from robench.attacks.directions import length, random_direction
-from robench.attacks.gradients import finite_gradient
 from robench.attacks.hyperplane import shortest_to_hyperplane
+from robench.attacks.input_gradients import finite_gradient
 from robench.attacks.losses import likeliest_wrong, ranks_of
-from robench.budget import ThreatModel
-from robench.classifier import Classifier
-from robench.task import Task
+from robench.contracts.classifier import Classifier
+from robench.contracts.task import Task
+from robench.contracts.threat_model import ThreatModel
 
 #: Least length of a step in the weighing of the two projections, so that 0 / 0 does not arise at the boundary.
 _SHORTEST = 1e-8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robench.budget import Norm
+from robench.contracts.threat_model import Norm
 
 #: Share of the steepest coordinate's slope below which a coordinate is left where it is.
 _FLAT = 1e-8

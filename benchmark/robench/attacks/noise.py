@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from robench.attacks.best import Best
+from robench.attacks.best_so_far import Best
 from robench.attacks.directions import length
 from robench.attacks.losses import margin
-from robench.classifier import Classifier
-from robench.task import Task
+from robench.contracts.classifier import Classifier
+from robench.contracts.task import Task
 
 Distribution = Literal["uniform", "gaussian", "corners"]
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robench.attacks.best import Best
+from robench.attacks.best_so_far import Best
 from robench.attacks.losses import margin
 from robench.attacks.square_patches import Patches, patches_for
-from robench.classifier import Classifier
-from robench.task import Task
+from robench.contracts.classifier import Classifier
+from robench.contracts.task import Task
 
 #: Queries after which the share of changed pixels is halved, in a schedule made for 10,000 queries.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

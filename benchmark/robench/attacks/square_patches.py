@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robench.budget import ThreatModel
-from robench.task import Task
+from robench.contracts.task import Task
+from robench.contracts.threat_model import ThreatModel
 
 
 def patches_for(shape: Sequence[int], threat: ThreatModel) -> Patches:

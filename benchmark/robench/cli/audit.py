@@ -53,8 +53,8 @@ def audit_command(model: str, store: Path | None, **given: Any) -> None:
     from rich.console import Console
 
     from robench.api import run
+    from robench.cli.card_view import print_verdict
     from robench.cli.progress import terminal
-    from robench.cli.verdict import print_verdict
 
     keeping = tempfile.TemporaryDirectory(prefix="robench-audit-") if store is None else nullcontext(str(store))
     with keeping as folder, terminal() as progress:

@@ -7,14 +7,14 @@ from importlib.metadata import version
 import click
 
 from robench.cli.audit import audit_command
-from robench.cli.catalog import list_command, show_command
-from robench.cli.check import check_plugin_command
+from robench.cli.check_plugin import check_plugin_command
 from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
 from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
 from robench.cli.leaderboard import leaderboard_command
+from robench.cli.list_show import list_command, show_command
 from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command

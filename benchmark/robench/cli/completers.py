@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
-    from robench.parameters import Parameter
+    from robench.contracts.parameters import Parameter
     from robench.plugin.catalog import Offer
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -105,7 +105,7 @@ def _named(ctx: click.Context, role: str) -> list[Offer]:
 
 def _parameters(offers: Iterable[Offer], asked: str) -> list[tuple[str, str]]:
     """Return ``steps=`` for what begins like ``asked``, or ``target=random`` once the parameter is typed."""
-    from robench.parameters import parameters_of
+    from robench.contracts.parameters import parameters_of
 
     declared: dict[str, Parameter] = {}
     for offer in offers:
@@ -120,7 +120,7 @@ def _parameters(offers: Iterable[Offer], asked: str) -> list[tuple[str, str]]:
 
 def _values(entry: Parameter) -> list[str]:
     """Return the choices of a parameter, or its default where there is no end of them."""
-    from robench.parameters import format_value
+    from robench.contracts.parameters import format_value
 
     if get_origin(entry.type) is Literal:
         return [str(choice) for choice in get_args(entry.type)]

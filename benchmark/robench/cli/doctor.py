@@ -28,7 +28,7 @@ def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool)
     robench doctor --offline --deep   read the whole store, reach for nothing
     robench doctor --json             for a bug report
     """
-    from robench.cli.health import examine
+    from robench.cli.doctor_checks import examine
     from robench.evidence.store import default_root
     from robench_leaderboard.wording import plain
 

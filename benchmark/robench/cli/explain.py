@@ -22,15 +22,15 @@ def explain_command(card: Path) -> None:
     """
     from rich.console import Console
 
-    from robench.evidence import cardfile, trainingfile
-    from robench.evidence.bounded import read_bounded
+    from robench.evidence import card_file, training_card_file
+    from robench.evidence.bounded_read import read_bounded
 
     console, text = Console(highlight=False), read_bounded(card)
-    if trainingfile.is_training(text):
-        from robench.cli.trained import print_training
+    if training_card_file.is_training(text):
+        from robench.cli.training_view import print_training
 
-        print_training(trainingfile.decode(text, str(card)), console)
+        print_training(training_card_file.decode(text, str(card)), console)
         return
-    from robench.cli.verdict import print_verdict
+    from robench.cli.card_view import print_verdict
 
-    print_verdict(cardfile.decode(text, str(card)), console)
+    print_verdict(card_file.decode(text, str(card)), console)

@@ -18,10 +18,10 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     robench export results/cards --to csv -o results.csv
     robench export results/cards --to 'hf-model-index[defense=tecoa]'
     """
-    from robench.contracts import Exporter
+    from robench.contracts.components import Exporter
     from robench.errors import SpecError, StoreError, told
+    from robench.plan.spec import split_reference
     from robench.plugin.catalog import catalog
-    from robench.spec import split_reference
     from robench_leaderboard import read_cards
 
     name, given = split_reference(form)

@@ -9,13 +9,13 @@ from robench.cli.options import joined, read_parameters, read_seeds
 from robench.errors import SpecError
 
 if TYPE_CHECKING:
-    from robench.published import Published
-    from robench.spec import Spec
+    from robench.plan.published_figures import Published
+    from robench.plan.spec import Spec
 
 
 def requests(suite: Path | None, given: dict[str, Any]) -> tuple[str, tuple[Spec, ...], tuple[Published, ...]]:
     """Return the title, the requests that the command line or the suite file makes, and figures to compare with."""
-    from robench.spec import DEFAULT_EPS, Spec
+    from robench.plan.spec import DEFAULT_EPS, Spec
 
     lists = {name: joined(given[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
     seeds, parameters = read_seeds(joined(given["seed"])), read_parameters(given["parameters"])
@@ -40,7 +40,7 @@ def requests(suite: Path | None, given: dict[str, Any]) -> tuple[str, tuple[Spec
         )
     from dataclasses import replace
 
-    from robench.suite import read_suite
+    from robench.plan.suite import read_suite
 
     changes: dict[str, Any] = {"n": given["n"]} if given["n"] is not None else {}
     changes |= {"seed": seeds} if seeds else {}

@@ -13,8 +13,8 @@ from robench.cli.request import requests
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
-    from robench.published import Published
-    from robench.spec import Spec
+    from robench.plan.published_figures import Published
+    from robench.plan.spec import Spec
 
 NAMES = Names()
 
@@ -109,7 +109,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     """
     title, specs, published = requests(suite, given)
     if dry_run:
-        from robench.cli.dry import print_plan
+        from robench.cli.dry_run import print_plan
 
         for spec in specs:
             print_plan(spec, store, given["device"], given["offline"], given["gate"])
@@ -134,11 +134,11 @@ def perform(
     from robench.api import CellsFailed, choose_device, run
     from robench.cli.progress import terminal
     from robench.errors import RobenchError
-    from robench.evidence import trainingfile
-    from robench.evidence.cardfile import write
+    from robench.evidence import training_card_file
+    from robench.evidence.card_file import write
     from robench.evidence.gallery import keep_gallery
     from robench.evidence.store import Store, default_root
-    from robench.spec import plan
+    from robench.plan.spec import plan
 
     for spec in specs:
         plan(spec, choose_device(given["device"]))  # refuse what cannot be run before anything is
@@ -159,7 +159,7 @@ def perform(
                 run(
                     spec,
                     on_card=keep,
-                    on_training=lambda card: trained.append(trainingfile.write(card, out / "trainings")),
+                    on_training=lambda card: trained.append(training_card_file.write(card, out / "trainings")),
                     store=store,
                     device=given["device"],
                     batch_size=given["batch_size"],
@@ -186,8 +186,8 @@ def beside(title: str, published: tuple[Published, ...], cards: list[Card], out:
     """Print published figures beside the measured ones, and keep the comparison as a page."""
     from rich.console import Console
 
-    from robench.evidence.atomic import write_whole
-    from robench.published import pair
+    from robench.evidence.atomic_write import write_whole
+    from robench.plan.published_figures import pair
     from robench_leaderboard.beside import beside_page, print_beside
 
     pairings = pair(published, cards)

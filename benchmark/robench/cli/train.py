@@ -12,7 +12,7 @@ from robench.cli import completers
 from robench.cli.options import parameter_option, read_parameters, store_option
 
 if TYPE_CHECKING:
-    from robench.cell import Cell
+    from robench.plan.cell import Cell
 
 
 @click.command("train")
@@ -59,7 +59,7 @@ def train_command(
     robench run --dataset cifar10 --victim tiny-clip -p victim.checkpoint=my-clip
     """
     from robench.api import choose_device, go_offline
-    from robench.contracts import Model
+    from robench.contracts.components import Model
 
     go_offline(offline)
     device = choose_device(device)
@@ -70,7 +70,7 @@ def train_command(
     if not victim.untrained():
         repeat(cell, victim, folder, dry_run)
     elif dry_run:
-        from robench.cli.dry import print_training_plan
+        from robench.cli.dry_run import print_training_plan
 
         print_training_plan(cell, store)
     else:
@@ -80,7 +80,7 @@ def train_command(
 def planned(model: str, dataset: str, seed: int, parameters: dict[str, str], device: str) -> Cell:
     """Return a cell of the victim; SpecError for what cannot be trained as written."""
     from robench.errors import SpecError
-    from robench.spec import Spec, plan
+    from robench.plan.spec import Spec, plan
 
     cell = plan(Spec(dataset=dataset, victim=(model,), seed=(seed,), parameters=parameters), device)[0]
     trained = {part.component.name for part in (cell.dataset, *cell.victim.family)}
@@ -96,13 +96,13 @@ def planned(model: str, dataset: str, seed: int, parameters: dict[str, str], dev
 
 def school(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
     """Train the cell's victim by the stage that a run trains it by; write its card and its weights."""
-    from robench.bench import Bench, Options
     from robench.cli.progress import terminal
-    from robench.cli.trained import outcome_lines, parameter_words
+    from robench.cli.training_view import outcome_lines, parameter_words
     from robench.evidence.store import default_root
-    from robench.evidence.trainingfile import write
-    from robench.training import train
-    from robench.weights import hand_over
+    from robench.evidence.training_card_file import write
+    from robench.pipeline.export_weights import hand_over
+    from robench.pipeline.training_cards import train
+    from robench.pipeline.workbench import Bench, Options
 
     with terminal() as progress:
         bench = Bench(Options(store=store or default_root(), device=device, progress=progress), device)
@@ -124,11 +124,11 @@ def school(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
 
 def repeat(cell: Cell, model: object, folder: Path, dry_run: bool) -> None:
     """Repeat the recipe of a model's shipped weights, and print what it reached."""
-    from robench.cell import type_of
     from robench.cli.progress import terminal
-    from robench.contracts import Dataset, Model
+    from robench.contracts.components import Dataset, Model
+    from robench.contracts.task import Task
     from robench.errors import WeightsError
-    from robench.task import Task
+    from robench.plan.cell import type_of
 
     source: Dataset = type_of(cell.dataset, Dataset)
     if not isinstance(model, Model):

@@ -26,18 +26,19 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
     robench verify CARD.json --rerun                  from scratch, beside the same attacks
     robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
     """
-    from robench import verify
     from robench.cli.progress import terminal
-    from robench.evidence.cardfile import read
+    from robench.evidence.card_file import read
     from robench.evidence.store import default_root
+    from robench.verify.recompute import rerun as run_again
+    from robench.verify.recompute import verify
     from robench_leaderboard.wording import plain
 
     found = read(card)
     with terminal() as progress:
         findings = (
-            verify.rerun(found, device, progress, trust=trust_code)
+            run_again(found, device, progress, trust=trust_code)
             if rerun
-            else verify.verify(found, store or default_root(), device, progress, trust=trust_code)
+            else verify(found, store or default_root(), device, progress, trust=trust_code)
         )
         wrong = 0
         for finding in findings:

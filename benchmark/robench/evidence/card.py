@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from robench.budget import Access, Norm, format_eps
+from robench.contracts.parameters import format_value
+from robench.contracts.threat_model import Access, Norm, format_eps
 from robench.evidence.statistics import unpack_bits
-from robench.parameters import format_value
 
 SCHEMA_VERSION = 2
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from robench.contracts import Component
+from robench.contracts.components import Component
 
 #: Raise a stage's number when robench itself begins to compute something else there.
 STAGES = {"load": 1, "train": 1, "fit": 3, "craft": 2, "score": 3, "illustrate": 2, "probe": 2, "judge": 5, "record": 2}

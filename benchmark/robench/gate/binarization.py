@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robench.case import Case
-from robench.classifier import Classifier, ZeroShotClassifier
+from robench.contracts.classifier import Classifier, ZeroShotClassifier
+from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
 from robench.evidence.statistics import wilson
-from robench.gate.subject import Trial
+from robench.gate.measurement import Measurement
+from robench.gate.probe_context import AttackContext
 from robench.gate.verdict import check, skip
-from robench.task import Task
 
 #: Points inside the ball, and how far inside they end, relative to eps (the paper's recipe).
 INNER, GAP = 999, 0.05
@@ -28,17 +28,17 @@ INNER, GAP = 999, 0.05
 WORKS = 0.95
 
 
-def look(trial: Trial) -> dict[str, Any]:
+def look(probed: AttackContext) -> dict[str, Any]:
     """Return on how many readouts the attack succeeds, and how many a random search of the same size solves."""
     found = {"n": 0, "won": 0, "random": 0, "unfit": 0}
-    wanted, task = trial.subject.level.binarization, trial.subject.task
-    if not wanted or not trial.white_box or trial.attack.queries_only or task.threat.eps == 0:
+    wanted, task = probed.context.level.binarization, probed.context.task
+    if not wanted or not probed.white_box or probed.attack.queries_only or task.threat.eps == 0:
         return found
-    features = features_of(trial.target, next(trial.subject.test[:1].batches(1, task.device)).images)
+    features = features_of(probed.target, next(probed.context.test[:1].batches(1, task.device)).images)
     if features is None:
         return found
-    for row in trial.subject.some(trial.subject.clean, wanted, "binarization"):
-        batch = next(trial.subject.batches([row]))
+    for row in probed.context.some(probed.context.clean, wanted, "binarization"):
+        batch = next(probed.context.batches([row]))
         here = task.replace(indices=batch.indices, classes=("inside", "edge"))
         readout = _readout(features, batch.images, here)
         if readout is None:
@@ -46,7 +46,7 @@ def look(trial: Trial) -> dict[str, Any]:
             continue
         zero = torch.zeros_like(batch.labels)
         try:
-            moved = trial.attack.craft(readout, batch.images.clone(), zero, here)
+            moved = probed.attack.craft(readout, batch.images.clone(), zero, here)
         except (RobenchError, RuntimeError, IndexError, ValueError):  # a loss that needs more than two classes
             found["unfit"] += 1
             continue
@@ -54,7 +54,7 @@ def look(trial: Trial) -> dict[str, Any]:
         found["n"] += 1
         with torch.no_grad():
             found["won"] += int((readout(moved).argmax(1) == 1).sum())
-            draws = _inside(batch.images, here, 1.0, max(1, trial.cost // 2), "random")
+            draws = _inside(batch.images, here, 1.0, max(1, probed.cost // 2), "random")
             found["random"] += int((readout(draws).argmax(1) == 1).any())
     return found
 
@@ -130,9 +130,9 @@ class _Readout(nn.Module):
         return torch.stack([-edge, edge], 1)
 
 
-def binarization(case: Case, _ring: Sequence[Case]) -> Check:
+def binarization(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     """See that the attack finds the adversarial examples that were planted in the model's features."""
-    name, threshold, found = "binarization", f">= {WORKS:.0%} found", case.probes["binarization"]
+    name, threshold, found = "binarization", f">= {WORKS:.0%} found", measured.probes["binarization"]
     if not found["n"]:
         reason = (
             "Part of --gate thorough; needs a white-box gradient attack, a linear last layer, and features in which a "
@@ -143,8 +143,8 @@ def binarization(case: Case, _ring: Sequence[Case]) -> Check:
     fault = wilson(found["won"], found["n"])[1] < WORKS
     easy = found["random"] / found["n"] > 0.5
     meaning = (
-        f"{case.attack_name} finds {found['won']} of {found['n']} adversarial examples that were planted in the ball "
-        "(binarization test): it is too weak for this model, so what it leaves standing says little."
+        f"{measured.attack_name} finds {found['won']} of {found['n']} adversarial examples that were planted in the "
+        "ball (binarization test): it is too weak for this model, so what it leaves standing says little."
         if fault
         else f"It finds the planted adversarial examples; random search finds {found['random']} of {found['n']}"
         + (", so the test was easy." if easy else ".")

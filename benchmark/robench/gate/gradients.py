@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench.case import Case
+from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check, Status
-from robench.gate.subject import Subject
+from robench.gate.measurement import Measurement
+from robench.gate.probe_context import ProbeContext
 from robench.gate.verdict import check, skip
-from robench.task import Task
 
 #: Images on which gradients are looked at, those still standing first.
 IMAGES = 16
@@ -31,19 +31,19 @@ LED, LED_STEP, MOST_STUCK = 0.25, 0.5 / 255, 0.25
 STEP, COARSE_STEP = 1e-6, 2e-3
 
 
-def look(subject: Subject) -> dict[str, Any]:
+def look(context: ProbeContext) -> dict[str, Any]:
     """Return how many of a few images have no gradient, and how many have one that finite differences contradict."""
-    count = subject.purse.images(0.2, 10 * subject.price, IMAGES, least=4)
-    rows = subject.some(subject.standing, count, "gradients")
+    count = context.budget.images(0.2, 10 * context.price, IMAGES, least=4)
+    rows = context.some(context.standing, count, "gradients")
     if len(rows) < min(4, count):
-        among = subject.clean & ~subject.standing
-        rows = sorted(rows + subject.some(among, min(4, count) - len(rows), "gradients"))
+        among = context.clean & ~context.standing
+        rows = sorted(rows + context.some(among, min(4, count) - len(rows), "gradients"))
     found = {"n": 0, "blind": 0, "ce_blind": 0, "checked": 0, "untrue": 0, "stuck": 0, "possible": True}
-    for images, labels, indices in subject.batches(rows):
-        task = subject.task.replace(indices=indices)
+    for images, labels, indices in context.batches(rows):
+        task = context.task.replace(indices=indices)
         jitter = _jittered(images, task)
         try:
-            lead, margin, entropy = _gradients(subject.target, jitter, labels)
+            lead, margin, entropy = _gradients(context.target, jitter, labels)
         except (RuntimeError, RobenchError):  # the answer does not depend on the image through anything differentiable
             found["possible"] = False
             lead, margin, entropy = torch.zeros(len(images)), torch.zeros_like(images), torch.zeros_like(images)
@@ -51,25 +51,25 @@ def look(subject: Subject) -> dict[str, Any]:
         blind = ~(margin.flatten(1).abs().amax(1) > 0)
         found["blind"] += int(blind.sum())
         found["ce_blind"] += int((~blind & ~(entropy.flatten(1).abs().amax(1) > 0)).sum())
-        if found["possible"] and subject.defense.gradient != "straight-through" and not subject.defense.randomized:
-            untrue = contradicted(subject.plain, jitter, labels, margin, task.generator("gate", "direction"))
+        if found["possible"] and context.defense.gradient != "straight-through" and not context.defense.randomized:
+            untrue = contradicted(context.plain, jitter, labels, margin, task.generator("gate", "direction"))
             found["checked"] += len(images)
             found["untrue"] += int(untrue.sum())
-            found["stuck"] += int((~blind & _stuck(subject, jitter, labels, lead, margin)).sum())
+            found["stuck"] += int((~blind & _stuck(context, jitter, labels, lead, margin)).sum())
     return found
 
 
-def _stuck(subject: Subject, images: Tensor, labels: Tensor, lead: Tensor, gradient: Tensor) -> Tensor:
+def _stuck(context: ProbeContext, images: Tensor, labels: Tensor, lead: Tensor, gradient: Tensor) -> Tensor:
     """Return (N,) bool: where a step along the gradient hardly does what the gradient says.
 
     A true gradient may be useless: of a ripple too small to see and too steep to climb over, or of a loss that turns
     within less than an attack's step.
     """
-    threat = subject.task.threat
+    threat = context.task.threat
     step = min(threat.eps / 16, LED_STEP if threat.norm == "Linf" else LED_STEP * images[0].numel() ** 0.5)
     way = threat.steepest(-gradient)
     with torch.no_grad():
-        fall = lead - margin_of(subject.target(images + step * way), labels)
+        fall = lead - margin_of(context.target(images + step * way), labels)
     promised = step * (gradient * way).flatten(1).sum(1).abs()
     return ~(fall >= LED * promised)
 
@@ -154,11 +154,11 @@ def _disagrees(
     return ~((slope - claimed).abs() <= DISAGREEMENT * expected + 1e-9)
 
 
-def present(case: Case, _ring: Sequence[Case]) -> Check:
+def present(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     """See that the images still standing have a gradient to climb."""
-    found, name = case.row_probes["gradients"], "gradients present"
+    found, name = measured.model_probes["gradients"], "gradients present"
     threshold = f"<= {MOST_BLIND:.0%} of the images tried"
-    declared = case.fitted.training.gradient
+    declared = measured.fitted.training.gradient
     share = found["blind"] / max(found["n"], 1)
     if declared == "none":
         hidden = found["possible"] and share <= MOST_BLIND
@@ -182,9 +182,9 @@ def present(case: Case, _ring: Sequence[Case]) -> Check:
     return check(name, status, share, threshold, found["n"], meaning)  # type: ignore[arg-type]  # one of three literals
 
 
-def true(case: Case, _ring: Sequence[Case]) -> Check:
+def true(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     """Compare the gradient that attacks climb with the slope of the answers."""
-    found, name = case.row_probes["gradients"], "gradients true"
+    found, name = measured.model_probes["gradients"], "gradients true"
     threshold = f"<= {MOST_UNTRUE:.0%} of the images tried"
     if not found["checked"]:
         return skip(name, threshold, "Nothing is claimed: the backward pass is declared approximate, or there is none.")
@@ -200,11 +200,11 @@ def true(case: Case, _ring: Sequence[Case]) -> Check:
     return check(name, status, share, threshold, found["checked"], meaning)  # type: ignore[arg-type]  # literals
 
 
-def useful(case: Case, _ring: Sequence[Case]) -> Check:
+def useful(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     """See that a step along the gradient does what the gradient says."""
-    found, name = case.row_probes["gradients"], "gradients useful"
+    found, name = measured.model_probes["gradients"], "gradients useful"
     threshold = f"<= {MOST_STUCK:.0%} of the images tried"
-    if not found["checked"] or case.cell.threat.eps == 0:
+    if not found["checked"] or measured.cell.threat.eps == 0:
         return skip(name, threshold, "No exact gradient is claimed, or there is no ball to step in.")
     share = found["stuck"] / found["checked"]
     status: Status = "pass" if share <= MOST_STUCK else "invalid" if share > 2 * MOST_STUCK else "suspect"

@@ -104,16 +104,3 @@ def level_of(name: str = DEFAULT_LEVEL, images: int | None = None, cost: float |
     if images is not None:
         level = replace(level, images=images)
     return level if cost is None else replace(level, cost=cost)
-
-
-class Purse:
-    """Deal out the passes that the gate may spend on one cell or row."""
-
-    def __init__(self, own: int, level: Level, share: float) -> None:
-        self.passes = None if level.cost is None else own * level.cost * share
-
-    def images(self, part: float, cost: float, wanted: int, least: int = 2) -> int:
-        """Return how many of ``wanted`` images a probe of ``cost`` passes each may take from its part of the purse."""
-        if self.passes is None:
-            return wanted
-        return max(min(least, wanted), min(wanted, int(part * self.passes / max(cost, 1))))

@@ -5,65 +5,75 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from robench.case import Case
 from robench.evidence.card import Check
-from robench.gate import answers, binarization, comparison, conduct, effort, gradients, images, landscape, strength
-from robench.gate.subject import Subject, Trial
+from robench.gate import (
+    attack_behaviour,
+    attack_effort,
+    binarization,
+    cell_comparison,
+    gradients,
+    images_and_labels,
+    loss_landscape,
+    model_consistency,
+    stronger_attacks,
+)
+from robench.gate.measurement import Measurement
+from robench.gate.probe_context import AttackContext, ProbeContext
 
 #: What is tried once for a defended victim under one threat model.
-ROW_PROBES: Mapping[str, Callable[[Subject], dict[str, Any]]] = {
-    "answers": answers.look,
-    "path": answers.look_path,
+MODEL_PROBES: Mapping[str, Callable[[ProbeContext], dict[str, Any]]] = {
+    "answers": model_consistency.look,
+    "path": model_consistency.look_path,
     "gradients": gradients.look,
-    "strength": strength.look,
-    "landscape": landscape.look,
+    "strength": stronger_attacks.look,
+    "landscape": loss_landscape.look,
 }
 
 #: What is tried for each attack on it.
-TRIAL_PROBES: Mapping[str, Callable[[Trial], dict[str, Any]]] = {
-    "conduct": conduct.look,
-    "effort": effort.look,
+ATTACK_PROBES: Mapping[str, Callable[[AttackContext], dict[str, Any]]] = {
+    "conduct": attack_behaviour.look,
+    "effort": attack_effort.look,
     "binarization": binarization.look,
 }
 
-CHECKS: Sequence[Callable[[Case, Sequence[Case]], Check]] = (
-    conduct.box_and_ball,
-    conduct.identity,
-    conduct.moved,
-    conduct.asked,
-    answers.deterministic,
-    answers.company,
-    answers.evaluation,
-    answers.attacked,
-    comparison.rescored,
-    comparison.not_above_clean,
-    images.reference,
-    images.above_chance,
-    images.classes_shown,
-    images.class_order,
-    images.leakage,
-    images.manifest,
+CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
+    attack_behaviour.box_and_ball,
+    attack_behaviour.identity,
+    attack_behaviour.moved,
+    attack_behaviour.asked,
+    model_consistency.deterministic,
+    model_consistency.company,
+    model_consistency.evaluation,
+    model_consistency.attacked,
+    cell_comparison.rescored,
+    cell_comparison.not_above_clean,
+    images_and_labels.reference,
+    images_and_labels.above_chance,
+    images_and_labels.classes_shown,
+    images_and_labels.class_order,
+    images_and_labels.leakage,
+    images_and_labels.manifest,
     gradients.present,
     gradients.true,
     gradients.useful,
-    answers.saturated,
-    comparison.declared,
-    comparison.path,
-    comparison.falls,
-    conduct.step_size,
-    conduct.best_iterate,
-    effort.converged,
-    effort.more,
-    effort.falls_with_eps,
-    effort.unbounded,
-    strength.one_step,
-    comparison.dearer,
-    comparison.transfer,
-    strength.stronger,
-    strength.another_loss,
-    strength.slopes,
-    strength.queries,
-    strength.noise,
-    landscape.stable,
+    model_consistency.saturated,
+    cell_comparison.declared,
+    cell_comparison.path,
+    cell_comparison.falls,
+    attack_behaviour.step_size,
+    attack_behaviour.best_iterate,
+    attack_effort.converged,
+    attack_effort.more,
+    attack_effort.falls_with_eps,
+    attack_effort.unbounded,
+    stronger_attacks.one_step,
+    cell_comparison.dearer,
+    cell_comparison.transfer,
+    stronger_attacks.stronger,
+    stronger_attacks.another_loss,
+    stronger_attacks.slopes,
+    stronger_attacks.queries,
+    stronger_attacks.noise,
+    loss_landscape.stable,
     binarization.binarization,
 )

@@ -12,9 +12,9 @@ from typing import Any
 
 import pluggy
 
-from robench.contracts import ROLES, Component, Dataset
+from robench.contracts.components import ROLES, Component, Dataset
+from robench.contracts.parameters import Value, parameters_of, resolve
 from robench.errors import PluginError, SpecError, suggestion
-from robench.parameters import Value, parameters_of, resolve
 from robench.plugin import WITHOUT, hookspecs
 from robench.plugin.discovery import Plugin, discover
 

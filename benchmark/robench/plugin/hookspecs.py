@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pluggy
 
-from robench.contracts import Attack, Dataset, Defense, Exporter, Model
+from robench.contracts.components import Attack, Dataset, Defense, Exporter, Model
 
 #: The entry-point group, and pluggy's project name.
 GROUP = "robench"

@@ -14,7 +14,7 @@ check-plugin`` runs the same checks. The kit brings its own tiny victims and ima
 
 from __future__ import annotations
 
-from robench.testing.kit import Check, Result, check_component, conformance
-from robench.testing.subject import NotTried
+from robench.testing.component_under_test import NotTried
+from robench.testing.conformance import Check, Result, check_component, conformance
 
 __all__ = ["Check", "NotTried", "Result", "check_component", "conformance"]

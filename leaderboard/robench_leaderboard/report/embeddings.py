@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from robench.evidence.embedding import Embedding
+from robench.evidence.patch_embedding import Embedding
 from robench_leaderboard.report.collect import Report
 from robench_leaderboard.report.pictures import address, colours
 from robench_leaderboard.wording import title

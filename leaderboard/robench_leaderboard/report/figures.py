@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import RobenchError
-from robench.evidence.atomic import write_whole
+from robench.evidence.atomic_write import write_whole
 from robench.evidence.card import Card
 from robench_leaderboard.report import plots
 from robench_leaderboard.report.collect import Report

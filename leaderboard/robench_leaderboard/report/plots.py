@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from robench.budget import format_eps
+from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, ThreatRecord
 from robench_leaderboard.rank import Board
 from robench_leaderboard.report.collect import Report

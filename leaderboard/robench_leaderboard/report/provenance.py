@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from robench.budget import format_eps, parse_eps
-from robench.cell import SELF
+from robench.contracts.threat_model import format_eps, parse_eps
 from robench.evidence.card import Card, ComponentRecord, Scalar
+from robench.plan.cell import SELF
 from robench_leaderboard.wording import parameters
 
 

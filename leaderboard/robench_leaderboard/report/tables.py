@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from robench.evidence.atomic import write_whole
+from robench.evidence.atomic_write import write_whole
 from robench_leaderboard import wording
 from robench_leaderboard.rank import Board
 from robench_leaderboard.report.averages import averages

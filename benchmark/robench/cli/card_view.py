@@ -1,0 +1,59 @@
+"""A card's verdict in the terminal: what failed first, then what passed, then what was not tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from robench.contracts.threat_model import format_eps
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from robench.evidence.card import Card, Check
+
+_ORDER = {"invalid": 0, "suspect": 1, "pass": 2, "skipped": 3}
+_STYLE = {"invalid": "bold red", "suspect": "yellow", "pass": "green", "skipped": "dim"}
+_MEANS = {
+    "VALID": "the number stood up to every check that was made; it may be ranked",
+    "SUSPECT": "the number may be right, but could not be confirmed; it is not ranked",
+    "INVALID": "the number does not hold up; it is not ranked",
+}
+
+
+def print_verdict(card: Card, console: Console) -> None:
+    """Print every check of a card's gate with value, threshold, N and meaning, the failed ones first."""
+    from rich.text import Text
+
+    from robench_leaderboard.wording import plain
+
+    cell, gate, spent = card.cell, card.gate, card.cost.gate
+    via = "" if cell.surrogate is None else f" via {'self' if cell.surrogate_is_victim else cell.surrogate.label}"
+    title = f"{cell.victim.label} / {cell.defense.label} / {cell.attack.label}{via}"
+    threat = f"{cell.threat.norm} {format_eps(cell.threat.eps)}, {cell.threat.access}, n = {cell.n}"
+    rates = f"clean {100 * card.clean.rate:.1f} %, attacked {100 * card.robust.rate:.1f} %"
+    # A card may come from anyone: no control characters reach the terminal.
+    console.print(Text(f"{plain(title, 300)}: {threat}, {rates}"))
+    console.print(f"verdict: {gate.verdict}: {_MEANS[gate.verdict]}")
+    effort = f"{spent.forwards:,} forwards + {spent.backwards:,} backwards, {gate.share:.2f} of the cell's own"
+    console.print(Text(f"gate: {plain(gate.level, 40)}, {effort}\n"))
+    console.print(_table(sorted(gate.checks, key=lambda check: _ORDER[check.status])))
+
+
+def _table(checks: Sequence[Check]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from robench_leaderboard.wording import plain
+
+    table = Table(
+        "check", "status", "value", "threshold", "N", "meaning", box=None, header_style="bold", pad_edge=False
+    )
+    for check in checks:
+        value = "" if check.value is None else f"{check.value:.4g}"
+        words = [check.name, check.status, value, check.threshold, str(check.n or ""), check.meaning]
+        cells = [Text(plain(word, 600)) for word in words]
+        cells[1].stylize(_STYLE[check.status])
+        table.add_row(*cells)
+    return table

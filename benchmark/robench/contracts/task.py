@@ -1,0 +1,186 @@
+"""What a run fixes, handed to every component as its last argument."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from robench.contracts.threat_model import ThreatModel
+from robench.errors import ContractError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from robench.contracts.classifier import Classifier
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Show how far a stage is."""
+
+    def track(self, items: Iterable[T], total: int, text: str) -> Iterable[T]:
+        """Yield ``items`` while showing ``text`` and how many of ``total`` are done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Tell the user one thing worth knowing, such as a halved batch."""
+        ...
+
+
+class Silent:
+    """Show nothing: the progress of a library call."""
+
+    def track(self, items: Iterable[T], total: int, text: str) -> Iterable[T]:
+        """Yield ``items``."""
+        return items
+
+    def note(self, text: str) -> None:
+        """Drop the note."""
+
+
+class Checkpoint:
+    """Keep the state of unfinished work in one file; without a path nothing is kept.
+
+    Args:
+        path: the file, replaced atomically; None keeps nothing.
+        extra: what the harness adds to each state (pass counts), and takes back when one is loaded.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        extra: tuple[Callable[[], Any], Callable[[Any], None]] = (lambda: None, lambda _: None),
+    ) -> None:
+        self._path = path
+        self._get_extra, self._set_extra = extra
+
+    def save(self, state: Any) -> None:
+        """Keep ``state``: tensors, numbers, strings, and lists or dicts of them."""
+        if self._path is None:
+            return
+        import torch
+
+        scratch = self._path.with_suffix(".writing")
+        torch.save({"state": state, "extra": self._get_extra()}, scratch)
+        scratch.replace(self._path)
+
+    def load(self) -> Any | None:
+        """Return the last state saved, or None; a damaged file counts as none."""
+        if self._path is None or not self._path.is_file():
+            return None
+        import torch
+
+        try:
+            kept = torch.load(self._path, map_location="cpu", weights_only=True)
+            self._set_extra(kept["extra"])
+        except Exception:  # whatever a cut-off or foreign file raises, the work starts afresh
+            return None
+        return kept["state"]
+
+    def discard(self) -> None:
+        """Forget the state: the work is finished."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def derive_seed(*words: object) -> int:
+    """Return a 63-bit seed that depends on every word and on nothing else."""
+    digest = hashlib.sha256("\x1f".join(map(str, words)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def _no_model(name: str) -> Any:
+    raise ContractError(
+        f"surrogate '{name}' was asked for outside a run; only robench's stages can load models by name."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """Carry what the run fixes; fields may be added without breaking a plugin.
+
+    Attributes:
+        classes: class names in label order.
+        templates: the dataset's prompt templates.
+        shape: (C, H, W) of the images.
+        seed: the seed of this stage, already derived from the run's seed and the stage.
+        device: where tensors live, such as ``cpu`` or ``cuda:0``.
+        batch_size: how many images a component should take at a time.
+        stop_early: an image may leave the batch once an iterate fools the model.
+        indices: position in the test set of each image of this batch, so that randomness is per image.
+        history: training metrics in the order they were logged.
+        timeout: seconds an attack may take for one batch; None waits.
+        checkpoint: keeps the state of a long fit or attack, so that it continues after a kill.
+        load_model: gives a surrogate by name; ``self`` is the undefended victim.
+    """
+
+    classes: tuple[str, ...]
+    templates: tuple[str, ...] = ("a photo of a {}",)
+    shape: tuple[int, int, int]
+    seed: int = 0
+    device: str = "cpu"
+    batch_size: int = 128
+    stop_early: bool = False
+    indices: Sequence[int] = ()
+    attacked: ThreatModel | None = None
+    timeout: float | None = None
+    progress: Progress = dataclasses.field(default_factory=Silent)
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    checkpoint: Checkpoint = dataclasses.field(default_factory=lambda: Checkpoint())
+    load_model: Callable[[str], Classifier] = _no_model
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Return the threat model under attack; a fit has none, since one fit serves every threat model."""
+        if self.attacked is None:
+            raise ContractError(
+                "task.threat exists only while crafting: a defense is fitted once for all threat models, "
+                "so give it an eps parameter of its own."
+            )
+        return self.attacked
+
+    def replace(self, **changes: Any) -> Task:
+        """Return a copy with ``changes``."""
+        return dataclasses.replace(self, **changes)
+
+    def fork(self, *words: object) -> Task:
+        """Return a copy whose seed is derived from this one's and ``words``, such as ``("epoch", 3)``."""
+        return self.replace(seed=derive_seed(self.seed, *words))
+
+    def log(self, **metrics: float) -> None:
+        """Record one point of the training curves (it goes into the card)."""
+        self.history.append({name: float(value) for name, value in metrics.items()})
+
+    def generator(self, *words: object) -> torch.Generator:
+        """Return a CPU generator that depends on the stage's seed and on ``words``."""
+        import torch
+
+        return torch.Generator().manual_seed(derive_seed(self.seed, *words))
+
+    def uniform(self, images: Tensor, *words: object) -> Tensor:
+        """Draw U[-1, 1] in the shape of ``images``, image by image.
+
+        Each image's draw depends on the seed, on ``words`` and on the image's place in the test set, never on
+        its batch: another batch size, a dropped neighbour or a second GPU gives the same noise.
+        """
+        import torch
+
+        rows = self.indices if len(self.indices) else range(len(images))
+        if len(rows) != len(images):
+            raise ContractError(f"task.uniform was given {len(images)} images for {len(rows)} indices.")
+        generator = torch.Generator()
+        noise = torch.empty(images.shape, dtype=images.dtype)
+        for row, index in enumerate(rows):
+            generator.manual_seed(derive_seed(self.seed, *words, index))
+            noise[row].uniform_(-1.0, 1.0, generator=generator)
+        return noise.to(images.device)
+
+    def keep(self, mask: Tensor) -> Task:
+        """Return the task of the images that ``mask`` (N,) keeps."""
+        rows = self.indices if len(self.indices) else range(len(mask))
+        return self.replace(indices=[index for index, kept in zip(rows, mask.tolist(), strict=True) if kept])

@@ -1,0 +1,178 @@
+"""Would more of the same attack give another result?"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from robench.contracts.components import Attack
+from robench.contracts.threat_model import ThreatModel
+from robench.evidence.card import Check
+from robench.evidence.statistics import wilson
+from robench.gate.attack_behaviour import MOVING
+from robench.gate.measurement import Measurement
+from robench.gate.probe_context import AttackContext
+from robench.gate.verdict import TOLERATED, check, lost, skip
+
+#: Share of all images that twice the steps, or another seed, may win.
+MORE = (0.02, 0.10)
+#: Share of the tried images that may stand at a larger radius though they fell at a smaller one.
+RISING = 0.10
+#: An Linf radius at which any image can be turned into any other's grey: nothing may be recognised there.
+BLINDING = 0.5
+IMAGES = 16
+
+
+def look(probed: AttackContext) -> dict[str, Any]:
+    """Return what the judged attack wins with another seed, twice the steps, at other radii and without bounds."""
+    found: dict[str, Any] = {"tried": False}
+    iterative = probed.white_box and probed.attack.iterative and not probed.attack.queries_only
+    if not (probed.context.level.sweep and iterative) or probed.context.task.threat.eps == 0:
+        return found
+    found["tried"] = True
+    found["again"] = _on_survivors(probed, probed.attack, 1, "again")
+    doubled = twice(probed.attack)
+    found["double"] = _on_survivors(probed, doubled, 2, "double") if doubled is not None else {"n": 0, "won": 0}
+    found["sweep"] = _sweep(probed)
+    return found
+
+
+def twice(attack: Attack) -> Attack | None:
+    """Return the attack with twice the steps, if it has a parameter of that name."""
+    for name in ("steps", "iterations", "num_steps", "n_iter"):
+        value = attack.parameters.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return dataclasses.replace(attack, **{name: 2 * value})
+    return None
+
+
+def _on_survivors(probed: AttackContext, attack: Attack, factor: int, word: str) -> dict[str, int]:
+    context = probed.context
+    count = probed.budget.images(0.15, factor * probed.cost, context.level.images)
+    rows = context.some(probed.survivors, count, word)
+    won = 0
+    for images, labels, indices in context.batches(rows):
+        task = context.task.fork(word).replace(indices=indices)
+        moved = task.threat.project(images, probed.move(images, labels, task, attack, patience=factor))
+        won += int(context.wrong(moved, labels).sum())
+    return {"n": len(rows), "won": won}
+
+
+def _sweep(probed: AttackContext) -> dict[str, Any]:
+    """Return, per radius, which of a few clean-correct images fall."""
+    context, threat = probed.context, probed.context.task.threat
+    count = probed.budget.images(0.4, 4 * probed.cost, IMAGES, least=4)
+    rows = context.some(context.clean, count, "sweep")
+    fell: dict[str, list[bool]] = {"own": [not bool(probed.survivors[row]) for row in rows]}
+    for name, eps in radii(threat, context.test.shape).items():
+        try:
+            fell[name] = _fallen_at(probed, ThreatModel(threat.norm, eps, threat.access), rows)
+        except Exception:  # noqa: S112 - nobody asked for this radius: an attack that refuses it is not at fault
+            continue
+    order = [name for name in ("half", "own", "double", "blinding") if name in fell]
+    rising = sum(
+        any(fell[low][row] and not fell[high][row] for low, high in pairwise(order)) for row in range(len(rows))
+    )
+    standing = {name: len(rows) - sum(flags) for name, flags in fell.items()}
+    return {"n": len(rows), "rising": rising, **standing}
+
+
+def _fallen_at(probed: AttackContext, threat: ThreatModel, rows: list[int]) -> list[bool]:
+    fell: list[bool] = []
+    for images, labels, indices in probed.context.batches(rows):
+        task = probed.context.task.replace(indices=indices, attacked=threat)
+        moved = threat.project(images, probed.move(images, labels, task))
+        fell += probed.context.wrong(moved, labels).tolist()
+    return fell
+
+
+def radii(threat: ThreatModel, shape: tuple[int, int, int]) -> dict[str, float]:
+    """Return the radii that are tried beside the cell's own; a parameter check refuses none of them."""
+    whole = 1.0 if threat.norm == "Linf" else math.sqrt(math.prod(shape))
+    found = {"half": threat.eps / 2, "double": min(2 * threat.eps, whole), "unbounded": whole}
+    if threat.norm == "Linf":
+        found["blinding"] = BLINDING
+    return found
+
+
+def more(measured: Measurement, group: Sequence[Measurement]) -> Check:
+    """See that twice the steps, or another random start, change little."""
+    name, found = "more steps", measured.probes["effort"]
+    if not found["tried"]:
+        return skip(name, f"<= {MORE[0]:.0%} of the images", "Not part of --gate quick, or not an iterative attack.")
+    which = max(("again", "double"), key=lambda key: found[key]["won"] / max(found[key]["n"], 1))
+    part, what = found[which], {"again": "another seed", "double": "twice the steps"}[which]
+    standing = int(measured.robust.correct.sum())
+    return lost(
+        name, part["won"], part["n"], standing, measured.n,
+        "Another seed and twice the steps win little more.",
+        f"With {what}, {measured.attack_name} wins {part['won']} of {part['n']} images that it left standing: it has "
+        "not converged. Give it more steps or restarts.",
+        limits=MORE,
+        worst="suspect",
+        chance=measured.robust.draws > 1,
+    )  # fmt: skip
+
+
+def converged(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """See that the loss no longer rises at the end (indicator I4), where twice the steps confirm it."""
+    name, threshold = "converged", f"<= {MOVING:.0%} of the rise in the last 10 iterates"
+    trace, effort = measured.probes["trace"], measured.probes["effort"]
+    if not trace["n"]:
+        return skip(name, threshold, "No path was watched: nothing iterative, or nothing left standing.")
+    share = trace["moving"] / trace["n"]
+    double = effort["double"] if effort["tried"] else {"n": 0, "won": 0}
+    standing = int(measured.robust.correct.sum()) / measured.n
+    # One image of a few may fall by luck.
+    more_wins = double["won"] > 1 and double["won"] / double["n"] * standing > TOLERATED
+    fault = share > 0.5 and more_wins
+    meaning = (
+        f"On {trace['moving']} of {trace['n']} images the loss still rises at the end, and twice the steps win more: "
+        "the attack stopped too early. Give it more steps."
+        if fault
+        else "The loss has levelled off where it was watched, or more steps win nothing."
+    )
+    return check(name, "suspect" if fault else "pass", share, threshold, trace["n"], meaning)
+
+
+def falls_with_eps(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """See that a larger ball never helps the model, and that a blinding one leaves it at chance."""
+    name, threshold = "accuracy falls with eps", "monotone, and at chance at eps = 0.5"
+    found = measured.probes["effort"]
+    if not found["tried"] or not found["sweep"]["n"]:
+        return skip(name, threshold, "Not part of --gate quick, or not an iterative attack.")
+    sweep, classes = found["sweep"], len(measured.data.classes)
+    n = sweep["n"]
+    rising = wilson(sweep["rising"], n)[0] > RISING
+    seeing = "blinding" in sweep and wilson(sweep["blinding"], n)[0] > 1 / classes
+    value = max(sweep["rising"], sweep.get("blinding", 0)) / n
+    meaning = (
+        f"{sweep['rising']} of {n} images fall at a smaller eps and stand at a larger one: the attack is led astray."
+        if rising
+        else f"At eps = 0.5, where no image can be recognised, {sweep['blinding']} of {n} images are still answered "
+        f"right (chance: {1 / classes:.0%}): the attack or its gradients fail."
+        if seeing
+        else "Accuracy falls as the ball grows, to chance or below."
+    )
+    return check(name, "suspect" if rising or seeing else "pass", value, threshold, n, meaning)
+
+
+def unbounded(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """See that the attack wins everything when only the box holds it (indicator I6)."""
+    name, threshold = "unbounded attack", "= 0 images standing"
+    found = measured.probes["effort"]
+    if not found["tried"] or not found["sweep"]["n"] or "unbounded" not in found["sweep"]:
+        return skip(name, threshold, "Not part of --gate quick, or not an attack that can be iterated without bounds.")
+    standing, n = found["sweep"]["unbounded"], found["sweep"]["n"]
+    # One or two of a few may stand by a bad start; more is a broken attack.
+    fault = wilson(standing, n)[0] > 0.05
+    meaning = (
+        f"{standing} of {n} images withstand {measured.attack_name} even when every pixel may take any value "
+        "(indicator I6): the attack does not work on this model."
+        if fault
+        else "Without bounds the attack wins."
+    )
+    return check(name, "suspect" if fault else "pass", standing / n, threshold, n, meaning)

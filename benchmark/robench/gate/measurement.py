@@ -1,0 +1,99 @@
+"""One measured cell, before it is judged and recorded: what the stages hand on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from robench.contracts.components import Attack, Model
+from robench.evidence.image_signatures import ImageSignatures, joined
+from robench.plan.cell import Cell, type_of
+
+if TYPE_CHECKING:
+    from robench.evidence.card import DataRecord, ModelRecord
+    from robench.gate.level import Level
+    from robench.pipeline.stages.craft import AdversarialSet
+    from robench.pipeline.stages.fit import Fitted
+    from robench.pipeline.stages.score import Outcomes
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Hold everything that was measured for one cell; no model, no images.
+
+    Attributes:
+        trained: the undefended victim, where it was trained for this run.
+        probes: what the gate tried on this cell's attack, by probe.
+        model_probes: what it tried on the defended victim, shared by the cells of a row.
+        gate: the passes and clocks of both, the row's being charged to its dearest cell.
+    """
+
+    cell: Cell
+    data: DataRecord
+    model: ModelRecord
+    fitted: Fitted
+    trained: Fitted | None
+    clean: Outcomes
+    adversarial: AdversarialSet
+    robust: Outcomes
+    surrogate_clean: float | None
+    level: Level
+    probes: Mapping[str, Any] = field(default_factory=dict)
+    model_probes: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Return the number of test images."""
+        return len(self.clean.labels)
+
+    @property
+    def train_signatures(self) -> ImageSignatures:
+        """Return the signatures of every image that the victim or its defense was trained on."""
+        fits = [self.fitted] if self.trained is None else [self.fitted, self.trained]
+        return joined([fitted.train_signatures for fitted in fits])
+
+    @property
+    def transfer(self) -> bool:
+        """Tell whether the images were crafted on a surrogate."""
+        return self.cell.surrogate is not None
+
+    @property
+    def iterative(self) -> bool:
+        """Tell whether the attack takes more than one step."""
+        return bool(type_of(self.cell.attack, Attack).iterative)
+
+    @property
+    def attack_name(self) -> str:
+        """Return the attack's name."""
+        return self.cell.attack.component.name
+
+    @property
+    def own(self) -> int:
+        """Return the cell's own passes: scoring clean images, crafting, and scoring what was crafted."""
+        craft = self.adversarial.meter
+        return self.clean.cost.forwards + craft.forwards + craft.backwards + self.robust.cost.forwards
+
+    @property
+    def gate_share(self) -> float:
+        """Return the gate's passes as a share of the cell's own."""
+        return float(self.gate["forwards"] + self.gate["backwards"]) / max(self.own, 1)
+
+    @cached_property
+    def attack_key(self) -> str:
+        """Return what two cells under the same attack share."""
+        return json.dumps(self.cell.attack.key, sort_keys=True)
+
+    @cached_property
+    def row(self) -> str:
+        """Return what the cells of one row share: the defended victim."""
+        return self.cell.fit_id
+
+    @property
+    def reference(self) -> tuple[float | None, float]:
+        """Return the victim's stated clean accuracy on this dataset, and its tolerance."""
+        model: Any = type_of(self.cell.victim, Model)
+        return self.model.reference, model.reference_tolerance

@@ -1,0 +1,151 @@
+"""Does the model give one answer to one image: again, in other company, and while it is attacked?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robench.evidence.card import Check
+from robench.gate.measurement import Measurement
+from robench.gate.probe_context import ProbeContext
+from robench.gate.verdict import check, skip, zero
+from robench.runtime.inference import BATCH_NORMS
+
+#: Images on which answers are compared.
+IMAGES = 8
+#: Largest difference in logits, relative to the largest logit, that rounding and batch size explain.
+TOLERANCE = 1e-3
+#: Softmax confidence at which float32 has no room left for another class.
+SATURATED = 1 - 1e-7
+
+
+def look(context: ProbeContext) -> dict[str, Any]:
+    """Return how many of a few images are answered otherwise when asked again, in other company, under gradients."""
+    count = context.budget.images(0.15, 6 * context.price, IMAGES, least=4)
+    rows = context.some(torch.ones_like(context.clean), count, "answers")
+    images = torch.cat([batch.images for batch in context.batches(rows)])
+    model = context.prepared
+    with torch.no_grad():
+        first = model(images)
+        # Of a randomized defense two answers may agree by chance.
+        again = max(_different(first, model(images)) for _ in range(max(1, context.price - 1)))
+        alone = torch.cat([model(image) for image in images.split(1)])
+        noise = context.task.uniform(images[:1].expand(len(images), -1, -1, -1), "company") / 2 + 0.5
+        company = model(torch.cat([noise.to(images.device), images.flip(0)]))[len(images) :].flip(0)
+        plain = context.plain(images)
+    with torch.enable_grad():
+        attacked = context.plain(images.detach().clone().requires_grad_(True)).detach()
+    return {
+        "n": len(rows),
+        "again": again,
+        "company": max(_different(first, alone), _different(first, company)),
+        "attacked": _different(plain, attacked),
+        "training": _training(context.plain),
+    }
+
+
+def look_path(context: ProbeContext) -> dict[str, Any]:
+    """Return on how many images the declared straight-through path answers other than the defense."""
+    if context.defense.gradient != "straight-through" or context.defense.randomized:
+        return {"n": 0, "differ": 0}
+    count = context.budget.images(0.05, 2, 2 * IMAGES, least=4)
+    rows = context.some(torch.ones_like(context.clean), count, "path")
+    images = torch.cat([batch.images for batch in context.batches(rows)])
+    # As attacks meet it: with gradients on, and on points off the pixel grid.
+    moved = context.task.threat.from_uniform(images, context.task.replace(indices=rows).uniform(images, "path"))
+    with torch.enable_grad():
+        led = context.target(moved.detach().requires_grad_(True)).detach()
+    with torch.no_grad():
+        return {"n": len(rows), "differ": _different(context.plain(moved), led)}
+
+
+def _different(one: Tensor, other: Tensor) -> int:
+    scale = one.abs().amax().clamp_min(1e-6)
+    return int(((one - other).abs().amax(1) > TOLERANCE * scale).sum())
+
+
+def _training(model: nn.Module) -> list[str]:
+    """Return the modules that behave as in training although the model is in eval mode."""
+    return sorted(
+        name or type(module).__name__
+        for name, module in model.named_modules()
+        if module.training or (isinstance(module, BATCH_NORMS) and module.running_mean is None)
+    )
+
+
+def deterministic(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """Hold the declaration of randomness to what two forwards of one image give."""
+    found, name = measured.model_probes["answers"], "deterministic"
+    n, differ, declared = found["n"], found["again"], measured.fitted.training.randomized
+    if declared:
+        good = bool(differ)
+        meaning = (
+            f"Declared randomized, and it is: judged by the mean over {measured.robust.draws} draws."
+            if good
+            else "The defense declares randomized = True, but all forwards of one image agree: declare False, so that "
+            "single answers count."
+        )
+        return check("deterministic", "pass" if good else "suspect", differ, "> 0 images differ", n, meaning)
+    return zero(
+        name, differ, "images differ", n, "Two forwards of one image agree.",
+        "Two forwards of one image differ, and the defense does not declare randomized = True: an attack that meets "
+        "another model at every step proves nothing. Declare it, and the harness attacks the expectation (EOT).",
+    )  # fmt: skip
+
+
+def company(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """See that the other images of a batch do not change an answer."""
+    found, name = measured.model_probes["answers"], "batch-mates"
+    if measured.fitted.training.randomized:
+        return skip(name, "= 0 images differ", "Answers of a randomized defense differ anyway.")
+    return zero(
+        name, found["company"], "images differ", found["n"],
+        "An image is answered the same alone and among others.",
+        "An image is answered differently in other company: the model mixes the images of a batch (batch statistics, "
+        "a norm over the whole batch), so its answers under attack are not those it gives alone.",
+    )  # fmt: skip
+
+
+def attacked(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """See that the model gives the same answer whether or not a gradient is asked for."""
+    found, name = measured.model_probes["answers"], "same answer while attacked"
+    if measured.fitted.training.randomized:
+        return skip(name, "= 0 images differ", "Answers of a randomized defense differ anyway.")
+    return zero(
+        name, found["attacked"], "images differ", found["n"],
+        "The logits are the same with and without gradients.",
+        "The model answers differently when a gradient is asked for (torch.is_grad_enabled, requires_grad): the attack "
+        "was shown another model than the one that is scored.",
+    )  # fmt: skip
+
+
+def evaluation(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """See that no layer behaves as in training."""
+    names = measured.model_probes["answers"]["training"]
+    return zero(
+        "evaluation mode", len(names), "modules", 0,
+        "Every layer is in evaluation mode.",
+        f"{', '.join(names[:5])} behave as in training (dropout on, or batch norm without running statistics), "
+        "although the harness switched the model to eval(): keep running statistics, and do not override train().",
+    )  # fmt: skip
+
+
+def saturated(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+    """See whether the softmax leaves the cross-entropy a gradient."""
+    right = measured.clean.correct
+    full = int((measured.clean.confidence[right] >= SATURATED).sum())
+    n = int(right.sum())
+    share, blind = full / max(n, 1), measured.model_probes["gradients"]["ce_blind"]
+    tried = measured.model_probes["gradients"]["n"]
+    fault = tried > 0 and blind / tried > 0.05
+    meaning = (
+        f"{blind} of {tried} images still standing give the cross-entropy no gradient, though their margin has one: "
+        f"the logits are so large that the softmax is exactly 1 ({share:.0%} of the clean images). An attack "
+        "that climbs the cross-entropy is blind there: use apgd with loss=dlr, or divide the logits by a temperature."
+        if fault
+        else "The softmax leaves the cross-entropy a gradient wherever the margin has one."
+    )
+    return check("logit scale", "suspect" if fault else "pass", blind, "<= 5% of the images tried", tried, meaning)

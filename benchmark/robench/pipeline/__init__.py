@@ -1,0 +1,1 @@
+"""The method on one page (``flow.py``), and its stages."""

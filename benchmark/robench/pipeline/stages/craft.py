@@ -1,0 +1,215 @@
+"""craft: let the attack move the images, then judge from the tensors what it really did."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robench.contracts.adaptive import Expected, counted, drawing
+from robench.contracts.classifier import Classifier
+from robench.contracts.components import Attack
+from robench.contracts.examples import Batch, Examples
+from robench.contracts.task import Task
+from robench.contracts.threat_model import BALL_TOLERANCE
+from robench.errors import ContractError, RobenchError, require
+from robench.evidence.craft_checkpoint import Unfinished
+from robench.evidence.fingerprint import CHUNK, fingerprint
+from robench.evidence.meter import Meter
+from robench.evidence.store import Artifact, Store
+from robench.evidence.tensor_digests import digest
+from robench.runtime.inference import freeze
+from robench.runtime.model_guard import unchanged
+from robench.runtime.out_of_memory import halving
+from robench.runtime.timeout import time_limit
+
+KIND = "adversarial"
+
+#: Images of the warm-up pass on a CPU, where the first call's set-up does not depend on the batch.
+WARM_UP = 16
+
+
+@dataclass(frozen=True)
+class AdversarialSet:
+    """Hold the stored adversarial images, chunk by chunk, and what the harness measured on them."""
+
+    key: str
+    chunks: Sequence[Artifact]
+    labels: Tensor
+    meter: Meter = field(default_factory=Meter)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the sha256 over the chunks' digests."""
+        return hashlib.sha256("".join(chunk.meta["images"] for chunk in self.chunks).encode()).hexdigest()
+
+    def total(self, name: str) -> Any:
+        """Return the sum of one of the chunks' counts."""
+        return sum(chunk.meta[name] for chunk in self.chunks)
+
+    def largest(self, name: str) -> float:
+        """Return the maximum of one of the chunks' measurements."""
+        return float(max(chunk.meta[name] for chunk in self.chunks))
+
+    def batches(self, size: int, device: str) -> Iterator[Batch]:
+        """Yield the images as they lie in the store."""
+        start = 0
+        for chunk in self.chunks:
+            images = chunk.tensors()["images"]
+            for offset in range(0, len(images), size):
+                part = images[offset : offset + size].to(device)
+                places = list(range(start + offset, start + offset + len(part)))
+                yield Batch(part, self.labels[places].to(device), places)
+            start += len(images)
+
+
+def craft(
+    attack: Attack,
+    model: Classifier,
+    test: Examples,
+    attacked: Tensor | None,
+    task: Task,
+    store: Store,
+    key: str,
+    text: str = "craft",
+) -> AdversarialSet:
+    """Return the adversarial set: stored chunks are kept, missing ones are crafted.
+
+    Args:
+        attack: the attack.
+        model: the classifier attacked, prepared for inference (white-box: the defended victim end to end).
+        test: the clean test images.
+        attacked: (N,) bool, the images worth attacking; the others stay clean, being lost already. None attacks all.
+        task: carries the threat model and whether an image may leave once it is lost.
+        store: where the chunks go.
+        key: the set's fingerprint.
+        text: what the progress shows.
+    """
+    starts = range(0, len(test), CHUNK)
+    chunks, warm = [], False
+    for start in task.progress.track(starts, len(starts), text):
+        chunk_key = fingerprint("craft", set=key, start=start)
+        with store.lock(KIND, chunk_key):
+            chunk = store.get(KIND, chunk_key)
+            if chunk is None:
+                if not warm:
+                    _warm_up(model, test, task)
+                    warm = True
+                part = test[start : start + CHUNK]
+                mask = (
+                    attacked[start : start + CHUNK] if attacked is not None else torch.ones(len(part), dtype=torch.bool)
+                )
+                unfinished = store.scratch(KIND, chunk_key)
+                chunk = store.put(KIND, chunk_key, *_craft_chunk(attack, model, part, mask, start, task, unfinished))
+                unfinished.unlink(missing_ok=True)
+        chunks.append(chunk)
+    meter = Meter(device=task.device)
+    for chunk in chunks:
+        meter.add(chunk.meta["meter"])
+    return AdversarialSet(key, chunks, test.labels, meter)
+
+
+def _craft_chunk(
+    attack: Attack, model: Classifier, part: Examples, mask: Tensor, start: int, task: Task, path: Path
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    meter = Meter(device=task.device)
+    result = torch.empty(len(part), *part.shape)
+    found = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
+    unfinished = Unfinished(path, result, found, meter)
+
+    def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
+        chosen = task.replace(indices=[start + place for place in places], checkpoint=unfinished.checkpoint(places))
+        return _call(attack, model, images, labels, chosen, meter)
+
+    for batch in part.batches(task.batch_size, task.device):
+        missing = ~unfinished.done[batch.indices]
+        result[torch.tensor(batch.indices)[missing]] = batch.images.cpu()[missing]
+        rows = (mask[batch.indices] & missing).nonzero().flatten().tolist()
+        if not rows:
+            continue
+        images, labels = batch.images[rows], batch.labels[rows]
+        places = [batch.indices[row] for row in rows]
+        adversarial = halving(on_batch, images, labels, places, task)
+        result[places] = inspect(attack, images, adversarial, task, found).cpu()
+        meter.images += len(rows)
+        meter.batch_size = max(meter.batch_size, len(rows))
+        unfinished.finish(batch.indices)
+    return {**found, "meter": meter.state(), "images": digest(result), "attacked": meter.images}, {"images": result}
+
+
+def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
+    start = task.indices[0] if len(task.indices) else 0
+    try:
+        with (
+            meter.counting(counted(model)),
+            meter.clock(),
+            drawing(isinstance(model, Expected), task, "craft", start),
+            unchanged(model, attack.name),
+            time_limit(task.timeout, attack.name),
+        ):
+            # A clone, so that an attack which writes into its argument does not move the clean images.
+            adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
+    except (RobenchError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # a plugin may raise anything; an attack that raises never scores as robust
+        where = f"images {task.indices[0]} to {task.indices[-1]}" if len(task.indices) else "the batch"
+        raise ContractError(f"{attack.name} failed on {where}: {type(error).__name__}: {error}.") from error
+    finally:
+        # The next attack meets the model as this one did, whatever this one did to it.
+        greedy = any(parameter.grad is not None for parameter in model.parameters())
+        model.zero_grad(set_to_none=True)
+        freeze(model, task.device)
+    require(not greedy, f"{attack.name} left gradients on the model's parameters; use robench.input_gradient.")
+    return adversarial
+
+
+def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found: dict[str, Any]) -> Tensor:
+    """Return the adversarial images, projected where they left the ball or the box, counting what was wrong.
+
+    Raises:
+        ContractError: not a float32 tensor of the images' shape, or not finite.
+    """
+    require(
+        isinstance(adversarial, Tensor),
+        f"{attack.name} must return a tensor, not {type(adversarial).__name__}.",
+    )
+    require(
+        adversarial.shape == images.shape and adversarial.dtype == torch.float32,
+        f"{attack.name} must return float32 images of shape {tuple(images.shape)}, not {adversarial.dtype} "
+        f"{tuple(adversarial.shape)}.",
+    )
+    moved: Tensor = adversarial.detach().to(images.device)
+    bad = (~torch.isfinite(moved)).flatten(1).any(1)
+    require(
+        not bool(bad.any()),
+        f"{attack.name} returned NaN or infinite pixels in {int(bad.sum())} of {len(images)} images; guard its "
+        "divisions, for example against an all-zero gradient.",
+    )
+    distance = task.threat.distance(images, moved)
+    # Written so that NaN counts as outside.
+    out_of_ball = ~(distance <= task.threat.eps + BALL_TOLERANCE)
+    out_of_box = ~((moved >= 0) & (moved <= 1)).flatten(1).all(1)
+    wrong = out_of_ball | out_of_box
+    if bool(wrong.any()):
+        moved = moved.clone()
+        moved[wrong] = task.threat.project(images[wrong], moved[wrong])
+    found["outside_ball"] += int(out_of_ball.sum())
+    found["outside_box"] += int(out_of_box.sum())
+    found["unmoved"] += int((distance == 0).sum())
+    found["excess"] = max(found["excess"], float((distance - task.threat.eps).max()), 0.0)
+    found["largest"] = max(found["largest"], float(task.threat.distance(images, moved).max()))
+    return moved
+
+
+def _warm_up(model: Classifier, test: Examples, task: Task) -> None:
+    """Make the first forward and backward happen outside every clock."""
+    count = min(len(test), task.batch_size if task.device.startswith("cuda") else WARM_UP)
+    images = next(test[:count].batches(count, task.device)).images.requires_grad_(True)
+    total = model(images).sum()
+    if total.requires_grad:  # answers that nothing differentiates are attacked by queries
+        torch.autograd.grad(total, images)

@@ -1,0 +1,208 @@
+"""fit: turn the victim into the defended victim, once, and check what was really trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robench.contracts.classifier import Classifier, check_logits
+from robench.contracts.components import Defense
+from robench.contracts.examples import Examples
+from robench.contracts.task import Checkpoint, Task
+from robench.contracts.test_split_guard import sealing_test_split
+from robench.errors import ContractError, DataError, DeviceError, require, told
+from robench.evidence.card import Cost, TrainingRecord
+from robench.evidence.image_signatures import ImageSignatures, signatures
+from robench.evidence.meter import Meter
+from robench.evidence.store import Store
+from robench.evidence.tensor_digests import tensor_digests, weights_digest
+from robench.runtime.inference import freeze
+from robench.runtime.trained_parameters import gradients_seen, manifest
+
+KIND = "fit"
+#: The signatures of the training images, apart from the fit: they are no tensors of the model.
+SIGNATURES = "prints"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Hold the defended victim, frozen, and what is known about how it came to be."""
+
+    model: Classifier
+    training: TrainingRecord
+    cost: Cost
+    digest: str
+    train: str | None
+    train_n: int
+    #: Of the training images, so that leakage into the test split can be counted.
+    train_signatures: ImageSignatures
+
+
+def fit(
+    defense: Defense,
+    victim: Classifier,
+    train: Callable[[], Examples] | None,
+    task: Task,
+    store: Store,
+    key: str,
+) -> Fitted:
+    """Return the defended victim: from the store if it is there, else fitted and stored.
+
+    Args:
+        defense: the defense.
+        victim: left untouched; the defense works on a copy.
+        train: loads the training split, if it is needed; None if the defense trains nothing.
+        task: carries the stage's seed, device and progress.
+        store: where the changed tensors are kept.
+        key: the fit's fingerprint.
+    """
+    with store.lock(KIND, key):
+        defended = _wrap(defense, victim, task)
+        artifact = store.get(KIND, key)
+        if artifact is None:
+            unfinished = store.scratch(KIND, key)
+            examples = train() if train is not None else None
+            store.put(SIGNATURES, key, {}, _signatures(examples, task)._asdict())
+            artifact = store.put(KIND, key, *_train(defense, defended, examples, task, unfinished))
+            unfinished.unlink(missing_ok=True)
+        else:
+            _restore(defense, defended, artifact.tensors())
+    meta = artifact.meta
+    freeze(defended, task.device)
+    digest = weights_digest(defended)
+    require(
+        digest == meta["defended"],
+        f"{defense.name}.wrap gave other values than when it was fitted; draw initial values from "
+        "task.generator(...), never from the global generator.",
+    )
+    training = TrainingRecord(**{**meta["training"], "recipe": dict(defense.recipe())})
+    kept = store.get(SIGNATURES, key)
+    known = ImageSignatures(**kept.tensors()) if kept is not None else signatures([])
+    return Fitted(defended, training, Cost(**meta["cost"]), digest, meta["train"], meta["train_n"], known)
+
+
+def trains(defense: Defense) -> bool:
+    """Tell whether the defense overrides ``fit``."""
+    return type(defense).fit is not Defense.fit
+
+
+def _signatures(train: Examples | None, task: Task) -> ImageSignatures:
+    return signatures(batch.images for batch in train.batches(task.batch_size)) if train is not None else signatures([])
+
+
+def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
+    with told(f"{defense.name}.wrap"):
+        defended = defense.wrap(freeze(copy.deepcopy(victim), task.device), task)
+    require(
+        isinstance(defended, Classifier),
+        f"{defense.name}.wrap must return a robench.Classifier, not {type(defended).__name__}.",
+    )
+    return defended.to(task.device).eval()
+
+
+def _train(
+    defense: Defense, defended: Classifier, train: Examples | None, task: Task, unfinished: Path
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Fit, and return what is known about it and the tensors that it changed or declared."""
+    declared = [name for name, parameter in defended.named_parameters() if parameter.requires_grad]
+    before, touched = tensor_digests(defended), set[str]()
+    meter = Meter(device=task.device, batch_size=0)
+    if train is not None:
+        _fit_metered(defense, defended, train, task, unfinished, meter, touched)
+    training, kept = manifest(defense, defended, declared, before, touched if train is not None else None)
+    training |= {"recipe": dict(defense.recipe()), "history": task.history}
+    meta = {
+        "training": training,
+        "cost": meter.state(),
+        "defended": weights_digest(defended),
+        "train": train.fingerprint if train is not None else None,
+        "train_n": len(train) if train is not None else 0,
+    }
+    return meta, kept
+
+
+def _fit_metered(
+    defense: Defense,
+    defended: Classifier,
+    train: Examples,
+    task: Task,
+    unfinished: Path,
+    meter: Meter,
+    touched: set[str],
+) -> None:
+    """Fit with every pass counted and every gradient seen, surrogates' passes included."""
+    if not len(train):
+        raise DataError(f"{defense.name} needs training images, and the dataset has none.")
+    checkpoint = Checkpoint(unfinished, extra=_resumable(meter, touched, task.history))
+    with ExitStack() as stack:
+
+        def surrogate(name: str) -> Classifier:
+            model = task.load_model(name)
+            stack.enter_context(meter.counting(model.network))
+            return model
+
+        stack.enter_context(gradients_seen(defended, touched))
+        stack.enter_context(meter.counting(defended.network))
+        stack.enter_context(meter.clock())
+        _call_fit(defense, defended, train, task.replace(checkpoint=checkpoint, load_model=surrogate))
+    _check_trained(defense, defended, train, task)
+    meter.images = len(train)
+
+
+def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
+    try:
+        with sealing_test_split(), told(f"{defense.name}.fit"):
+            defense.fit(defended, train, task)
+    except ContractError as error:
+        if not isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
+            raise
+        raise DeviceError(
+            f"{defense.name} ran out of memory on {task.device} while training. The batch size is part of the "
+            f"training recipe, so robench does not change it: give -p {defense.name}.batch_size a smaller value."
+        ) from None
+
+
+def _check_trained(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
+    """Raise ContractError unless what came out of a fit is finite and still returns logits."""
+    for name, parameter in defended.named_parameters():
+        parameter.grad = None
+        require(
+            bool(torch.isfinite(parameter).all()),
+            f"{defense.name} diverged: after training, {name} holds NaN or infinite values. Lower its learning rate.",
+        )
+    defended.eval()
+    with torch.no_grad():
+        probe = next(train[: min(2, len(train))].batches(2, task.device)).images
+        check_logits(defended(probe), len(probe), len(task.classes), defense.name)
+
+
+def _restore(defense: Defense, defended: Classifier, tensors: dict[str, Tensor]) -> None:
+    state = dict([*defended.named_parameters(), *defended.named_buffers()])
+    for name, tensor in tensors.items():
+        require(
+            name in state and state[name].shape == tensor.shape,
+            f"{defense.name}.wrap no longer builds the tensor {name} that its stored fit has; raise its version.",
+        )
+        with torch.no_grad():
+            state[name].copy_(tensor)
+
+
+def _resumable(meter: Meter, touched: set[str], history: list[dict[str, float]]) -> Any:
+    """Return how a checkpoint keeps the harness's own counts, so that a resumed fit reports the same."""
+
+    def get() -> dict[str, Any]:
+        return {"meter": meter.state(), "touched": sorted(touched), "history": list(history)}
+
+    def put(kept: dict[str, Any]) -> None:
+        meter.add(kept["meter"])
+        touched.update(kept["touched"])
+        history[:] = kept["history"]
+
+    return get, put

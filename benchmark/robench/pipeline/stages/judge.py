@@ -1,0 +1,24 @@
+"""judge: weigh the probes, the outcomes and the cells beside a cell before its number may be ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robench.evidence.card import Gate
+from robench.gate.measurement import Measurement
+from robench.gate.registry import CHECKS
+
+
+def judge(measured: Measurement, group: Sequence[Measurement]) -> Gate:
+    """Return the verdict on ``measured``, judged beside the cells of its group (itself among them)."""
+    checks = [check(measured, group) for check in CHECKS]
+    statuses = {check.status for check in checks}
+    verdict = "INVALID" if "invalid" in statuses else "SUSPECT" if "suspect" in statuses else "VALID"
+    return Gate(
+        verdict=verdict,  # type: ignore[arg-type]  # one of the three literals
+        checks=checks,
+        level=measured.level.name,
+        images=measured.level.images,
+        limit=measured.level.cost,
+        share=round(measured.gate_share, 6),
+    )

@@ -1,0 +1,118 @@
+"""probe: let the harness try to disprove a number, while the models are at hand.
+
+What it finds is plain figures, kept in the store and weighed by ``judge``; its passes are counted apart from the
+attack's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from robench.contracts.adaptive import counted, drawing
+from robench.contracts.examples import Batch
+from robench.evidence.meter import Meter
+from robench.evidence.store import Store
+from robench.gate.probe_context import AttackContext, ProbeContext
+from robench.gate.registry import ATTACK_PROBES, MODEL_PROBES
+
+if TYPE_CHECKING:
+    from robench.pipeline.stages.score import Outcomes  # the type of what is handed on, not the stage
+
+KIND = "probes"
+
+#: Images re-scored from the store with the plain model, in other batches of this size.
+RESCORED_IMAGES, OTHER_BATCH = 64, 17
+
+Found = dict[str, Any]
+
+
+def probe_model(context: ProbeContext, store: Store, key: str) -> Found:
+    """Return what the harness tried on one defended victim: figures by probe, and their ``meter``."""
+    with store.lock(KIND, key):
+        artifact = store.get(KIND, key)
+        if artifact is None:
+            meter = Meter(device=context.task.device, batch_size=context.task.batch_size)
+            with (
+                _counting(meter, [counted(context.target), context.prepared, context.plain]),
+                meter.clock(),
+                drawing(context.defense.randomized, context.task, "row"),
+            ):
+                probes = context.task.progress.track(
+                    MODEL_PROBES.items(), len(MODEL_PROBES), f"probe {context.defense.name}"
+                )
+                found: Found = {name: look(context) for name, look in probes}
+            artifact = store.put(KIND, key, {**found, "meter": meter.state()})
+    return artifact.meta
+
+
+def probe_attack(probed: AttackContext, stored: Iterator[Batch], scored: Outcomes, store: Store, key: str) -> Found:
+    """Return what the harness tried on one attack: figures by probe, and their ``meter``.
+
+    Args:
+        probed: the attack under suspicion.
+        stored: the adversarial images as they lie in the store.
+        scored: the answers that were recorded on them.
+        store: where the figures are kept.
+        key: their fingerprint.
+    """
+    with store.lock(KIND, key):
+        artifact = store.get(KIND, key)
+        if artifact is None:
+            context = probed.context
+            meter = Meter(device=context.task.device, batch_size=context.task.batch_size)
+            models = [counted(probed.target), counted(context.target), context.prepared, context.plain]
+            with (
+                _counting(meter, models),
+                meter.clock(),
+                drawing(
+                    context.defense.randomized,
+                    context.task,
+                    "trial",
+                    probed.attack.name,
+                    probed.white_box,
+                ),
+            ):
+                found: Found = {}
+                text = f"probe {probed.attack.name} on {context.defense.name}"
+                for name, look in context.task.progress.track(ATTACK_PROBES.items(), len(ATTACK_PROBES), text):
+                    seen = look(probed)
+                    found |= seen if name == "conduct" else {name: seen}
+                found["rescored"] = _rescore(probed, stored, scored)
+            artifact = store.put(KIND, key, {**found, "meter": meter.state()})
+    return artifact.meta
+
+
+@contextmanager
+def _counting(meter: Meter, models: Iterable[nn.Module]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for model in {id(model): model for model in models}.values():
+            stack.enter_context(meter.counting(model))
+        yield
+
+
+def _rescore(probed: AttackContext, stored: Iterator[Batch], scored: Outcomes) -> Found:
+    context, draws = probed.context, probed.context.price
+    batch = next(stored)
+    count = probed.budget.images(0.2, draws, min(RESCORED_IMAGES, len(batch.images)), least=8)
+    images, places = batch.images[:count], batch.indices[:count]
+    labels = batch.labels[:count].cpu()
+    total, hits = torch.zeros(()), torch.zeros(count)
+    with torch.no_grad():
+        for draw in range(draws):
+            logits = torch.cat([context.plain(part) for part in images.split(OTHER_BATCH)]).cpu()
+            hits += logits.argmax(1) == labels
+            total = logits if draw == 0 else total + logits
+    # Rounding may decide between two equal logits; that is no disagreement.
+    chosen = total.gather(1, scored.predictions[places][:, None]).squeeze(1)
+    close = total.amax(1) - chosen <= 1e-3 * total.abs().amax(1).clamp_min(1.0)
+    return {
+        "n": count,
+        "differ": int((~close).sum()),
+        "rate": float(hits.mean()) / draws,
+        "scored": float(scored.hits[places].float().mean()) / draws,
+    }

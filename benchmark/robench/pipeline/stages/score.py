@@ -1,0 +1,145 @@
+"""score: what the defended victim answers, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robench.contracts.adaptive import drawing
+from robench.contracts.classifier import Classifier, check_logits
+from robench.contracts.examples import Batch
+from robench.contracts.task import Task
+from robench.evidence.card import Cost
+from robench.evidence.image_signatures import SIDE, ImageSignatures, image_hashes, thumbnails
+from robench.evidence.meter import Meter
+from robench.evidence.store import Artifact, Store
+from robench.runtime.out_of_memory import halving
+
+KIND = "outcomes"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Hold per-image answers, aligned with the test set.
+
+    Attributes:
+        predictions: int64 (N,), the class with the highest logit.
+        confidence: float32 (N,), its softmax probability.
+        top5: bool (N,), the label is among the five highest logits.
+        labels: int64 (N,).
+        hits: int64 (N,), in how many of ``draws`` forwards the label had the highest logit.
+        hashes: int64 (N,), a hash of each image, so that duplicates can be counted.
+        thumbnails: uint8 (N, 64), so that near duplicates can.
+        draws: forwards an answer rests on: 1, or as many as a randomized defense states. ``predictions``,
+            ``confidence`` and ``top5`` are then those of the mean logits.
+    """
+
+    key: str
+    predictions: Tensor
+    confidence: Tensor
+    top5: Tensor
+    labels: Tensor
+    hits: Tensor
+    hashes: Tensor
+    thumbnails: Tensor
+    draws: int
+    cost: Cost
+
+    @property
+    def correct(self) -> Tensor:
+        """Return bool (N,): the label won, in more than half of the draws."""
+        return 2 * self.hits > self.draws
+
+    @property
+    def signatures(self) -> ImageSignatures:
+        """Return what tells whether other images are among these."""
+        return ImageSignatures(self.hashes, self.thumbnails)
+
+    @property
+    def mean(self) -> float:
+        """Return the accuracy in [0, 1], over all images and draws."""
+        return int(self.hits.sum()) / (len(self.hits) * self.draws)
+
+
+def score(
+    model: Classifier,
+    batches: Iterable[Batch],
+    labels: Tensor,
+    task: Task,
+    store: Store,
+    key: str,
+    text: str,
+    draws: int = 1,
+) -> Outcomes:
+    """Return the answers on ``batches``: from the store if they are there, else computed and stored.
+
+    Args:
+        model: what answers; a randomized one is asked ``draws`` times.
+        batches: the images.
+        labels: (N,) true classes.
+        task: carries seed, device and progress.
+        store: where the outcomes are kept.
+        key: their fingerprint.
+        text: what the progress shows.
+        draws: forwards per image.
+    """
+    with store.lock(KIND, key):
+        artifact = store.get(KIND, key)
+        if artifact is None:
+            artifact = _score(model, batches, labels, task, store, key, text, draws)
+    kept, cost = artifact.tensors(), Cost(**artifact.meta["meter"])
+    return Outcomes(key=key, **kept, draws=draws, cost=cost)
+
+
+def _score(
+    model: Classifier,
+    batches: Iterable[Batch],
+    labels: Tensor,
+    task: Task,
+    store: Store,
+    key: str,
+    text: str,
+    draws: int,
+) -> Artifact:
+    n = len(labels)
+    meter = Meter(device=task.device)
+    result = {
+        "labels": labels,
+        "predictions": torch.empty(n, dtype=torch.int64),
+        "confidence": torch.empty(n),
+        "top5": torch.empty(n, dtype=torch.bool),
+        "hits": torch.zeros(n, dtype=torch.int64),
+        "hashes": torch.empty(n, dtype=torch.int64),
+        "thumbnails": torch.empty(n, SIDE * SIDE, dtype=torch.uint8),
+    }
+
+    def forward(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
+        total, hits = torch.zeros(()), torch.zeros(len(images), dtype=torch.int64)
+        with torch.no_grad(), meter.counting(model), meter.clock(), drawing(draws > 1, task, "score", places[0]):
+            for draw in range(draws):
+                logits: Tensor = model(images)
+                check_logits(logits, len(images), len(task.classes), "the defended victim")
+                hits += (logits.argmax(1) == labels).cpu()
+                total = logits if draw == 0 else total + logits
+        result["hits"][list(places)] = hits
+        return total / draws
+
+    warm = False
+    for batch in task.progress.track(batches, -(-n // task.batch_size), text):
+        if not warm:
+            with torch.no_grad():
+                model(batch.images[:16])
+            warm = True
+        logits = halving(forward, batch.images, batch.labels, batch.indices, task)
+        result["hashes"][batch.indices] = image_hashes(batch.images)
+        result["thumbnails"][batch.indices] = thumbnails(batch.images)
+        result["predictions"][batch.indices] = logits.argmax(1).cpu()
+        result["confidence"][batch.indices] = logits.softmax(1).amax(1).cpu()
+        best = logits.topk(min(5, logits.shape[1])).indices
+        result["top5"][batch.indices] = (best == batch.labels[:, None]).any(1).cpu()
+        meter.images += len(batch.images)
+        meter.batch_size = max(meter.batch_size, len(batch.images))
+    return store.put(KIND, key, {"meter": meter.state(), "draws": draws}, result)

@@ -1,0 +1,231 @@
+"""The workbench: what a run has loaded, kept only as long as it fits."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+
+from robench.contracts.adaptive import adapt
+from robench.contracts.classifier import Classifier
+from robench.contracts.components import Dataset, Defense, Model
+from robench.contracts.task import Progress, Silent, Task
+from robench.errors import ContractError, DeviceError, SpecError, require
+from robench.evidence.store import Store, default_root
+from robench.evidence.tensor_digests import weights_digest
+from robench.gate.level import Level, level_of
+from robench.pipeline.from_scratch import schooling
+from robench.pipeline.stages.fit import Fitted, fit, trains
+from robench.pipeline.stages.load import Data, load_data, load_model, serve
+from robench.plan.cell import SELF, Cell, Chosen, type_of
+from robench.runtime.inference import Prepared, prepare
+
+#: Real images on which the rewrites of the inference graph are compared with the plain model.
+PROBE_IMAGES = 8
+SMALL_SIDE = 64
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Say how a run is carried out; none of it changes what is measured.
+
+    Attributes:
+        store: folder of the artifacts; None is the user's cache folder, or ``$ROBENCH_STORE``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
+        batch_size: images at once; None chooses by device and resolution.
+        compiled: use torch.compile on the inference graph.
+        prepared: rewrite the inference graph (merge, fold, channels last) where the logits agree.
+        gate: how hard the harness tries to disprove the numbers.
+        timeout: seconds that an attack may take for one batch; None waits.
+        progress: shows how far the stages are.
+        gallery: keep a few images of each cell to look at.
+    """
+
+    store: Path = field(default_factory=default_root)
+    device: str = "auto"
+    batch_size: int | None = None
+    compiled: bool = False
+    prepared: bool = True
+    gate: Level = field(default_factory=level_of)
+    timeout: float | None = None
+    progress: Progress = field(default_factory=Silent)
+    gallery: bool = False
+
+
+class Recent(Generic[T]):
+    """Keep the last few results of a costly call."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """Return what is kept under ``key``, or make and keep it, dropping the oldest."""
+        if key not in self._kept:
+            while len(self._kept) >= self._size:
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+@dataclass(frozen=True)
+class Defended:
+    """Hold a fitted victim, its copy prepared for inference, and what a white-box attack goes through."""
+
+    fitted: Fitted
+    prepared: Prepared
+    adaptive: Classifier
+
+
+class Bench:
+    """Load, fit and prepare each thing once, and keep the most recent ones."""
+
+    def __init__(self, options: Options, device: str) -> None:
+        self.options = options
+        self.device = use_device(device)
+        self.store = Store(options.store, warn=options.progress.note)
+        self._data: Recent[Data] = Recent(2)
+        self._models: Recent[Classifier] = Recent(3)
+        self._trained: Recent[Fitted] = Recent(3)
+        self._prepared: Recent[Prepared] = Recent(3)
+        self._defended: Recent[Defended] = Recent(2)
+        self._digests: dict[str, str] = {}
+
+    def task(self, cell: Cell, *stage: object) -> Task:
+        """Return the task of one stage of a cell."""
+        data = self.data(cell)
+        task = data.task(cell.seed, self.device, self.batch_size(data), self.options.progress, *stage)
+        return task.replace(timeout=self.options.timeout)
+
+    def batch_size(self, data: Data) -> int:
+        """Return the batch size asked for, or one that suits the device and the resolution."""
+        if self.options.batch_size is not None:
+            return self.options.batch_size
+        if self.device.startswith("cuda"):
+            return 1024 if max(data.test.shape[1:]) <= SMALL_SIDE else 256
+        # Measured: at 32 x 32 a CPU's plateau is 64 to 256; above, activations outgrow malloc's 32 MB arenas.
+        return 128 if max(data.test.shape[1:]) <= SMALL_SIDE else 64
+
+    def data(self, cell: Cell) -> Data:
+        """Return the cell's test images."""
+        dataset: Dataset = type_of(cell.dataset, Dataset)
+        return self._data.get(cell.data_id, lambda: load_data(dataset, cell.n))
+
+    def model(self, cell: Cell, chosen: Chosen) -> Classifier:
+        """Return a victim or surrogate of the cell's dataset, frozen."""
+        trained = self.trained(cell, chosen)
+        if trained is not None:
+            return trained.model
+        return self._models.get(cell.model_id(chosen), lambda: self._load(cell, chosen))
+
+    def trained(self, cell: Cell, chosen: Chosen) -> Fitted | None:
+        """Return a model that comes without weights as it was trained here; None for any other."""
+        model: Model = type_of(chosen, Model)
+        if not model.untrained():
+            return None
+        return self._trained.get(cell.model_id(chosen), lambda: self._train(cell, chosen))
+
+    def _train(self, cell: Cell, chosen: Chosen) -> Fitted:
+        model, dataset = type_of(chosen, Model), type_of(cell.dataset, Dataset)
+        # Layers draw their initial weights from the global generator.
+        with torch.random.fork_rng():
+            torch.manual_seed(self.task(cell, "initial", model.name).seed)
+            loaded = self._load(cell, chosen)
+        # Two models of one run are not drawn alike, and the same model is the same as victim and as surrogate.
+        task = self.task(cell, "train", model.name)
+        return fit(schooling(model), loaded, partial(serve, dataset, "train"), task, self.store, cell.model_id(chosen))
+
+    def victim_digest(self, cell: Cell) -> str:
+        """Return the digest of the victim's weights."""
+        key = cell.model_id(cell.victim)
+        if key not in self._digests:
+            self._digests[key] = weights_digest(self.model(cell, cell.victim))
+        return self._digests[key]
+
+    def surrogate(self, cell: Cell, chosen: Chosen) -> Prepared:
+        """Return the attacker's model prepared for inference."""
+        return self._prepared.get(cell.model_id(chosen), lambda: self._prepare(cell, self.model(cell, chosen)))
+
+    def defended(self, cell: Cell) -> Defended:
+        """Return the cell's victim under its defense."""
+        return self._defended.get(cell.fit_id, lambda: self._fit(cell))
+
+    def _load(self, cell: Cell, chosen: Chosen) -> Classifier:
+        model: Model = type_of(chosen, Model)
+        members = dict(zip(model.members(), chosen.members, strict=True))
+
+        def by_name(name: str) -> Classifier:
+            require(
+                name in members,
+                f"{model.name}.load loads '{name}', which its members() does not return; name it there, so that the "
+                "model's fingerprint depends on it.",
+            )
+            return self.model(cell, members[name])
+
+        return load_model(model, self.data(cell), self.task(cell, "load").replace(load_model=by_name))
+
+    def _fit(self, cell: Cell) -> Defended:
+        defense: Defense = type_of(cell.defense, Defense)
+        dataset: Dataset = type_of(cell.dataset, Dataset)
+
+        def by_name(name: str) -> Classifier:
+            return self.model(cell, _named(cell, name))
+
+        task = self.task(cell, "fit").replace(load_model=by_name)
+        train = partial(serve, dataset, "train") if trains(defense) else None
+        fitted = fit(defense, self.model(cell, cell.victim), train, task, self.store, cell.fit_id)
+        prepared = self._prepare(cell, fitted.model)
+        return Defended(fitted, prepared, adapt(defense, fitted.model, prepared.model, task))
+
+    def _prepare(self, cell: Cell, model: Classifier) -> Prepared:
+        if not self.options.prepared:
+            return Prepared(model, (), 0.0)
+        test = self.data(cell).test
+        count = min(PROBE_IMAGES, len(test))
+        probe = next(test[:count].batches(count, self.device)).images
+        return prepare(model, probe, compiled=self.options.compiled)
+
+
+def _named(cell: Cell, name: str) -> Chosen:
+    """Return a model that the cell's defense loads while fitting."""
+    typed = [other for other in type_of(cell.defense, Defense).surrogates() if other != SELF]
+    found = dict(zip(typed, cell.loads, strict=True)).get(name)
+    if name != SELF and found is None:
+        raise ContractError(
+            f"{cell.defense.component.name}.fit loads '{name}', which its surrogates() does not return; name it "
+            "there, so that the fit's fingerprint depends on it."
+        )
+    return found or cell.victim
+
+
+def use_device(device: str) -> str:
+    """Return the device after checking that it is there, and make its arithmetic float32 and repeatable."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise SpecError(f"--device {device} is no device; write cpu, cuda or cuda:0.") from None
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                f"--device {device} was asked for, but torch sees no CUDA device here; use --device cpu, or install a "
+                "torch build with CUDA and check nvidia-smi."
+            )
+        index = torch.device(device).index or 0
+        if index >= torch.cuda.device_count():
+            raise DeviceError(
+                f"--device {device} does not exist; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}."
+            )
+    # Attacks run in float32: TF32 gradients differ in sign, and make attacks look weaker (FARE, appendix B.6).
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return device

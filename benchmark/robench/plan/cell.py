@@ -1,0 +1,164 @@
+"""A cell: everything one card is about, and the fingerprints that follow from it. Nothing is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from robench.contracts.components import Component, Defense, Model
+from robench.contracts.parameters import parameters_of
+from robench.contracts.threat_model import ThreatModel, format_eps
+from robench.evidence.card import ComponentRecord, Scalar
+from robench.evidence.fingerprint import fingerprint, of_component
+from robench.plugin.catalog import Offer
+
+#: ``--surrogate self``: the undefended victim is the attacker's model.
+SELF = "self"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Hold one component a request chose, with its parameters resolved, and where it comes from."""
+
+    offer: Offer
+    component: Component
+    #: The victim's tuning, where there is one: a default, not a change the user made.
+    tuning: tuple[tuple[str, Any], ...] = ()
+    #: The models that this one is made of, as its ``members`` names them.
+    members: tuple[Chosen, ...] = ()
+
+    def record(self) -> ComponentRecord:
+        """Return it as the card holds it."""
+        defaults = {name: entry.default for name, entry in parameters_of(type(self.component)).items()}
+        defaults.update(self.tuning)
+        values: dict[str, Scalar] = dict(self.component.parameters)
+        return ComponentRecord(
+            name=self.component.name,
+            version=self.component.version,
+            parameters=values,
+            changed={name: value for name, value in values.items() if value != defaults[name]},
+            plugin=self.offer.plugin.label,
+            code=self.key["code"],
+            files=self.key["files"],
+        )
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """Return what enters fingerprints."""
+        own = of_component(self.component)
+        return own if not self.members else {**own, "members": [member.key for member in self.members]}
+
+    @property
+    def family(self) -> tuple[Chosen, ...]:
+        """Return it and all that it is made of."""
+        return (self, *(part for member in self.members for part in member.family))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Fix one (dataset, victim, defense, attack, threat model, surrogate, seed): one card."""
+
+    dataset: Chosen
+    victim: Chosen
+    defense: Chosen
+    attack: Chosen
+    surrogate: Chosen | None
+    threat: ThreatModel
+    seed: int
+    n: int | None
+    device: str
+    #: The models that the defense's fit loads by name.
+    loads: tuple[Chosen, ...] = ()
+
+    @property
+    def borrowed(self) -> list[Chosen]:
+        """Return the models that something else in this cell loads by name, each once."""
+        made = [part for one in (self.victim, self.surrogate) if one is not None for part in one.family[1:]]
+        return list({self.model_id(part): part for part in (*self.loads, *made)}.values())
+
+    @property
+    def undefended(self) -> bool:
+        """Tell whether this is a cell of the reference row."""
+        return bool(type_of(self.defense, Defense).undefended)
+
+    @property
+    def by_self(self) -> bool:
+        """Tell whether the surrogate is the undefended victim itself."""
+        return self.surrogate is self.victim
+
+    @cached_property
+    def data_id(self) -> str:
+        """Return the fingerprint of the test images."""
+        return fingerprint("load", dataset=self.dataset.key, n=self.n)
+
+    def model_id(self, chosen: Chosen) -> str:
+        """Return the fingerprint of a victim or surrogate; one that is trained here depends on seed and device."""
+        if not any(type_of(part, Model).untrained() for part in chosen.family):
+            return fingerprint("load", model=chosen.key, dataset=self.dataset.key)
+        device = self.device.partition(":")[0]
+        return fingerprint("train", model=chosen.key, dataset=self.dataset.key, seed=self.seed, device=device)
+
+    @cached_property
+    def fit_id(self) -> str:
+        """Return the fingerprint of the defended victim."""
+        return fingerprint(
+            "fit",
+            victim=self.model_id(self.victim),
+            defense=self.defense.key,
+            loads=[self.model_id(chosen) for chosen in self.loads],
+            # What trains nothing does not depend on the seed.
+            seed=None if self.undefended else self.seed,
+            device=self.device.partition(":")[0],
+        )
+
+    @cached_property
+    def craft_id(self) -> str:
+        """Return the fingerprint of the adversarial set; a transfer set does not depend on the defense."""
+        target = self.fit_id if self.surrogate is None else self.model_id(self.surrogate)
+        return fingerprint(
+            "craft",
+            target=target,
+            data=self.data_id,
+            attack=self.attack.key,
+            norm=self.threat.norm,
+            eps=self.threat.eps,
+            transfer=self.surrogate is not None,
+            seed=self.seed,
+            device=self.device.partition(":")[0],
+        )
+
+    @cached_property
+    def clean_id(self) -> str:
+        """Return the fingerprint of the defended victim's outcomes on the clean images."""
+        return fingerprint("score", model=self.fit_id, images=self.data_id)
+
+    @cached_property
+    def score_id(self) -> str:
+        """Return the fingerprint of the outcomes on the adversarial images; it identifies the cell."""
+        return fingerprint("score", model=self.fit_id, images=self.craft_id)
+
+    @cached_property
+    def comparison_group(self) -> tuple[Any, ...]:
+        """Return what cells share that are judged against each other: all but defense, attack and access."""
+        return (
+            self.data_id,
+            self.model_id(self.victim),
+            self.threat.norm,
+            self.threat.eps,
+            self.seed,
+        )
+
+    @property
+    def title(self) -> str:
+        """Return a short name for progress and messages."""
+        via = "" if self.surrogate is None else f" via {SELF if self.by_self else self.surrogate.record().label}"
+        names = [chosen.record().label for chosen in (self.victim, self.defense, self.attack)]
+        return f"{' / '.join(names)}{via} at {self.threat.norm} {format_eps(self.threat.eps)}, seed {self.seed}"
+
+
+def type_of(chosen: Chosen, base: type[Any]) -> Any:
+    """Return the chosen component, known to be of type ``base``."""
+    if not isinstance(chosen.component, base):
+        raise TypeError(f"{chosen.component!r} is no {base.__name__}")
+    return chosen.component

@@ -1,0 +1,212 @@
+"""A request, as typed, and the cells it stands for. Planning imports no torch and loads nothing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, cast, get_args
+
+from robench.contracts.components import Attack, Dataset, Defense, Model
+from robench.contracts.parameters import parameters_of
+from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
+from robench.errors import SpecError, suggestion
+from robench.plan.cell import SELF, Cell, Chosen, type_of
+from robench.plan.references import expand
+from robench.plugin.catalog import Catalog, Offer, catalog
+
+DEFAULT_EPS = "8/255"
+_REFERENCE = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<inside>.*)\])?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Hold one request, exactly as the command line, a suite file or ``robench.run`` states it.
+
+    Component names may carry parameters in brackets: ``tecoa[epochs=5,trainable=full]``.
+
+    Attributes:
+        parameters: ``role.name`` or ``component.name`` -> value, for every component it applies to.
+        n: number of test images; None takes the whole test split.
+        baseline: add the undefended victim, with which defenses are compared.
+    """
+
+    dataset: str = ""
+    victim: Sequence[str] = ()
+    defense: Sequence[str] = ("none",)
+    attack: Sequence[str] = ("pgd",)
+    surrogate: Sequence[str] = ()
+    eps: Sequence[str | float] = (DEFAULT_EPS,)
+    norm: Norm = "Linf"
+    seed: Sequence[int] = (0,)
+    n: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    baseline: bool = True
+
+    def given(self) -> dict[str, Any]:
+        """Return the request as JSON values, for the card."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+            for name, value in values.items()
+        }
+
+
+def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[Cell]:
+    """Return the cells of a request, the undefended ones first; SpecError for what cannot be run as written."""
+    known = known or catalog()
+    _check_counts(spec)
+    threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
+    chooser = _Chooser(known, spec.parameters)
+    dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
+    victims = [chooser.choose("victim", name) for name in spec.victim or [_default_victim(dataset)]]
+    attacks = [chooser.choose("attack", name) for name in spec.attack]
+    cells = []
+    for victim in victims:
+        defenses = [
+            (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
+        ]
+        surrogates = [victim if name == SELF else chooser.choose("surrogate", name) for name in spec.surrogate]
+        blind = any(type_of(defense, Defense).gradient == "none" for defense, _ in defenses)
+        for seed, threat, attack, (defense, loads) in itertools.product(spec.seed, threats, attacks, defenses):
+            for way, surrogate in _ways(type_of(defense, Defense), attack, victim, surrogates, known, blind):
+                access: Access = "transfer" if surrogate is not None else _access(way)
+                threat = ThreatModel(threat.norm, threat.eps, access)
+                type_of(way, Attack).check(threat)
+                cells.append(Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads))
+    chooser.refuse_unused()
+    return _unique(cells)
+
+
+def _check_counts(spec: Spec) -> None:
+    for name in ("defense", "attack", "eps", "seed"):
+        if not getattr(spec, name):
+            raise SpecError(f"No {name} is named; give at least one with --{name}.")
+    if spec.norm not in get_args(Norm):
+        raise SpecError(f"norm '{spec.norm}' is unknown; choose {' or '.join(get_args(Norm))}.")
+    if spec.n is not None and spec.n < 1:
+        raise SpecError(
+            f"--n {spec.n} leaves no image to test on; give at least 1, or leave --n out for the whole split."
+        )
+
+
+def _default_victim(dataset: Chosen) -> str:
+    name = cast(str, type_of(dataset, Dataset).victim)
+    if not name:
+        raise SpecError(f"The dataset '{dataset.component.name}' has no usual victim; name one with --victim.")
+    return name
+
+
+def _defenses(spec: Spec, known: Catalog, chooser: _Chooser, victim: Model) -> Iterator[Chosen]:
+    chosen = [chooser.choose("defense", name, victim) for name in spec.defense]
+    if spec.baseline and not any(type_of(entry, Defense).undefended for entry in chosen):
+        marked = [o for o in known.of("defense") if issubclass(o.component, Defense) and o.component.undefended]
+        yield from (Chosen(offer, offer.build({})) for offer in marked[:1])
+    yield from sorted(chosen, key=lambda entry: not type_of(entry, Defense).undefended)
+
+
+def _ways(
+    defense: Defense, attack: Chosen, victim: Chosen, surrogates: Sequence[Chosen], known: Catalog, blind: bool
+) -> Iterator[tuple[Chosen, Chosen | None]]:
+    """Yield the attacks, and the surrogates they are crafted on, that count for what the defense declares.
+
+    Exact gradients: end to end. An approximate or random forward: also from the undefended victim, as a non-adaptive
+    evaluation would have it. No gradients: only so, and by queries, which then (``blind``) the undefended victim has to
+    fall to as well.
+    """
+    asks = bool(type_of(attack, Attack).queries_only)
+    if defense.gradient != "none" or asks:
+        yield attack, None
+    if not asks and (defense.gradient == "none" or (blind and defense.undefended)):
+        search = _queries(known)
+        if search is not None:
+            yield search, None
+    plain = defense.gradient == "exact" and not defense.randomized
+    extra = [] if plain or asks or any(surrogate is victim for surrogate in surrogates) else [victim]
+    for surrogate in [*surrogates, *extra]:
+        yield attack, surrogate
+
+
+def _queries(known: Catalog) -> Chosen | None:
+    """Return the attack on offer that asks for most answers and nothing else; None if there is none."""
+    built = [Chosen(offer, offer.build({})) for offer in known.of("attack")]
+    asking = [chosen for chosen in built if type_of(chosen, Attack).queries_only]
+    return max(asking, key=lambda entry: sum(type_of(entry, Attack).passes()), default=None)
+
+
+def _access(attack: Chosen) -> Access:
+    return "black-box" if type_of(attack, Attack).queries_only else "white-box"
+
+
+def _loads(defense: Chosen, chooser: _Chooser) -> tuple[Chosen, ...]:
+    """Return the models that a defense's fit loads by name, with the parameters the request gives them."""
+    names = type_of(defense, Defense).surrogates()
+    return tuple(chooser.choose("surrogate", name) for name in names if name != SELF)
+
+
+def _unique(cells: list[Cell]) -> list[Cell]:
+    return list({cell.score_id: cell for cell in cells}.values())
+
+
+def split_reference(text: str) -> tuple[str, dict[str, str]]:
+    """Read ``name`` or ``name[key=value,...]``; SpecError if it is neither."""
+    match = _REFERENCE.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
+    given: dict[str, str] = {}
+    for pair in filter(None, (match["inside"] or "").split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SpecError(f"'{pair}' in '{text}' is no parameter; write parameter=value.")
+        given[name.strip()] = value.strip()
+    return match["name"].strip(), given
+
+
+class _Chooser:
+    """Turn names into components, handing each ``-p`` to whom it concerns and remembering which were used."""
+
+    def __init__(self, known: Catalog, parameters: Mapping[str, Any]) -> None:
+        self._known = known
+        self._parameters = parameters
+        self._used: set[str] = set()
+        self._asked: dict[str, list[Offer]] = {}
+
+    def choose(self, role: str, text: str, victim: Model | None = None) -> Chosen:
+        """Return the component ``text`` names: class defaults < the victim's tuning < -p < brackets."""
+        reference, inside = split_reference(text)
+        name, brought = expand(self._known, role, reference)
+        offer = self._known.find(role, name)
+        declared = parameters_of(offer.component)
+        tuning = dict(victim.tuning.get(name, {})) if victim is not None else {}
+        values: dict[str, Any] = dict(tuning)
+        for key, value in self._parameters.items():
+            owner, _, parameter = key.partition(".")
+            if owner in (role, name):
+                self._asked.setdefault(key, []).append(offer)
+                if parameter in declared:
+                    self._used.add(key)
+                    values[parameter] = value
+        component = offer.build({**values, **brought, **inside})
+        # A member is what -p makes of it, or its own defaults: brackets do not nest.
+        members = component.members() if isinstance(component, Model) else ()
+        parts = tuple(self.choose(role, member) for member in members)
+        return Chosen(offer, component, tuple(sorted(tuning.items())), parts)
+
+    def refuse_unused(self) -> None:
+        """Raise SpecError for a -p that no chosen component has."""
+        for key in self._parameters:
+            owner, dot, parameter = key.partition(".")
+            if not dot:
+                raise SpecError(f"-p {key} names no component; write role.parameter=value, such as -p attack.steps=20.")
+            if key in self._used:
+                continue
+            offers = self._asked.get(key, [])
+            if not offers:
+                raise SpecError(f"-p {key}: this run has no {owner}; {suggestion(owner, self._owners())}")
+            declared = sorted({entry for offer in offers for entry in parameters_of(offer.component)})
+            names = " or ".join(sorted({offer.name for offer in offers}))
+            raise SpecError(f"{names} has no parameter '{parameter}'; {suggestion(parameter, declared)}")
+
+    def _owners(self) -> list[str]:
+        return ["dataset", "victim", "surrogate", "attack", "defense"]

@@ -1,0 +1,88 @@
+"""Suites: named experiments as TOML files that say the same as a command line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robench.errors import SpecError, suggestion
+from robench.plan.published_figures import Published, read_published
+from robench.plan.spec import Spec
+
+#: Keys of a [[run]] table (or of the top level, as defaults of every run) -> whether a list is taken, and of what.
+_KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
+    "dataset": (False, str, "text"),
+    "victim": (True, str, "text"),
+    "defense": (True, str, "text"),
+    "attack": (True, str, "text"),
+    "surrogate": (True, str, "text"),
+    "eps": (True, (str, int, float), "a number"),
+    "norm": (False, str, "text"),
+    "seed": (True, int, "a whole number"),
+    "n": (False, int, "a whole number"),
+    "baseline": (False, bool, "true or false"),
+    "parameters": (False, dict, "a table"),
+}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Hold a suite's title, what it reproduces, and its requests."""
+
+    title: str
+    description: str
+    runs: tuple[Spec, ...]
+    published: tuple[Published, ...] = ()
+
+
+def read_suite(path: Path) -> Suite:
+    """Read a suite file; SpecError says which key of it cannot be used and what could be meant.
+
+    The top level holds ``title``, ``description`` and defaults for every run; each ``[[run]]`` table holds what
+    differs. A file without ``[[run]]`` is one run. ``[[published]]`` tables hold figures to be shown beside the
+    measured ones (:mod:`robench.plan.published_figures`).
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"suite {path} cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError) as error:  # also what tomllib lets through: a number of 5000 digits
+        raise SpecError(f"suite {path} is not TOML: {error}.") from None
+    title, description = str(content.pop("title", path.stem)), str(content.pop("description", ""))
+    tables, published = content.pop("run", [{}]), content.pop("published", [])
+    if not isinstance(published, list):
+        raise SpecError(f"suite {path}: write each published row as a [[published]] table.")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise SpecError(f"suite {path}: write each run as a [[run]] table.")
+    runs = tuple(_spec(path, {**content, **table, "parameters": _parameters(path, content, table)}) for table in tables)
+    return Suite(title, description, runs, tuple(read_published(row, f"suite {path}") for row in published))
+
+
+def _parameters(path: Path, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten ``[parameters]`` tables: ``attack.steps = 20`` is the table attack with the key steps."""
+    merged: dict[str, Any] = {}
+    for table in (common.get("parameters", {}), own.get("parameters", {})):
+        if not isinstance(table, dict):
+            raise SpecError(f"suite {path}: parameters is a table such as [parameters] with attack.steps = 20.")
+        for owner, values in table.items():
+            if not isinstance(values, dict):
+                raise SpecError(f"suite {path}: parameter '{owner}' names no component; write role.parameter = value.")
+            merged.update({f"{owner}.{name}": value for name, value in values.items()})
+    return merged
+
+
+def _spec(path: Path, table: Mapping[str, Any]) -> Spec:
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in _KEYS:
+            raise SpecError(f"suite {path}: '{name}' is no key of a run; {suggestion(name, _KEYS)}")
+        many, kind, words = _KEYS[name]
+        entries = tuple(value) if many and isinstance(value, list) else (value,)
+        for entry in entries:
+            if not isinstance(entry, kind) or (isinstance(entry, bool) and kind is not bool):
+                raise SpecError(f"suite {path}: {name} must be {words}, not {entry!r}.")
+        values[name] = entries if many else value
+    return Spec(**values)

@@ -1,0 +1,1 @@
+"""Check cards against their evidence, and put them into a leaderboard."""

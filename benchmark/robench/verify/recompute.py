@@ -1,0 +1,214 @@
+"""Recompute a card's numbers from its stored evidence, or from scratch.
+
+Nothing in a card is executed. A card may name code (``file[path=net.py]``); that runs only with ``trust``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from robench.api import choose_device, run
+from robench.contracts.task import Progress
+from robench.contracts.threat_model import parse_eps
+from robench.errors import CardError, told
+from robench.evidence.card import Card, ComponentRecord
+from robench.evidence.fingerprint import CHUNK, fingerprint
+from robench.evidence.statistics import pack_bits
+from robench.evidence.store import Artifact, Store
+from robench.pipeline.stages.craft import KIND as ADVERSARIAL
+from robench.pipeline.stages.score import KIND as OUTCOMES
+from robench.pipeline.workbench import Options
+from robench.plan.cell import SELF, Cell
+from robench.plan.references import expand, foreign_code
+from robench.plan.spec import Spec, plan, split_reference
+from robench.plugin.catalog import catalog
+from robench.verify.rescore import Finding as Finding
+from robench.verify.rescore import against_images
+
+
+def request_of(card: Card) -> Spec:
+    """Return the request that asks for exactly this card's cell; CardError if the card contradicts itself."""
+    cell, given = card.cell, card.cell.given
+    n = given.get("n")
+    if n not in (None, cell.n):
+        raise CardError(f"The card counts {cell.n} images, but says that {n} were asked for.")
+    parts: dict[str, ComponentRecord] = {
+        "dataset": cell.dataset,
+        "victim": cell.victim,
+        "attack": cell.attack,
+        "defense": cell.defense,
+    }
+    surrogate: tuple[str, ...] = ()
+    if cell.surrogate is not None:
+        surrogate = (SELF if cell.surrogate_is_victim else cell.surrogate.name,)
+        if not cell.surrogate_is_victim:
+            parts["surrogate"] = cell.surrogate
+    by_name = {f"{part.name}.{key}": value for part in cell.loads for key, value in part.parameters.items()}
+    by_role = {f"{role}.{key}": value for role, part in parts.items() for key, value in part.parameters.items()}
+    return Spec(
+        dataset=cell.dataset.name,
+        victim=(cell.victim.name,),
+        defense=(cell.defense.name,),
+        attack=(cell.attack.name,),
+        surrogate=surrogate,
+        eps=(parse_eps(cell.threat.eps, cell.threat.norm),),
+        norm=cell.threat.norm,
+        seed=(cell.seed,),
+        n=n,
+        parameters={**by_name, **by_role},
+    )
+
+
+def of_same_model(card: Card) -> Spec:
+    """Return the request for the card's row: its defended victim under every attack that was run beside this one.
+
+    The gate judges a cell beside the others of its row, so that they must be computed again for the same verdict.
+    """
+    exact, given = request_of(card), card.cell.given
+    try:
+        attacks, surrogates = _names(given["attack"]), _names(given["surrogate"])
+        typed = {str(key): value for key, value in given["parameters"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise CardError("The card does not say with which attacks it was run; only robench's own cards do.") from None
+    asked = [*(("attack", text) for text in attacks), *(("surrogate", text) for text in surrogates)]
+    named = {expand(catalog(), role, split_reference(text)[0])[0] for role, text in asked}
+    kept = {key: value for key, value in typed.items() if key.partition(".")[0] in {"attack", "surrogate", *named}}
+    fixed = {
+        key: value for key, value in exact.parameters.items() if key.partition(".")[0] not in ("attack", "surrogate")
+    }
+    parameters = {**kept, **fixed}
+    return replace(
+        exact, attack=attacks, surrogate=surrogates, parameters=parameters, baseline=given.get("baseline", True)
+    )
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise TypeError
+    return tuple(given)
+
+
+def find_cell(card: Card, device: str) -> Cell | None:
+    """Return the card's cell as this installation plans it; None if code, files or versions differ."""
+    cells = plan(request_of(card), device, catalog())
+    return next((cell for cell in cells if cell.score_id == card.id), None)
+
+
+def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
+    """Yield what the stored adversarial set and outcomes say about a card's numbers.
+
+    Code that the card names runs only with ``trust``; without it, what needs that code is not re-scored.
+    """
+    device = choose_device(device)
+    kept = Store(store, warn=progress.note)
+    yield Finding("card", True, "follows the schema; counts, bits and intervals agree")
+    for name, outcome in (("clean", card.clean), ("robust", card.robust)):
+        yield _check_outcome(name, outcome.bits, outcome.correct, kept.get(OUTCOMES, outcome.artifact))
+    chunks = [kept.get(ADVERSARIAL, _chunk_key(card, start)) for start in range(0, card.cell.n, CHUNK)]
+    if any(chunk is None for chunk in chunks):
+        yield Finding("adversarial set", None, f"not in the store at {store}; give --store, or recompute with --rerun")
+        return
+    cell = find_cell(card, device)
+    if cell is None:
+        why = "this installation's components (code, version or files) are not those of the card"
+        yield Finding("re-score", None, f"{why}; install {card.cell.attack.plugin} as it was")
+        return
+    if not trust and (code := foreign_code([cell])):
+        yield Finding("re-score", None, _untrusted(code))
+        return
+    # A stranger's card may name another set of the store than its own, whose sizes then do not fit together.
+    with told("Comparing the card with the store", CardError):
+        yield from against_images(
+            card, cell, [chunk for chunk in chunks if chunk], Options(store=store, progress=progress), device
+        )
+
+
+def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
+    """Yield the differences between a card and the same cell computed from scratch in an empty store.
+
+    Raises:
+        CardError: the card names code to run, and ``trust`` is not given.
+    """
+    code = "" if trust else foreign_code(plan(of_same_model(card), choose_device(device), catalog()))
+    if code:
+        raise CardError(f"The card was not re-run: {_untrusted(code)}.")
+    with tempfile.TemporaryDirectory(prefix="robench-verify-") as empty:
+        effort = level_of_card(card)
+        cards = run(of_same_model(card), store=empty, device=device, progress=progress, **effort)
+    again = next((found for found in cards if found.id == card.id), None)
+    if again is None:
+        again = _same_cell(card, cards)
+        yield Finding("code", None, "this installation's components are not byte for byte those of the card")
+    if again is None:
+        yield Finding("rerun", False, "this installation plans no such cell")
+        return
+    old, new = _deterministic(card), _deterministic(again)
+    for name in ("cell", "data", "model", "training", "clean", "adversarial", "robust", "cost", "gate"):
+        same = old[name] == new[name]
+        yield Finding(f"rerun, {name}", same, "the same" if same else _first_difference(old[name], new[name]))
+
+
+def level_of_card(card: Card) -> dict[str, Any]:
+    """Return how hard the gate tried, as options of a run; of a card that does not say, the default."""
+    if not card.gate.images:
+        return {}
+    return {"gate": card.gate.level, "gate_images": card.gate.images, "gate_cost": card.gate.limit}
+
+
+def _untrusted(code: str) -> str:
+    return f"it names {code[:200]!r}, which runs code of a file; read that file, and if you trust it add --trust-code"
+
+
+def _check_outcome(name: str, bits: str, correct: int, artifact: Artifact | None) -> Finding:
+    if artifact is None:
+        return Finding(f"{name} outcomes", None, "not in the store")
+    kept = artifact.tensors()
+    draws = int(artifact.meta["draws"])
+    right = (2 * kept["hits"] > draws).tolist()
+    good = pack_bits(right) == bits and sum(right) == correct
+    detail = f"{sum(right)} of {len(right)} right in the store, {correct} in the card"
+    return Finding(f"{name} outcomes", good, detail)
+
+
+def _chunk_key(card: Card, start: int) -> str:
+    return fingerprint("craft", set=card.adversarial.artifact, start=start)
+
+
+def _same_cell(card: Card, cards: list[Card]) -> Card | None:
+    def place(one: Card) -> tuple[Any, ...]:
+        cell = one.cell
+        via = cell.surrogate.label if cell.surrogate else None
+        return (cell.defense.label, cell.attack.label, via, cell.threat, cell.seed)
+
+    return next((found for found in cards if place(found) == place(card)), None)
+
+
+def _deterministic(card: Card) -> dict[str, Any]:
+    """Return the card as JSON values without its clocks and without keys that name code."""
+    values: dict[str, Any] = msgspec.to_builtins(card)
+    for stage in values["cost"].values():
+        for clock in ("seconds", "peak_bytes", "joules"):
+            stage.pop(clock)
+    values["adversarial"].pop("artifact")
+    # What was typed asks for a whole row; what names code may differ between installations, and is said elsewhere.
+    values["cell"].pop("given")
+    parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
+    for part in [*parts, *values["cell"]["loads"]]:
+        for code in ("plugin", "code", "files"):
+            part.pop(code)
+    for outcome in (values["clean"], values["robust"]):
+        outcome.pop("artifact")
+    return values
+
+
+def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    for key, value in old.items():
+        if value != new.get(key):
+            return f"{key}: {str(value)[:80]} in the card, {str(new.get(key))[:80]} now"
+    return "new fields"

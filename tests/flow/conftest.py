@@ -1,7 +1,0 @@
-"""The grey benchmark, shared with the tests of the gate."""
-
-from __future__ import annotations
-
-from ..grey import catalog_of, grey
-
-__all__ = ["catalog_of", "grey"]

@@ -1,0 +1,206 @@
+"""A suite file says the same as a command line, and nothing in it is ignored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from robench.errors import SpecError
+from robench.plan.spec import Spec, plan
+from robench.plan.suite import Suite, read_suite
+
+SUITES = sorted((Path(__file__).resolve().parents[2] / "suites").glob("*.toml"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(text, name="table.toml"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return to
+
+
+@pytest.fixture
+def refusal(write):
+    def of(text):
+        path = write(text)
+        with pytest.raises(SpecError) as raised:
+            read_suite(path)
+        return str(raised.value).replace(str(path), "FILE")
+
+    return of
+
+
+def test_a_file_without_runs_is_one_run(write):
+    assert read_suite(write("")) == Suite("table", "", (Spec(),))
+
+
+def test_every_key_says_what_its_option_says(write):
+    suite = read_suite(
+        write("""
+        title = "Table 1"
+        description = "What it reproduces."
+        dataset = "digits"
+        victim = ["mlp", "cnn"]
+        defense = ["none", "tecoa[epochs=5]"]
+        attack = ["pgd"]
+        surrogate = ["self"]
+        eps = ["8/255", 0.03, 1]
+        norm = "L2"
+        seed = [0, 1]
+        n = 50
+        baseline = false
+        [parameters]
+        attack.steps = 20
+        attack.restarts = 2
+        [parameters.defense]
+        eps = "4/255"
+        """)
+    )
+    assert (suite.title, suite.description) == ("Table 1", "What it reproduces.")
+    assert suite.runs == (
+        Spec(
+            dataset="digits",
+            victim=("mlp", "cnn"),
+            defense=("none", "tecoa[epochs=5]"),
+            attack=("pgd",),
+            surrogate=("self",),
+            eps=("8/255", 0.03, 1),
+            norm="L2",
+            seed=(0, 1),
+            n=50,
+            baseline=False,
+            parameters={"attack.steps": 20, "attack.restarts": 2, "defense.eps": "4/255"},
+        ),
+    )
+
+
+def test_one_value_stands_for_a_list_of_one(write):
+    (run,) = read_suite(write('victim = "mlp"\nattack = "pgd"\neps = "8/255"\nseed = 3')).runs
+    assert run == Spec(victim=("mlp",), attack=("pgd",), eps=("8/255",), seed=(3,))
+
+
+def test_the_top_level_holds_the_defaults_of_every_run(write):
+    suite = read_suite(
+        write("""
+        dataset = "digits"
+        n = 50
+        parameters.attack.steps = 20
+        parameters.attack.restarts = 2
+        [[run]]
+        attack = "pgd"
+        [[run]]
+        attack = "fgsm"
+        n = 10
+        parameters.attack.steps = 5
+        """)
+    )
+    common = {"attack.steps": 20, "attack.restarts": 2}
+    assert suite.runs == (
+        Spec(dataset="digits", n=50, attack=("pgd",), parameters=common),
+        Spec(dataset="digits", n=10, attack=("fgsm",), parameters={**common, "attack.steps": 5}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            'atack = "pgd"',
+            "suite FILE: 'atack' is no key of a run; did you mean 'attack'? Known: attack, baseline, dataset, "
+            "defense, eps, n, norm, parameters, seed, surrogate, victim.",
+        ),
+        (
+            '[[run]]\ntitle = "x"',
+            "suite FILE: 'title' is no key of a run; Known: attack, baseline, dataset, "
+            "defense, eps, n, norm, parameters, seed, surrogate, victim.",
+        ),
+        ("n = 1.5", "suite FILE: n must be a whole number, not 1.5."),
+        ("n = true", "suite FILE: n must be a whole number, not True."),
+        ('n = "5"', "suite FILE: n must be a whole number, not '5'."),
+        ("n = [5]", "suite FILE: n must be a whole number, not [5]."),
+        ('seed = ["0"]', "suite FILE: seed must be a whole number, not '0'."),
+        ("seed = true", "suite FILE: seed must be a whole number, not True."),
+        ("seed = [0, 0.5]", "suite FILE: seed must be a whole number, not 0.5."),
+        ("dataset = 5", "suite FILE: dataset must be text, not 5."),
+        ('dataset = ["digits"]', "suite FILE: dataset must be text, not ['digits']."),
+        ("norm = 2", "suite FILE: norm must be text, not 2."),
+        ('attack = ["pgd", 5]', "suite FILE: attack must be text, not 5."),
+        ('victim = [["mlp"]]', "suite FILE: victim must be text, not ['mlp']."),
+        ("eps = [true]", "suite FILE: eps must be a number, not True."),
+        ("eps = [1979-05-27]", "suite FILE: eps must be a number, not datetime.date(1979, 5, 27)."),
+        ('baseline = "no"', "suite FILE: baseline must be true or false, not 'no'."),
+        ("baseline = 0", "suite FILE: baseline must be true or false, not 0."),
+        (
+            "parameters = 5",
+            "suite FILE: parameters is a table such as [parameters] with attack.steps = 20.",
+        ),
+        (
+            "[parameters]\nsteps = 5",
+            "suite FILE: parameter 'steps' names no component; write role.parameter = value.",
+        ),
+        ("run = 5", "suite FILE: write each run as a [[run]] table."),
+        ("run = [5]", "suite FILE: write each run as a [[run]] table."),
+        ("[run]\nn = 5", "suite FILE: write each run as a [[run]] table."),
+    ],
+)
+def test_nothing_in_a_suite_is_ignored(refusal, text, sentence):
+    assert refusal(text) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("n = ", "suite FILE is not TOML: Invalid value (at end of document)."),
+        ("n = 1\nn = 2", "suite FILE is not TOML: Cannot overwrite a value (at end of document)."),
+        (b"\xff", "suite FILE is not TOML: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte."),
+        (f"n = {'9' * 5000}", "suite FILE is not TOML: Exceeds the limit (4300 digits) for integer string conversion"),
+        (f"n = {'[' * 5000}", "suite FILE is not TOML: "),
+    ],
+)
+def test_what_is_no_toml_is_said_to_be_none(refusal, text, start):
+    assert refusal(text).startswith(start)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    path = tmp_path / "absent.toml"
+    with pytest.raises(SpecError) as raised:
+        read_suite(path)
+    assert str(raised.value) == f"suite {path} cannot be read (No such file or directory)."
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_every_shipped_suite_reads_and_says_what_it_is(path):
+    suite = read_suite(path)
+    assert suite.title != path.stem
+    assert suite.description
+    assert suite.runs
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_every_shipped_suite_can_be_planned_and_its_published_rows_are_among_its_cells(path, tmp_path):
+    folders = {"plantvillage": "Tomato_healthy", "imagefolder": "rose", "imagenet": "val/n01440764"}
+    for dataset, folder in folders.items():
+        (tmp_path / dataset / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / dataset / folder / "1.png")
+    folders["flickr"] = "."
+    (tmp_path / "flickr").mkdir()
+    (tmp_path / "flickr" / "captions.txt").write_text("image,caption\n1.png,A rose .\n")
+    suite = read_suite(path)
+    cells = []
+    for run in suite.runs:
+        found = {"dataset.path": str(tmp_path / run.dataset)} if run.dataset in folders else {}
+        cells += plan(replace(run, parameters={**run.parameters, **found}))
+    assert cells
+    for row in suite.published:
+        for key, wanted in row.which.items():
+            if key == "eps":
+                assert wanted in [cell.threat.eps for cell in cells]
+            elif wanted:
+                records = [getattr(cell, key).record() for cell in cells if getattr(cell, key) is not None]
+                assert wanted in {name for record in records for name in (record.name, record.label)}, wanted
