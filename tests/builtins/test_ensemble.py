@@ -17,7 +17,7 @@ from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.ensemble import Ensemble
-from robench_builtins.models.mean import MeanOf
+from robench_builtins.models.shared.ensemble_mean import MeanOf
 
 SHAPE = (3, 4, 4)
 

@@ -11,7 +11,7 @@ from robench.evidence.fingerprint import of_component
 from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
-from robench_builtins.models.hf_model import HuggingFace
+from robench_builtins.models.hf import HuggingFace
 
 NAMES = ("cat", "dog", "old bird")
 TASK = Task(classes=NAMES, shape=(3, 40, 40), seed=3)

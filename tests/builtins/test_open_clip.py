@@ -23,7 +23,7 @@ from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.clip_rn50 import ClipRN50
-from robench_builtins.models.open_clip_model import OpenClip
+from robench_builtins.models.open_clip import OpenClip
 
 CLASSES = ("cat", "dog", "truck")
 TEMPLATES = ("a photo of a {}", "a blurry photo of a {}")

@@ -12,8 +12,8 @@ from PIL import Image
 from robench import DataError, Examples
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
-from robench_builtins.datasets.derived import balanced, derived, turn
 from robench_builtins.datasets.plantvillage import PlantVillage, read_name
+from robench_builtins.datasets.shared.class_balancing import balanced, derived, turn
 
 FOLDERS = (
     "Potato___Early_blight",

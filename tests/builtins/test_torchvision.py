@@ -12,7 +12,7 @@ from robench.evidence.fingerprint import of_component
 from robench.plan.references import expand
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
-from robench_builtins.models.torchvision_model import Torchvision
+from robench_builtins.models.torchvision import Torchvision
 
 NAMES = ("cat", "dog", "bird", "fish", "frog")
 TASK = Task(classes=NAMES, shape=(3, 40, 40), seed=3)
