@@ -1,13 +1,16 @@
-"""Follow the validation loss: which epoch was best, when to halve the learning rate, when to stop."""
+"""Validate in training: keep images apart, and follow their loss: which epoch was best, when to halve or to stop."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from robench import Examples, SpecError, Task
+from robench_builtins.datasets.shared.stratified_splits import stratified_order
+
 
 @dataclass
-class Watch:
+class ValidationMonitor:
     """Hold what the validation losses so far amount to.
 
     Attributes:
@@ -42,3 +45,15 @@ class Watch:
     def stopped(self) -> bool:
         """Tell whether training is over."""
         return 0 < self.patience <= self.stale
+
+
+def keep_apart(train: Examples, share: float, task: Task) -> tuple[Examples, Examples]:
+    """Return the images to train on and those to validate on, stratified, drawn from the task's seed."""
+    order = stratified_order(train.labels.tolist(), task.fork("validation").seed)
+    count = round(share * len(train))
+    if share and not 0 < count < len(train):
+        raise SpecError(
+            f"validation={share:g} of {len(train)} training images leaves none on one side; give more images, or "
+            "validation=0."
+        )
+    return train[sorted(order[count:])], train[sorted(order[:count])]
