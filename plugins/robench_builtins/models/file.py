@@ -103,7 +103,7 @@ class PythonFile(UserModel):
                 )
             return importlib.import_module(self.path)
         path = self.file()
-        module = ModuleType(f"robench_brought_{path.stem}")
+        module = ModuleType(f"robench_user_{path.stem}")
         module.__file__ = str(path)
         sys.modules[module.__name__] = module  # dataclasses and pickle look their module up by its name
         # Compiled here, since import would serve a cached .pyc if the file was edited twice within a second.
