@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robench.cli.options import read_parameters, without_option
+from robench.cli.options import parameter_option, without_option
+from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
     from robench.contracts.components import Component, Model
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("check-plugin")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="ROLE.NAME=VALUE",
-    help="A component's parameter, such as dataset.path=photos.",
-)
+@parameter_option("A component's parameter, such as dataset.path=photos.")
 @click.option("--victim", default="", metavar="NAME", help="Model to attack and defend [default: the kit's own].")
 @click.option("--offline", is_flag=True, help="Never reach for a hub; what needs one is not tried.")
 @without_option

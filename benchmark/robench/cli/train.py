@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
-from robench.cli.options import parameter_option, read_parameters, store_option
+from robench.cli.options import parameter_option, store_option
+from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
     from robench.plan.cell import Cell

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from robench.cli.options import Names, joined
+from robench.cli.options import Names
+from robench.cli.values import joined
 
 GATES = ("quick", "standard", "thorough")
 
