@@ -107,6 +107,9 @@ def test_architecture_names_every_folder_and_no_other():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     for named in re.findall(r"`((?:benchmark|plugins|leaderboard|suites|examples|benchmarks|docs)/[^`*]*)`", text):
         assert (ROOT / named).exists(), named
+    for named in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", text):
+        assert (ROOT / named).exists() or (ROOT / "benchmark" / "robench" / named).exists(), named
+    assert len(text.splitlines()) <= 90
     for folder in (ROOT / "benchmark" / "robench").iterdir():
         if folder.is_dir() and folder.name != "__pycache__":
             assert f"benchmark/robench/{folder.name}/" in text
