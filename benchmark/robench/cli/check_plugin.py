@@ -57,7 +57,7 @@ def check_plugin_command(names: tuple[str, ...], parameters: tuple[str, ...], vi
 def find(known: Catalog, name: str, parameters: dict[str, str]) -> tuple[list[Plugin], list[tuple[Offer, Component]]]:
     """Return the plugins and the components, with their parameters, that ``name`` stands for; SpecError if none."""
     from robench.errors import SpecError, suggestion
-    from robench.plan.spec import split_reference
+    from robench.plan.references import split_reference
     from robench.plugin.discovery import normalised
 
     plain, inside = split_reference(name)
@@ -137,7 +137,7 @@ def show(title: str, results: list[Result]) -> int:
 
 def _victim(known: Catalog, text: str) -> Model:
     from robench.contracts.components import Model
-    from robench.plan.spec import split_reference
+    from robench.plan.references import split_reference
 
     name, inside = split_reference(text)
     component = known.find("victim", name).build(inside)
