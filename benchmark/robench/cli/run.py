@@ -188,12 +188,12 @@ def beside(title: str, published: tuple[Published, ...], cards: list[Card], out:
 
     from robench.evidence.atomic_write import write_whole
     from robench.plan.published_figures import pair
-    from robench_leaderboard.compare.published_vs_measured import beside_page, print_beside
+    from robench_leaderboard.compare.published_vs_measured import print_published, published_page
 
     pairings = pair(published, cards)
-    print_beside(pairings, Console())
+    print_published(pairings, Console())
     page = out / "PUBLISHED.md"
-    write_whole(page, beside_page(title, pairings).encode())
+    write_whole(page, published_page(title, pairings).encode())
     click.echo(f"published beside measured: {page}")
 
 

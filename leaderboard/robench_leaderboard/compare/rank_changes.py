@@ -73,8 +73,8 @@ def _counts(before: Reading, after: Reading) -> str:
     old, new = ({card.id: card for card in reading.cards} for reading in (before, after))
     added, gone = new.keys() - old.keys(), old.keys() - new.keys()
     changed = [key for key in new.keys() & old.keys() if new[key] != old[key]]
-    told = f"{len(added)} new, {len(changed)} changed, {len(gone)} removed, {len(after.refused)} refused"
-    return f"{len(new)} cards: {told}."
+    counts = f"{len(added)} new, {len(changed)} changed, {len(gone)} removed, {len(after.refused)} refused"
+    return f"{len(new)} cards: {counts}."
 
 
 Key = tuple[str, str]

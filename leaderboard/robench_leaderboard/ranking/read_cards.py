@@ -18,12 +18,12 @@ def read_cards(paths: Iterable[Path]) -> list[Card]:
 
 def newest(cards: Iterable[Card]) -> list[Card]:
     """Keep, of the cards that share an id, the one recorded last; return them in order of id."""
-    kept: dict[str, Card] = {}
+    latest: dict[str, Card] = {}
     for card in cards:
-        rival = kept.get(card.id)
+        rival = latest.get(card.id)
         if rival is None or _age(card) > _age(rival):
-            kept[card.id] = card
-    return [kept[key] for key in sorted(kept)]
+            latest[card.id] = card
+    return [latest[key] for key in sorted(latest)]
 
 
 def files(path: Path) -> Iterator[Path]:
