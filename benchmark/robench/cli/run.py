@@ -201,11 +201,12 @@ def finish(cards: list[Card], out: Path) -> None:
     """Write the leaderboard of all cards in ``out``, and print the table of these."""
     from rich.console import Console
 
+    from robench.cli.options import warn
     from robench_leaderboard import print_tables, read_cards, write_leaderboard
 
     if not cards:
         return
     folder = out / "cards"
-    page = write_leaderboard(read_cards([folder]), out)
+    page = write_leaderboard(read_cards([folder], warn), out)
     print_tables(cards, Console())
     click.echo(f"cards: {folder}\nleaderboard: {page}")

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card
+from robench.evidence.row_verdict import judge_together
 from robench_leaderboard.ranking.duplicate_defenses import with_duplicates
+from robench_leaderboard.ranking.fewer_attacks import fewer_attacks_below
 from robench_leaderboard.ranking.gain_over_undefended import with_gains
 from robench_leaderboard.ranking.pareto_front import with_front
 from robench_leaderboard.ranking.read_cards import newest
@@ -86,7 +88,7 @@ class Board:
 
 def boards(cards: Iterable[Card]) -> list[Board]:
     """Return one board per setting, in a fixed order whatever the order of the cards."""
-    grouped = _grouped(newest(cards), Setting.of)
+    grouped = _grouped(judge_together(newest(cards)), Setting.of)
     return [_board(setting, grouped[setting]) for setting in sorted(grouped)]
 
 
@@ -95,8 +97,9 @@ def _board(setting: Setting, cards: Sequence[Card]) -> Board:
     rows = sorted(_with_titles(rows), key=_best_first)
     rows = with_gains(with_duplicates(rows))
     ranked = [row for row in rows if not row.reasons]
+    ranked = fewer_attacks_below(_with_missing(ranked))
     ranks = shared_ranks([row.mask for row in ranked if row.mask is not None])
-    ranked = [replace(row, rank=rank) for row, rank in zip(_with_missing(ranked), ranks, strict=True)]
+    ranked = [replace(row, rank=rank) for row, rank in zip(ranked, ranks, strict=True)]
     return Board(setting, tuple(with_front(ranked)), tuple(row for row in rows if row.reasons), repeated_rows(ranked))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -112,6 +112,11 @@ class Row:
         if not self.white_box:
             return None
         return tuple(all(flags) for flags in zip(*(card.robust.mask() for card in self.cards), strict=True))
+
+    def mask_under(self, attacks: Collection[str]) -> tuple[bool, ...] | None:
+        """Return, per image, whether it withstood those of the row's attacks that are named; None if it met none."""
+        masks = [attack.card.robust.mask() for attack in self.attacks if attack.description in attacks]
+        return tuple(all(flags) for flags in zip(*masks, strict=True)) if masks else None
 
     @cached_property
     def headline(self) -> Score | None:

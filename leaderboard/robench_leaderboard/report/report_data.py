@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,15 +78,15 @@ class Report:
         return found
 
 
-def collect(paths: Iterable[Path]) -> Report:
-    """Return the report of results folders, folders of cards or card files.
+def collect(paths: Iterable[Path], warn: Callable[[str], None] | None = None) -> Report:
+    """Return the report of results folders, folders of cards or card files; ``warn`` as in ``read_cards``.
 
     Raises:
         CardError: there is no card, or a card or a gallery is not what robench writes.
     """
     found = list(paths)
     places = [path / "cards" if (path / "cards").is_dir() else path for path in found]
-    cards = read_cards(places)
+    cards = read_cards(places, warn)
     if not cards:
         names = ", ".join(map(str, found))
         raise CardError(f"There are no cards in {names}; name a folder that robench run wrote (--out), or card files.")
