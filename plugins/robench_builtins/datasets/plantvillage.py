@@ -72,6 +72,10 @@ class PlantVillage(ImageFolder):
         """Return the folder; a copy on the hub is known by its content."""
         return () if self._hub() else super().files()
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what lies in the folder and does not count."""
+        return () if self._hub() else super().notes()
+
     def load(self, split: Split) -> Examples:
         """Return one split, decoded on demand; the train split is the only one that ``balance`` changes."""
         examples = self._hub_examples(split) if self._hub() else super().load(split)
@@ -79,7 +83,7 @@ class PlantVillage(ImageFolder):
             return examples
         from robench_builtins.datasets.shared.class_balancing import balanced
 
-        return balanced(examples, self.balance, self.split_seed, self.name)
+        return balanced(examples, self.balance, self.split_seed, self.name, self.classes())
 
     def _root(self) -> Path:
         if not self.path:
@@ -97,9 +101,10 @@ class PlantVillage(ImageFolder):
 
     def _crops(self, place: Path) -> list[str]:
         """Return the class folders at a place, or in its train folder, that hold images themselves."""
+        from robench_builtins.datasets.shared.folder_walk import files_in, subfolders
+
         inner = place / "train" if (place / "train").is_dir() else place
-        folders = [child for child in inner.iterdir() if child.is_dir() and read_name(child.name)]
-        return [folder.name for folder in folders if any(entry.is_file() for entry in folder.iterdir())]
+        return [folder.name for folder in subfolders(inner) if read_name(folder.name) and files_in(folder)]
 
     def _hub(self) -> Hf | None:
         """Return the copy on the hub, if ``path`` names one and no folder here has that name."""
