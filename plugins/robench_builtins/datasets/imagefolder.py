@@ -24,7 +24,7 @@ USUAL = ".jpg, .png, .tif, .webp and whatever else Pillow reads"
 
 @dataclass(frozen=True)
 class Layout:
-    """Hold the classes from which splits are cut, the splits that have folders of their own, and all that was walked."""
+    """Hold the classes from which splits are cut, the splits with folders of their own, and all that was walked."""
 
     cut: Tree
     parts: Mapping[str, Tree]

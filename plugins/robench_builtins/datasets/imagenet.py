@@ -110,6 +110,8 @@ def read_names(path: Path) -> dict[str, str]:
         DataError: the file cannot be read, or maps no wnid.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no regular file")
         text = path.read_text(encoding="utf-8")
         pairs = _json_pairs(json.loads(text)) if path.suffix == ".json" else _line_pairs(text)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:

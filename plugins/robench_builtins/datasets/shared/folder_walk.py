@@ -22,7 +22,7 @@ SYSTEM = ("/proc", "/sys")
 
 HIDDEN = "hidden"
 IRREGULAR = "no regular file"
-VISITED = "links to a folder or file that counts already"
+VISITED = "links back"
 LOOSE = "beside the class folders"
 
 #: A suffix longer than this is part of a name.
@@ -52,7 +52,7 @@ def existing_folder(name: str, given: str) -> Path:
             raise DataError(f"{name} found no folder at {root}; pass -p dataset.path=DIR with one that exists.")
         real = root.resolve()
     if os.name == "posix" and (real == Path(real.anchor) or any(real.is_relative_to(place) for place in SYSTEM)):
-        raise DataError(f"{name} takes no images from {root}, which is the system's; pass -p dataset.path=DIR of yours.")
+        raise DataError(f"{name} takes no images from {root}, the system's own; pass -p dataset.path=DIR with yours.")
     return root
 
 
@@ -62,13 +62,13 @@ def walk_classes(root: Path, keeps: Callable[[str], bool]) -> ClassFolders:
     beside = found.left_out[""] = Counter[str]()
     folders = {}
     with told_by_path(root):
-        top = _identity(root)
+        above = {_identity(place) for place in (root, *root.resolve().parents)}
         for entry in _entries(root):
             if hidden(entry.name):
                 beside[HIDDEN] += _count(entry)
             elif not _is_folder(entry):
                 beside[LOOSE] += Path(entry.name).suffix.lower() in image_suffixes()
-            elif (own := _identity(entry.path)) == top:
+            elif (own := _identity(entry.path)) in above:
                 beside[VISITED] += 1
             elif keeps(entry.name):
                 other = folders.setdefault(own, Path(entry.path))
@@ -76,7 +76,7 @@ def walk_classes(root: Path, keeps: Callable[[str], bool]) -> ClassFolders:
                     raise DataError(f"class folders {other} and {entry.path} are one by a link; remove one of them.")
     for folder in folders.values():
         counts = found.left_out[folder.name] = Counter[str]()
-        found.images[folder.name] = _images(folder, {top, *folders}, counts)
+        found.images[folder.name] = _images(folder, {*above, *folders}, counts)
     return found
 
 
