@@ -195,7 +195,7 @@ def _check_range(owner: str, declared: Parameter, value: Value) -> None:
 def _check_text(owner: str, declared: Parameter, value: Value) -> None:
     """Refuse text that came from bytes which are not text here: no card could hold it."""
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-        shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        shown = value.encode("utf-8", "backslashreplace").decode()
         raise SpecError(
             f"{owner}.{declared.name} is '{shown}', which is not UTF-8 as this process reads it; rename the file or "
             "folder, or set PYTHONUTF8=1 if only the locale is at fault."

@@ -132,6 +132,10 @@ class Workbench:
             return trained.model
         return self._models.get(cell.model_id(chosen), lambda: self._load(cell, chosen))
 
+    def loaded(self, cell: Cell, chosen: SelectedComponent) -> Classifier:
+        """Return a model as it is loaded: without weights, where it comes without."""
+        return self._load(cell, chosen)
+
     def trained(self, cell: Cell, chosen: SelectedComponent) -> Fitted | None:
         """Return a model that comes without weights as it was trained here; None for any other."""
         model: Model = type_of(chosen, Model)
