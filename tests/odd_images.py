@@ -1,4 +1,4 @@
-"""Image files as cameras, scanners and damaged disks leave them, built byte by byte where Pillow would not write them."""
+"""Image files as cameras, scanners and damaged disks leave them; byte by byte where Pillow would not write one."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def tiff(width: int, height: int, bits: int, photometric: int, data: bytes, samp
     ]
     padded = data + b"\0" * (len(data) % 2)
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    return (
-        b"II*\0" + struct.pack("<I", 8 + len(padded)) + padded + struct.pack("<H", len(tags)) + entries + bytes(4)
-    )
+    return b"II*\0" + struct.pack("<I", 8 + len(padded)) + padded + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
 def animated(kind: str, **options: object) -> bytes:

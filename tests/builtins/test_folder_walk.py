@@ -45,9 +45,7 @@ def test_a_notebooks_checkpoints_do_not_count(tmp_path: Path) -> None:
         fill(tmp_path / "photos" / name, images)
         fill(tmp_path / "photos" / name / ".ipynb_checkpoints", images - 19)
     assert count(tmp_path / "photos") == 423
-    assert whole(tmp_path / "photos").notes() == (
-        f"imagefolder leaves out of {tmp_path / 'photos'}: 385 hidden.",
-    )
+    assert whole(tmp_path / "photos").notes() == (f"imagefolder leaves out of {tmp_path / 'photos'}: 385 hidden.",)
 
 
 def test_a_link_to_its_own_class_does_not_multiply_it(photos: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, features
 
 from robench import DataError, decode_image, describe_image, image_suffixes
 from robench.contracts import image_files
+
 from ..odd_images import animated, pixels, png, stored, tiff, turned
 
 RAMP = [0, 1, 128, 129, 256, 257, 385, 386, 32767, 32768, 65279, 65535]
@@ -21,6 +22,7 @@ SIXTEEN = pixels([RAMP], "uint16")
 PALETTE = Image.new("P", (3, 1))
 PALETTE.putpalette([10, 20, 30, 200, 100, 50, 0, 0, 0])
 PALETTE.putdata([0, 1, 2])
+NOISE = stored(pixels(np.random.default_rng(0).integers(0, 256, (9, 99, 3))))
 DEEP = struct.pack(">6H", 65535, 256, 511, 1, 2, 300)
 
 #: Content -> the grey values, or the RGB values of each pixel.
@@ -116,7 +118,7 @@ REFUSED = {
     "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a format that is read here"),
     "FITS": (b"SIMPLE  =                    T" + b" " * 2850, "no image of a format that is read here"),
     "64-bit floats": (tiff(1, 1, 64, 1, struct.pack("<d", 1), 3), "no image of a format that is read here"),
-    "a PNG cut short": (stored(pixels(np.random.default_rng(0).integers(0, 256, (9, 99, 3))))[:200], "cannot be decoded ("),
+    "a PNG cut short": (NOISE[:200], "cannot be decoded ("),
     "a PNG with a damaged chunk": (stored(pixels([[1]])).replace(b"IDAT", b"IDAX"), "cannot be decoded ("),
     "a PPM whose numbers are words": (b"P3\n2 1\n255\none two three", "cannot be decoded ("),
     "a PPM without an end": (b"P6\n5 5\n255\n", "cannot be decoded ("),

@@ -13,8 +13,8 @@ from robench.cli.completion import completion_command
 from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
-from robench.cli.leaderboard import leaderboard_command
 from robench.cli.inspect import inspect_command
+from robench.cli.leaderboard import leaderboard_command
 from robench.cli.list_show import list_command, show_command
 from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command

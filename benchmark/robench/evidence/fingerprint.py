@@ -100,11 +100,11 @@ def _files_in(folder: Path) -> Iterator[Path]:
             if (state.st_dev, state.st_ino) in seen:
                 continue
             seen.add((state.st_dev, state.st_ino))
-            entries = list(os.scandir(place))
+            entries = sorted(os.scandir(place), key=lambda entry: (entry.is_symlink(), os.fsencode(entry.name)))
         except OSError:
             yield place  # as what is missing
             continue
-        for entry in entries:
+        for entry in reversed(entries):  # the last is taken first
             if os.path.isdir(entry.path):
                 waiting.append(Path(entry.path))
             elif os.path.isfile(entry.path):
