@@ -68,7 +68,7 @@ def test_a_folder_is_described(say, photos):
     assert said["modes"] == "9 RGB, 1 I;16, 1 P"
     assert said["sizes"] == "9 of 20 x 10, 1 of 2 x 2, 1 of 20 x 30"
     assert said["turned"] == "10 stored upright, 1 EXIF orientation 6; served upright"
-    assert said["frames"] == "1 images have several; the first is served"
+    assert said["frames"] == "1 image has several; the first is served"
     assert said["left out"] == f"imagefolder leaves out of {photos}: 1 .txt, 1 hidden."
     assert said["served"] == "3 x 8 x 8, RGB, in [0, 1]"
     assert said["pixels"].endswith("on average, in 11 test images; 11 of them are of one single colour")

@@ -80,7 +80,7 @@ def _stored(served: dict[Split, Examples], progress: Progress) -> Iterator[Line]
     yield "turned", _counted(+upright + turned) + ("; served upright" if turned else "")
     several = sum(image.frames > 1 for image in found)
     if several:
-        yield "frames", f"{several} images have several; the first is served"
+        yield "frames", f"{several} {'image has' if several == 1 else 'images have'} several; the first is served"
 
 
 def _pixels(test: Examples, progress: Progress) -> str:
