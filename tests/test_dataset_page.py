@@ -1,4 +1,4 @@
-"""Each line of the tables in docs/how-to/dataset.md is carried out: no line without a check, no check without a line."""
+"""Each line of the tables in docs/how-to/dataset.md is carried out: no line without a check, nor the other way."""
 
 from __future__ import annotations
 

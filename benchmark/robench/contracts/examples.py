@@ -45,7 +45,7 @@ class Examples:
         fetch: Callable[[Sequence[int]], Tensor],
         digest: Callable[[Sequence[int]], bytes],
         rows: Sequence[int] | None = None,
-        describe: Callable[[int], StoredImage] | None = None,
+        describe: Callable[[int], StoredImage | None] | None = None,
     ) -> None:
         self._all_labels = labels
         self._fetch = fetch

@@ -60,7 +60,7 @@ def walk_classes(root: Path, keeps: Callable[[str], bool]) -> ClassFolders:
     """Return the class folders in ``root`` that ``keeps`` takes, and their images at any depth."""
     found = ClassFolders(root)
     beside = found.left_out[""] = Counter[str]()
-    folders = {}
+    folders: dict[Identity, Path] = {}
     with told_by_path(root):
         above = {_identity(place) for place in (root, *root.resolve().parents)}
         for entry in _entries(root):
