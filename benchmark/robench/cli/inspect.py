@@ -99,7 +99,7 @@ def examine(
     """Return what there is to say, and write the contact sheet."""
     from robench.api import choose_device
     from robench.cli.inspect_dataset import survey
-    from robench.cli.options import read_parameters
+    from robench.cli.values import read_parameters
     from robench.contracts.components import Dataset
     from robench.plan.cell import type_of
     from robench.plan.spec import Spec, plan, plan_dataset

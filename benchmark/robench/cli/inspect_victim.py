@@ -48,6 +48,7 @@ def look_through(cell: Cell, known: Known, device: str, progress: Progress) -> V
         classifier = bench.loaded(cell, cell.victim)
     said = in_words(classifier.preprocess, known.data.test.shape[1:])
     lines: list[Line] = [("victim", label), ("input", said)]
+    lines += [("loaded", str(note)) for note in getattr(classifier, "notes", ())]  # what a checkpoint was unwrapped of
     if model.untrained():
         lines.append(("accuracy", "not measured: it comes without weights, and a run trains it first"))
         return View(label, classifier.preprocess.cpu(), None, lines)

@@ -6,9 +6,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
 
@@ -19,26 +20,41 @@ from robench_builtins.datasets.shared.hf_labels import class_names, numbered, va
 from robench_builtins.datasets.shared.stratified_splits import share_of
 from robench_builtins.offline import offline
 
-if TYPE_CHECKING:
-    from robench_builtins.datasets.hf import Hf
-
 USUAL = {"train": ("train",), "val": ("validation", "val", "valid", "dev"), "test": ("test",)}
 LABELS = ("label", "labels", "class", "target")
 
 
-class Source:
+@dataclass(frozen=True)
+class HfRequest:
+    """Say which data set, which of its columns and splits, and how large its images; the fields are hf's parameters."""
+
+    path: str
+    config: str
+    revision: str
+    image_column: str
+    label_column: str
+    train_split: str
+    val_split: str
+    test_split: str
+    size: int | None
+    val: float
+    test: float
+    split_seed: int
+
+
+class HfTables:
     """Hold one data set: its tables by split, its columns and its classes."""
 
-    def __init__(self, plan: Hf) -> None:
-        self.plan = plan
-        self.tables = _open(plan)
+    def __init__(self, request: HfRequest) -> None:
+        self.request = request
+        self.tables = _open(request)
         self.image_column = self._image_column()
         self.label_column = self._label_column()
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Return the class names in label order."""
-        return class_names(self._declared or self._values, self.label_column, self.plan.path)
+        return class_names(self._declared or self._values, self.label_column, self.request.path)
 
     @property
     def _declared(self) -> list[str]:
@@ -48,7 +64,7 @@ class Source:
     def _values(self) -> list[Any]:
         """Return the values of a label column that declares no names, sorted."""
         columns = [table[self.label_column] for table in self.tables.values()]
-        return values_of(columns, self.label_column, self.plan.path)
+        return values_of(columns, self.label_column, self.request.path)
 
     @cached_property
     def _grey(self) -> bool:
@@ -59,7 +75,7 @@ class Source:
     @cached_property
     def _shape(self) -> tuple[int, int, int]:
         """Return the shape of every image: the size asked for, or that of the set's first image."""
-        channels, side = 1 if self._grey else 3, self.plan.size
+        channels, side = 1 if self._grey else 3, self.request.size
         if side:
             return channels, side, side
         first = self._images(next(iter(self.tables))).describe(0)
@@ -75,40 +91,41 @@ class Source:
         name = whole.get(split, source)
         if not name:
             raise DataError(
-                f"{self.plan.path} has no split to cut {split} from (it has {', '.join(self.tables)}); name one with "
-                "-p dataset.train_split=NAME."
+                f"{self.request.path} has no split to cut {split} from (it has {', '.join(self.tables)}); name one "
+                "with -p dataset.train_split=NAME."
             )
         table = self.tables[name]
-        labels = numbered(table[self.label_column], self._declared, self._values, f"split '{name}' of {self.plan.path}")
+        where = f"split '{name}' of {self.request.path}"
+        labels = numbered(table[self.label_column], self._declared, self._values, where)
         rows = list(range(len(table)))
         if split not in whole:
             test, val = (0.0 if part in whole else share for part, share in self._shares.items())
-            rows = share_of(labels, split, test, val, self.plan.split_seed)
+            rows = share_of(labels, split, test, val, self.request.split_seed)
         if not rows:
             raise DataError(
-                f"hf leaves no {split} images of {self.plan.path} with test={self.plan.test:g} and "
-                f"val={self.plan.val:g}; choose other shares, such as -p dataset.test=0.2 -p dataset.val=0.1."
+                f"hf leaves no {split} images of {self.request.path} with test={self.request.test:g} and "
+                f"val={self.request.val:g}; choose other shares, such as -p dataset.test=0.2 -p dataset.val=0.1."
             )
-        return self._images(name).examples(rows, [labels[row] for row in rows], self._shape, self.plan.size)
+        return self._images(name).examples(rows, [labels[row] for row in rows], self._shape, self.request.size)
 
     @property
     def _shares(self) -> dict[str, float]:
-        return {"test": self.plan.test, "val": self.plan.val}
+        return {"test": self.request.test, "val": self.request.val}
 
     def _layout(self) -> tuple[dict[str, str], str]:
         """Return the data set's name of each split that is taken whole, and of the one that the others are cut from."""
-        given = {"train": self.plan.train_split, "val": self.plan.val_split, "test": self.plan.test_split}
+        given = {"train": self.request.train_split, "val": self.request.val_split, "test": self.request.test_split}
         found = {}
         for split, name in given.items():
             if name and name not in self.tables:
                 raise DataError(
-                    f"{self.plan.path} has no split '{name}'; it has {', '.join(self.tables)}: choose one of these "
+                    f"{self.request.path} has no split '{name}'; it has {', '.join(self.tables)}: choose one of these "
                     f"with -p dataset.{split}_split=NAME."
                 )
             chosen = name or next((usual for usual in USUAL[split] if usual in self.tables), "")
             if chosen:
                 found[split] = chosen
-        if "test" not in found and "val" in found and not self.plan.val_split:
+        if "test" not in found and "val" in found and not self.request.val_split:
             found["test"] = found.pop("val")  # as in ImageNet, whose test labels are secret
         if not found:
             return {}, next(iter(self.tables))
@@ -119,16 +136,16 @@ class Source:
 
     def _images(self, split: str) -> Images:
         table = self.tables[split].cast_column(self.image_column, datasets.Image(decode=False))
-        return Images(table.select_columns([self.image_column]), self.image_column, self.plan.path, split)
+        return Images(table.select_columns([self.image_column]), self.image_column, self.request.path, split)
 
     def _image_column(self) -> str:
         found = [name for name, kind in self._features.items() if isinstance(kind, datasets.Image)]
-        return self._column("image", self.plan.image_column, found)
+        return self._column("image", self.request.image_column, found)
 
     def _label_column(self) -> str:
         declared = [name for name, kind in self._features.items() if isinstance(kind, datasets.ClassLabel)]
         usual = [name for name in LABELS if name in self._features]
-        return self._column("label", self.plan.label_column, declared or usual)
+        return self._column("label", self.request.label_column, declared or usual)
 
     def _column(self, what: str, given: str, found: list[str]) -> str:
         if given in self._features:
@@ -138,32 +155,32 @@ class Source:
         several = f"{len(found)} {what} columns ({', '.join(found)})" if found else f"no {what} column"
         why = f"no column '{given}'" if given else several
         raise DataError(
-            f"{self.plan.path} has {why}; its columns are {', '.join(self._features)}: name one with "
+            f"{self.request.path} has {why}; its columns are {', '.join(self._features)}: name one with "
             f"-p dataset.{what}_column=NAME."
         )
 
 
-def _open(plan: Hf) -> dict[str, Any]:
+def _open(request: HfRequest) -> dict[str, Any]:
     """Return the tables of a data set by split."""
-    folder = Path(plan.path).expanduser()
-    if folder.is_dir():
-        _refuse_irregular(existing_folder("hf", plan.path))
+    folder = Path(request.path).expanduser()
+    if os.path.isdir(folder):
+        _refuse_irregular(existing_folder("hf", request.path))
     try:
         with _quiet():
-            if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            if any(os.path.isfile(folder / name) for name in ("dataset_dict.json", "state.json")):
                 opened = datasets.load_from_disk(str(folder))
             else:
                 opened = datasets.load_dataset(
-                    str(folder) if folder.is_dir() else plan.path,
-                    plan.config or None,
-                    revision=plan.revision or None,
+                    str(folder) if os.path.isdir(folder) else request.path,
+                    request.config or None,
+                    revision=request.revision or None,
                     download_config=datasets.DownloadConfig(local_files_only=offline()),
                 )
     except Exception as error:  # datasets, the hub and the file readers each raise their own kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(
-            f"hf cannot load '{plan.path}' ({reason}); give an id on the hub while connected to it, or a local folder "
-            "of parquet, arrow or image files. Sets that need code of their own cannot be loaded."
+            f"hf cannot load '{request.path}' ({reason}); give an id on the hub while connected to it, or a local "
+            "folder of parquet, arrow or image files. Sets that need code of their own cannot be loaded."
         ) from error
     return dict(opened) if isinstance(opened, datasets.DatasetDict) else {"train": opened}
 
