@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from robench.cli.inspect_dataset import Known
-from robench.evidence.atomic_write import write_whole
+from robench.evidence.files import write_whole
 
 if TYPE_CHECKING:
     from robench.cli.inspect_victim import View
