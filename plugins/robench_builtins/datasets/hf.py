@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,11 +58,9 @@ class Hf(Dataset):
 
     def files(self) -> tuple[Path, ...]:
         """Return the folder, if a local one is named."""
-        if not self.path or not os.path.isdir(Path(self.path).expanduser()):  # Path.is_dir may raise PermissionError
-            return ()
-        from robench_builtins.datasets.shared.folder_walk import existing_folder
+        from robench_builtins.datasets.shared.folder_walk import existing_folder, is_folder
 
-        return (existing_folder(self.name, self.path),)
+        return (existing_folder(self.name, self.path),) if self.path and is_folder(self.path) else ()
 
     def origin(self) -> str:
         """Return the data set the user named, else this one's own name."""

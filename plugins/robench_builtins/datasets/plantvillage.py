@@ -110,7 +110,9 @@ class PlantVillage(ImageFolder):
     @cached_property
     def _hub(self) -> Hf | None:
         """Return the copy on the hub, if ``path`` names one and no folder here has that name."""
-        if not HUB_ID.fullmatch(self.path) or Path(self.path).is_dir():
+        from robench_builtins.datasets.shared.folder_walk import is_folder
+
+        if not HUB_ID.fullmatch(self.path) or is_folder(self.path):
             return None
         from robench_builtins.datasets.hf import Hf
 

@@ -44,6 +44,14 @@ class ClassFolders:
     left_out: dict[str, Counter[str]] = field(default_factory=dict)
 
 
+def is_folder(given: str) -> bool:
+    """Tell whether this is a folder here, as far as that may be known."""
+    try:
+        return Path(given).expanduser().is_dir()
+    except OSError:
+        return False
+
+
 def existing_folder(name: str, given: str) -> Path:
     """Return the folder that a dataset was given; DataError if it is none, or the whole file system."""
     root = Path(given).expanduser()

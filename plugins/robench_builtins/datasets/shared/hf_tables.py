@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 
 from robench import DataError, Examples, Split
-from robench_builtins.datasets.shared.folder_walk import existing_folder, hidden
+from robench_builtins.datasets.shared.folder_walk import existing_folder, hidden, is_folder
 from robench_builtins.datasets.shared.hf_images import Images, is_grey
 from robench_builtins.datasets.shared.hf_labels import class_names, numbered, values_of
 from robench_builtins.datasets.shared.stratified_splits import share_of
@@ -163,7 +163,8 @@ class HfTables:
 def _open(request: HfRequest) -> dict[str, Any]:
     """Return the tables of a data set by split."""
     folder = Path(request.path).expanduser()
-    if os.path.isdir(folder):
+    local = is_folder(request.path)
+    if local:
         _refuse_irregular(existing_folder("hf", request.path))
     try:
         with _quiet():
@@ -171,7 +172,7 @@ def _open(request: HfRequest) -> dict[str, Any]:
                 opened = datasets.load_from_disk(str(folder))
             else:
                 opened = datasets.load_dataset(
-                    str(folder) if os.path.isdir(folder) else request.path,
+                    str(folder) if local else request.path,
                     request.config or None,
                     revision=request.revision or None,
                     download_config=datasets.DownloadConfig(local_files_only=offline()),
