@@ -2,6 +2,7 @@
 
 RobenchError              exit code 2, printed without a traceback
  +- SpecError             the request: an unknown component, a mistyped parameter, an impossible eps
+ |   +- ArgumentError     an argument that the function does not have; also a TypeError
  +- PluginError           the door: a plugin that is broken, clashes or misspells a hook
  +- DataError             the images: a missing folder, an unreadable file, a split too small
  +- WeightsError          the weights: a file that is missing, truncated or of another architecture
@@ -24,6 +25,10 @@ class RobenchError(Exception):
 
 class SpecError(RobenchError):
     """Refuse a request that cannot be run as written."""
+
+
+class ArgumentError(SpecError, TypeError):
+    """Refuse an argument that a function does not have, or one of another type."""
 
 
 class PluginError(RobenchError):

@@ -79,7 +79,7 @@ def test_no_cuda_where_cuda_was_asked_for(robench):
 def test_a_device_that_is_none(robench):
     done = robench("run", "--n", "20", "--device", "gpu")
     assert done.code == 2
-    assert "--device gpu is no device; write cpu, cuda or cuda:0." in done.said
+    assert "--device gpu is no device; write cpu, cuda or cuda:0, mps, xpu or auto." in done.said
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])

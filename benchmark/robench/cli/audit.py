@@ -10,18 +10,26 @@ from typing import Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, joined, read_parameters, store_option
+from robench.cli.options import Names, device_option, joined, read_parameters, store_option
+from robench.cli.strict import Command, WholeNumber
 
 
-@click.command("audit")
+@click.command("audit", cls=Command)
 @click.argument("model", shell_complete=completers.names)
 @click.option("--dataset", default="", metavar="NAME", help="Dataset [default: the embedded digits].")
 @click.option("--defense", type=Names(), multiple=True, help="Defenses to put in front of it [default: none].")
 @click.option("--attack", type=Names(), multiple=True, help="Attacks whose numbers are judged [default: pgd].")
 @click.option("--eps", type=Names(), multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf or L2.")
-@click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Determines everything that is drawn.")
+@click.option("--n", type=WholeNumber(None, "100"), metavar="N", help="Number of test images [default: all].")
+@click.option(
+    "--seed",
+    type=WholeNumber(None, "0"),
+    default=0,
+    show_default=True,
+    metavar="SEED",
+    help="Determines everything that is drawn.",
+)
 @click.option(
     "-p",
     "--parameter",
@@ -37,7 +45,7 @@ from robench.cli.options import Names, joined, read_parameters, store_option
     metavar="LEVEL",
     help="quick, standard or thorough: how hard to try.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+@device_option
 @store_option("Folder of artifacts [default: none is kept, since code is not fingerprinted].")
 def audit_command(model: str, store: Path | None, **given: Any) -> None:
     """Run the gate on any model and explain the verdict; exit code 0 if every number is VALID, else 1.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli.options import read_parameters, without_option
+from robench.cli.strict import Command
 
 if TYPE_CHECKING:
     from robench.contracts.components import Component, Model
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from robench.testing import Result
 
 
-@click.command("check-plugin")
+@click.command("check-plugin", cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "-p",

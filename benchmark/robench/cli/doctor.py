@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from robench.cli.options import store_option
+from robench.cli.strict import Command
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @store_option("Folder of the artifacts [default: the user's cache folder].")
 @click.option("--offline", is_flag=True, help="Leave the hub alone.")
 @click.option("--deep", is_flag=True, help="Also read every stored tensor and compare its checksum.")

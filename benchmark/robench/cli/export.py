@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from robench.cli.strict import Command
 
-@click.command("export")
+
+@click.command("export", cls=Command)
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", "form", required=True, metavar="NAME", help="An exporter; 'robench list exporter' names them.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="File or folder [default: print it].")
@@ -20,6 +22,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     """
     from robench.contracts.components import Exporter
     from robench.errors import SpecError, StoreError, told
+    from robench.evidence.atomic_write import ready_folder
     from robench.plan.spec import split_reference
     from robench.plugin.catalog import catalog
     from robench_leaderboard import read_cards
@@ -32,7 +35,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     if not found:
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        ready_folder(out.parent)
         with told(f"The exporter '{name}' to {out}", StoreError):
             exporter.write(found, out)
         click.echo(f"{len(found)} cards: {out}")

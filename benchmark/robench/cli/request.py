@@ -27,13 +27,13 @@ def requests(suite: Path | None, given: dict[str, Any]) -> tuple[str, tuple[Spec
             attack=lists["attack"] or ("pgd",),
             surrogate=lists["surrogate"],
             eps=lists["eps"] or (DEFAULT_EPS,),
-            norm=given["norm"],
+            norm=given["norm"] if given["norm"] is not None else "Linf",
             seed=seeds or (0,),
             n=given["n"],
             parameters=parameters,
         )
         return "", (spec,), ()
-    if any(lists.values()) or given["dataset"]:
+    if any(lists.values()) or given["dataset"] or given["norm"] is not None:
         raise SpecError(
             "A suite file says which components run; leave those options out, or edit a copy of the file. "
             "(--n, --seed and -p do change a suite.)"

@@ -5,30 +5,43 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from robench.errors import CardError
+from robench.errors import CardError, RobenchError
 
 #: The largest cards are of 100 classes and 50,000 images and have less than a megabyte.
 MOST_BYTES = 16_000_000
 
 
-def read_bounded(path: Path) -> bytes:
-    """Return the content of a card's file.
+def read_bounded(
+    path: Path,
+    what: str = "card",
+    other: str = "the JSON file that robench run wrote",
+    most: int = MOST_BYTES,
+    kind: type[RobenchError] = CardError,
+) -> bytes:
+    """Return the content of a card's file, or of another kind of text.
+
+    Args:
+        path: the file.
+        what: what it should be, in one word.
+        other: what to name instead.
+        most: the most bytes that such a file has.
+        kind: the error to raise.
 
     Raises:
-        CardError: it is absent, no regular file (a pipe would never end), or larger than any card.
+        CardError: or ``kind``: it is absent, no regular file (a pipe would never end), or larger than any such file.
     """
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
-            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe or a device"
-            raise CardError(f"{path} is {kind}, not a card; name the JSON file that robench run wrote.")
+            found = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe or a device"
+            raise kind(f"{path} is {found}, not a {what}; name {other}.")
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        raise CardError(f"card {path} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
-    if len(content) > MOST_BYTES:
-        raise CardError(
-            f"{path} has {max(state.st_size, len(content)):,} bytes; a card has at most {MOST_BYTES:,}, so it was not "
-            "written by robench run."
+        reason = getattr(error, "strerror", None) or error
+        raise kind(f"{what} {path} cannot be read ({reason}); name {other}.") from None
+    if len(content) > most:
+        raise kind(
+            f"{path} has {max(state.st_size, len(content)):,} bytes; a {what} has at most {most:,}: name {other}."
         )
     return content

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameters_of
@@ -14,6 +14,7 @@ from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion
 from robench.plan.cell import SELF, Cell, Chosen, type_of
 from robench.plan.references import expand
+from robench.plan.request_values import EMPTY, UNSET, checked
 from robench.plugin.catalog import Catalog, Offer, catalog
 
 DEFAULT_EPS = "8/255"
@@ -56,6 +57,7 @@ class Spec:
 def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[Cell]:
     """Return the cells of a request, the undefended ones first; SpecError for what cannot be run as written."""
     known = known or catalog()
+    spec = checked(spec)
     _check_counts(spec)
     threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
     chooser = _Chooser(known, spec.parameters)
@@ -83,12 +85,6 @@ def _check_counts(spec: Spec) -> None:
     for name in ("defense", "attack", "eps", "seed"):
         if not getattr(spec, name):
             raise SpecError(f"No {name} is named; give at least one with --{name}.")
-    if spec.norm not in get_args(Norm):
-        raise SpecError(f"norm '{spec.norm}' is unknown; choose {' or '.join(get_args(Norm))}.")
-    if spec.n is not None and spec.n < 1:
-        raise SpecError(
-            f"--n {spec.n} leaves no image to test on; give at least 1, or leave --n out for the whole split."
-        )
 
 
 def _default_victim(dataset: Chosen) -> str:
@@ -155,11 +151,18 @@ def split_reference(text: str) -> tuple[str, dict[str, str]]:
     if match is None:
         raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
     given: dict[str, str] = {}
-    for pair in filter(None, (match["inside"] or "").split(",")):
-        name, equals, value = pair.partition("=")
+    inside = match["inside"]
+    for pair in inside.split(",") if inside is not None else ():
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not pair.strip():
+            raise SpecError(f"'{text}' has an empty place in its brackets ({UNSET}); write name[parameter=value,...].")
         if not equals:
             raise SpecError(f"'{pair}' in '{text}' is no parameter; write parameter=value.")
-        given[name.strip()] = value.strip()
+        if not value:
+            raise SpecError(f"'{pair}' in '{text}' has no value ({UNSET}); give one, or leave the parameter out.")
+        if key in given:
+            raise SpecError(f"'{text}' gives '{key}' twice, {given[key]} and {value}; give it once.")
+        given[key] = "" if value in EMPTY else value
     return match["name"].strip(), given
 
 

@@ -1,0 +1,96 @@
+"""The arguments of ``robench.run`` and ``robench.evaluate``: what there is not is refused, with what was meant."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from robench.errors import ArgumentError, SpecError, suggestion
+from robench.plan import request_values as values
+from robench.plan.spec import Spec
+
+_DEVICE = re.compile(r"auto|cpu|mps|(?:cuda|xpu)(?::\d{1,4})?")
+
+#: What robench.evaluate sets itself.
+_SET = ("spec", "request", "store", "known", "on_card", "on_training")
+
+
+def spec_from(**request: Any) -> Spec:
+    """Return a Spec from keywords, a single value standing for a list of one; ArgumentError for an unknown one."""
+    known = [entry.name for entry in fields(Spec)]
+    for name, value in request.items():
+        if name not in known:
+            raise ArgumentError(_unknown("run", name, [*known, *_options("spec", "request")]))
+        if name == "dataset":
+            values.text(name, value)
+    return Spec(
+        **{name: values.several(name, value) if name in values.LISTS else value for name, value in request.items()}
+    )
+
+
+def one_request(spec: Spec | None, request: Mapping[str, Any]) -> Spec:
+    """Return the request, which is given as a Spec or as its fields."""
+    if spec is None:
+        return spec_from(**request)
+    if not isinstance(spec, Spec):
+        raise ArgumentError(
+            f"robench.run takes a Spec first, not {values.shown(spec)}; name what is meant, such as "
+            "robench.run(defense='tecoa', attack='pgd')."
+        )
+    spec_from(**request)
+    for name in request:
+        raise ArgumentError(f"robench.run was given a Spec and '{name}' too; put it into the Spec, or leave it out.")
+    return spec
+
+
+def check_options(device: Any, batch_size: Any = None, timeout: Any = None) -> tuple[str, int | None, float | None]:
+    """Return device, batch size and time limit as plain values; SpecError for what they cannot be."""
+    device = values.text("device", str(device) if type(device).__module__ == "torch" else device)
+    if not _DEVICE.fullmatch(device):
+        raise SpecError(f"--device {device[:40]} is no device; write cpu, cuda or cuda:0, mps, xpu or auto.")
+    if batch_size is not None:
+        batch_size = values.whole("batch_size", batch_size, 1, "give at least 1, or leave --batch-size out")
+    if timeout is not None:
+        out = "give seconds above 0, such as 60, or leave --timeout out to wait for ever"
+        timeout = values.number("timeout", timeout, out)
+        if timeout <= 0:
+            raise SpecError(f"--timeout {timeout:g} leaves an attack no time; {out}.")
+    return device, batch_size, timeout
+
+
+def check_evaluate(module: object, name: object, dataset: object, options: Mapping[str, Any]) -> None:
+    """Refuse what ``robench.evaluate`` would drop or could not read."""
+    from robench.api import evaluate
+
+    own = [entry for entry in inspect.signature(evaluate).parameters if entry not in ("module", "options")]
+    known = [*own, *_options(*_SET)]
+    for entry in options:
+        if entry in ("defense", "surrogate", "victim", "baseline"):
+            raise ArgumentError(
+                f"robench.evaluate has no argument '{entry}': it measures one bare module as it is, and robench.run "
+                f"has one, with victim='net.py:build'. Known: {', '.join(sorted(known))}."
+            )
+        if entry not in known:
+            raise ArgumentError(_unknown("evaluate", entry, known))
+    if isinstance(module, str):
+        raise ArgumentError(
+            f"robench.evaluate measures an nn.Module, not {values.shown(module)}; robench.run(victim={module!r}) "
+            "measures a model by its name."
+        )
+    values.text("name", name)
+    if isinstance(dataset, str):
+        values.text("dataset", dataset)
+
+
+def _options(*besides: str) -> list[str]:
+    """Return the arguments of ``robench.run`` beside these and the fields of a request."""
+    from robench.api import run
+
+    return [name for name in inspect.signature(run).parameters if name not in besides]
+
+
+def _unknown(function: str, name: str, known: Iterable[str]) -> str:
+    return f"robench.{function} has no argument '{name}'; {suggestion(name, known)}"
