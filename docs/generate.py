@@ -105,7 +105,7 @@ def surface() -> str:
         says = (
             lines[0]
             if lines and inspect.isroutine(getattr(package, name)) | inspect.isclass(getattr(package, name))
-            else "the version of the door, a number"
+            else "the version of the plugin API, a number"
             if name == "API_VERSION"
             else "a type"
         )
@@ -202,13 +202,13 @@ def main() -> int:
     text = marked(text, "example", printed(EXAMPLE))
     text = marked(text, "suites", suites())
     plugins, gate = ROOT / "docs" / "plugins.md", ROOT / "docs" / "gate.md"
-    door = plugins.read_text(encoding="utf-8")
+    plugin_page = plugins.read_text(encoding="utf-8")
     for name, path in PRINTED.items():
-        door = marked(door, name, printed(path))
+        plugin_page = marked(plugin_page, name, printed(path))
     wanted = {
         ROOT / "docs" / "reference.md": page(),
         readme: marked(text, "results", results()),
-        plugins: door,
+        plugins: plugin_page,
         gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
     }
     wanted |= {file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n" for file in (card_file, training_card_file)}

@@ -1,4 +1,4 @@
-"""The Python door for users: run a grid, evaluate a module, say what a run would do."""
+"""The public API: run a grid, evaluate a module, say what a run would do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from robench.evidence.card import Card
 from robench.evidence.store import Store, default_root
 from robench.evidence.training_card import TrainingCard
 from robench.gate.level import DEFAULT_LEVEL, level_of
-from robench.pipeline.card_cache import cached, illustrated, keep
+from robench.pipeline.card_cache import cached, illustrated, store_cards
 from robench.pipeline.training_cards import trainings
 from robench.plan import arguments
 from robench.plan import request_values as values
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from robench.gate.level import Level
-    from robench.pipeline.workbench import Bench
+    from robench.pipeline.workbench import Workbench
     from robench_leaderboard.published import Leaderboard
 
 
@@ -127,19 +127,19 @@ def run(
             cells = plan(spec, device, known)
         root = Path(values.place("store", store)) if store is not None else default_root()
         shown = progress or Silent()
-        bench = cache(
+        workbench = cache(
             partial(
-                _bench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
+                _workbench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
                 timeout=timeout, progress=shown, gallery=gallery,
             )
         )  # fmt: skip
-        return _run(spec, cells, bench, Store(root, warn=shown.note), level, gallery, shown, on_card, on_training)
+        return _run(spec, cells, workbench, Store(root, warn=shown.note), level, gallery, shown, on_card, on_training)
 
 
 def _run(
     spec: Spec,
     cells: list[Cell],
-    bench: Callable[[], Bench],
+    workbench: Callable[[], Workbench],
     quick: Store,
     level: Level,
     gallery: bool,
@@ -150,25 +150,25 @@ def _run(
     """Return the cards of planned cells, from the store where it has them; CellsFailed after all others."""
     cards: list[Card] = []
     failures: list[Failure] = []
-    told = set[str]()
+    yielded = set[str]()
 
     def failed(cell: Cell, error: RobenchError) -> None:
         faces.translate(error)
         failures.append(Failure(cell, error))
 
     for group in comparison_groups(cells):
-        kept = cached(group, quick, level)
-        if kept is None or (gallery and not illustrated(group, quick)):
+        done = cached(group, quick, level)
+        if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group
 
-            made = run_group(group, bench(), spec.given(), failed)
-            kept = kept or made  # pictures may have been all that was missing
-            keep(kept, quick, level)
-        for training in trainings(group, quick, bench, progress.note, told):
+            made = run_group(group, workbench(), spec.request(), failed)
+            done = done or made  # pictures may have been all that was missing
+            store_cards(done, quick, level)
+        for training in trainings(group, quick, workbench, progress.note, yielded):
             on_training(training)
-        for card in kept:
+        for card in done:
             on_card(card)
-        cards += kept
+        cards += done
     if failures and not cards and len({str(entry.error) for entry in failures}) == 1:
         raise failures[0].error  # one cause, such as a missing folder: say it once
     if failures:
@@ -176,10 +176,10 @@ def _run(
     return cards
 
 
-def _bench(device: str, **options: Any) -> Bench:
-    from robench.pipeline.workbench import Bench, Options
+def _workbench(device: str, **options: Any) -> Workbench:
+    from robench.pipeline.workbench import Options, Workbench
 
-    return Bench(Options(device=device, **options), device)
+    return Workbench(Options(device=device, **options), device)
 
 
 def comparison_groups(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -227,7 +227,7 @@ def evaluate(
         seed: determines everything that is drawn.
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
-        store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
+        store: where artifacts are done; None keeps none, since a module's code cannot be fingerprinted.
         **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress and
             gallery as for :func:`run`.
 

@@ -12,12 +12,12 @@ from robench import Batch, Classifier, Examples, SpecError, Task, ThreatModel, Z
 from robench_builtins.defenses.fare import Fare
 from robench_builtins.defenses.fgsm_at import FgsmAT
 from robench_builtins.defenses.gaussian import Gaussian
-from robench_builtins.defenses.objective import normal
 from robench_builtins.defenses.pgd_at import PgdAT
 from robench_builtins.defenses.pmg_aft import PmgAFT
-from robench_builtins.defenses.regularised import ascend, divergence
+from robench_builtins.defenses.shared.cross_entropy_objectives import normal
+from robench_builtins.defenses.shared.divergence_objectives import ascend, divergence
 from robench_builtins.defenses.trades import TradesAT
-from robench_builtins.defenses.training import Training
+from robench_builtins.training.loop import Training
 
 N, CLASSES, PIXELS, EPS = 6, 3, 12, 0.1
 TASK = Task(classes=("a", "b", "c"), shape=(3, 2, 2), seed=3)

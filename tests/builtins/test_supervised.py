@@ -19,10 +19,10 @@ from robench.plugin.catalog import catalog
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.datasets.mnist import Mnist
 from robench_builtins.models.mlp import Linear, Mlp
-from robench_builtins.models.schooling import augment, kept_apart
+from robench_builtins.models.shared.from_scratch import Supervised
 from robench_builtins.models.small_cnn import SmallCnn
-from robench_builtins.models.supervised import Supervised
-from robench_builtins.models.watch import Watch
+from robench_builtins.training.from_scratch_loop import augment, kept_apart
+from robench_builtins.training.validation_monitor import Watch
 
 CLASSES = ("a", "b", "c")
 TASK = Task(classes=CLASSES, shape=(1, 8, 8), seed=5)

@@ -14,10 +14,10 @@ from robench import SpecError
 from robench.contracts.task import Checkpoint, Silent
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.defenses.lora_ce import LoraCE
-from robench_builtins.defenses.modes import under_attack, under_training
-from robench_builtins.defenses.schedules import rate_factor
 from robench_builtins.defenses.tecoa import Tecoa
 from robench_builtins.defenses.vpt import VPT
+from robench_builtins.training.learning_rates import rate_factor
+from robench_builtins.training.model_modes import under_attack, under_training
 
 LORA = Tecoa(epochs=3, batch_size=8, learning_rate=1e-2, attack_steps=2, dropout=0.2)
 DEFENSES = {

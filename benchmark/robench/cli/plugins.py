@@ -37,7 +37,7 @@ def plugins_command(as_json: bool) -> None:
 
 
 def describe(known: Catalog) -> dict[str, Any]:
-    """Return the door's version and every plugin as JSON values."""
+    """Return the API version and every plugin as JSON values."""
     from robench.plugin.versions import API_VERSION, OLDEST_API
 
     return {

@@ -117,7 +117,7 @@ NAMES = Names()
 )
 @without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
-def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **given: Any) -> None:  # fmt: skip
+def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **options: Any) -> None:  # fmt: skip
     """Measure clean and robust accuracy, judge the numbers, and rank them.
 
     SUITE is a TOML file that says the same as the options.
@@ -132,26 +132,26 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     from robench.gate.level import level_of
     from robench.plan.arguments import check_options
 
-    title, specs, published = requests(suite, given)
-    check_options(given["device"], given["batch_size"], given["timeout"])
-    level = level_of(given["gate"], given["gate_images"], given["gate_cost"])
+    title, specs, published = requests(suite, options)
+    check_options(options["device"], options["batch_size"], options["timeout"])
+    level = level_of(options["gate"], options["gate_images"], options["gate_cost"])
     if dry_run:
         from robench.cli.dry_run import print_plan
 
         for spec in specs:
-            print_plan(spec, store, given["device"], given["offline"], level)
+            print_plan(spec, store, options["device"], options["offline"], level)
         return
-    cards, failures, trained = perform(specs, store, out, given)
+    cards, failures, trained = perform(specs, store, out, options)
     finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
     if published:
-        beside(title, published, cards, out)
+        compare_with_published(title, published, cards, out)
     if failures:
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:
             click.echo(f"  {title}\n    {error}", err=True)
-    refused = unfit(cards, given["fail_on"], out)
+    refused = unfit(cards, options["fail_on"], out)
     if failures or refused:
         raise click.exceptions.Exit(1)
 
@@ -168,7 +168,7 @@ def unfit(cards: list[Card], least: str | None, out: Path) -> int:
 
 
 def perform(
-    specs: tuple[Spec, ...], store: Path | None, out: Path, given: dict[str, Any]
+    specs: tuple[Spec, ...], store: Path | None, out: Path, options: dict[str, Any]
 ) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
     """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
     from robench.api import CellsFailed, choose_device, run
@@ -177,43 +177,43 @@ def perform(
     from robench.evidence import training_card_file
     from robench.evidence.atomic_write import ready_folder
     from robench.evidence.card_file import write
-    from robench.evidence.gallery import keep_gallery
+    from robench.evidence.gallery import write_gallery
     from robench.evidence.store import Store, default_root
     from robench.plan.spec import plan
 
     for spec in specs:
-        plan(spec, choose_device(given["device"]))  # refuse what cannot be run before anything is
+        plan(spec, choose_device(options["device"]))  # refuse what cannot be run before anything is
     ready_folder(out)
     stored = Store(store or default_root())
     cards: list[Card] = []
     failures: list[tuple[str, str]] = []
     trained: list[Path] = []
 
-    def keep(card: Card) -> None:
+    def write_card(card: Card) -> None:
         cards.append(card)
         write(card, out / "cards")
-        if not given["no_gallery"]:
-            keep_gallery(stored, card, out / "gallery")
+        if not options["no_gallery"]:
+            write_gallery(stored, card, out / "gallery")
 
     with terminal() as progress:
         for place, spec in enumerate(specs, 1):
             try:
                 run(
                     spec,
-                    on_card=keep,
+                    on_card=write_card,
                     on_training=lambda card: trained.append(training_card_file.write(card, out / "trainings")),
                     store=store,
-                    device=given["device"],
-                    batch_size=given["batch_size"],
-                    offline=given["offline"],
-                    compiled=given["compiled"],
-                    prepared=not given["no_prepare"],
-                    gate=given["gate"],
-                    gate_images=given["gate_images"],
-                    gate_cost=given["gate_cost"],
-                    timeout=given["timeout"],
+                    device=options["device"],
+                    batch_size=options["batch_size"],
+                    offline=options["offline"],
+                    compiled=options["compiled"],
+                    prepared=not options["no_prepare"],
+                    gate=options["gate"],
+                    gate_images=options["gate_images"],
+                    gate_cost=options["gate_cost"],
+                    timeout=options["timeout"],
                     progress=progress,
-                    gallery=not given["no_gallery"],
+                    gallery=not options["no_gallery"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
@@ -224,7 +224,7 @@ def perform(
     return cards, failures, trained
 
 
-def beside(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
+def compare_with_published(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
     """Print published figures beside the measured ones, and keep the comparison as a page."""
     from rich.console import Console
 

@@ -24,7 +24,7 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
 
     \b
     robench verify results/cards/CARD.json
-    robench verify CARD.json --rerun                  from scratch, beside the same attacks
+    robench verify CARD.json --rerun                  from scratch, with the same attacks
     robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
     """
     from robench.cli.progress import terminal

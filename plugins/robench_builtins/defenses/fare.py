@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.fine_tuning import FEATURES, zero_shot
-from robench_builtins.defenses.trained import Adversarial
+from robench_builtins.defenses.shared.clip_fine_tuning import FEATURES, zero_shot
+from robench_builtins.defenses.shared.trained_defense import Adversarial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.objective import Objective
+    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
 
 
 class Fare(Adversarial):
@@ -63,7 +63,7 @@ class Fare(Adversarial):
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the squared distance of features."""
-        from robench_builtins.defenses.regularised import Fare as Distance
+        from robench_builtins.defenses.shared.divergence_objectives import Fare as Distance
 
         return Distance(zero_shot(defended, self.name), self)
 

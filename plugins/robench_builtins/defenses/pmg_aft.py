@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.fine_tuning import zero_shot
-from robench_builtins.defenses.trained import Adversarial
+from robench_builtins.defenses.shared.clip_fine_tuning import zero_shot
+from robench_builtins.defenses.shared.trained_defense import Adversarial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.objective import Objective
+    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
 
 
 class PmgAFT(Adversarial):
@@ -68,7 +68,7 @@ class PmgAFT(Adversarial):
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the guided loss."""
-        from robench_builtins.defenses.regularised import Guided
+        from robench_builtins.defenses.shared.divergence_objectives import Guided
 
         clip = zero_shot(defended, self.name)
         temperature = 1 / clip.logit_scale if self.temperature is None else self.temperature

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.classifier_training import ClassifierTraining
-from robench_builtins.defenses.trained import Adversarial
+from robench_builtins.defenses.shared.adversarial_training import ClassifierTraining
+from robench_builtins.defenses.shared.trained_defense import Adversarial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.objective import Objective
+    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
 
 
 class TradesAT(ClassifierTraining, Adversarial):
@@ -58,7 +58,7 @@ class TradesAT(ClassifierTraining, Adversarial):
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the TRADES loss."""
-        from robench_builtins.defenses.regularised import Trades
+        from robench_builtins.defenses.shared.divergence_objectives import Trades
 
         return Trades(defended, self, self.beta)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import Task, parameter
-from robench_builtins.models.scratch import Scratch
+from robench_builtins.models.shared.small_network import Scratch
 
 if TYPE_CHECKING:
     from torch import nn

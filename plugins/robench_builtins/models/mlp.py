@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.scratch import Scratch, widths
+from robench_builtins.models.shared.small_network import Scratch, widths
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.scratch import Scratch, widths
+from robench_builtins.models.shared.small_network import Scratch, widths
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,7 @@ class PlantViT(Scratch):
 
     def network(self, task: Task) -> nn.Module:
         """Return the transformer."""
-        from robench_builtins.models.plant_vit_network import SmallViT
+        from robench_builtins.models.shared.plant_vit_network import SmallViT
 
         if self.patch > self.size:
             raise SpecError(

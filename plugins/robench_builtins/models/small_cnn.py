@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.scratch import Scratch, widths
+from robench_builtins.models.shared.small_network import Scratch, widths
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ class SmallCnn(Scratch):
         """Return the convolutions, the means of 4 x 4 fields and a linear map."""
         from torch import nn
 
-        from robench_builtins.models.layers import GridMean
+        from robench_builtins.models.shared.layers import GridMean
 
         outputs = widths("small-cnn.channels", self.channels)
         if not outputs:
