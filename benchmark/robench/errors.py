@@ -67,6 +67,14 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     return f"{hint}Known: {', '.join(names) or 'none'}."
 
 
+def unreadable(error: OSError) -> DataError:
+    """Return the error for a file or folder that the system does not let us read or write."""
+    place = (
+        f"{error.filename} cannot be read or written ({error.strerror})" if error.filename is not None else str(error)
+    )
+    return DataError(f"{place}; mend its permissions or the disk, or name another file or folder.")
+
+
 def require(condition: bool, message: str) -> None:
     """Raise ContractError with ``message`` unless ``condition`` holds."""
     if not condition:

@@ -23,7 +23,7 @@ def _run() -> object:
 
     from robench import faces
     from robench.cli.commands import robench
-    from robench.errors import RobenchError
+    from robench.errors import RobenchError, unreadable
     from robench.runtime.interruption import by_user, reason_of, watching
 
     with faces.command_line(), watching():
@@ -53,10 +53,7 @@ def _run() -> object:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except OSError as error:
-            place = f"{error.filename}: " if error.filename is not None else ""
-            return _say(
-                f"{place}{error.strerror or error}. Mend the permissions or the disk, or name another file or folder."
-            )
+            return _say(unreadable(error))
 
 
 def _say(what: object) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.contracts.components import Component
+from robench.errors import DataError
 
 #: Raise a stage's number when robench itself begins to compute something else there.
 STAGES = {"load": 1, "train": 1, "fit": 3, "craft": 2, "score": 3, "illustrate": 2, "probe": 2, "judge": 5, "record": 2}
@@ -75,6 +76,8 @@ def of_files(paths: Iterable[Path]) -> str:
     found = list(paths)
     hasher = hashlib.sha256()
     for path in found:
+        if path.is_dir() and path.resolve() == path.resolve().parent:
+            raise DataError(f"{path} is the root of the file system, with every file there is; name the folder itself.")
         entries = sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
         by_content = len(entries) <= MOST_READ
         for entry in entries:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +54,7 @@ class Meter:
 
     @contextmanager
     def clock(self) -> Iterator[None]:
-        """Add the device's time inside to ``seconds``, and its peak memory; CUDA events on a GPU."""
+        """Add the device's time inside to ``seconds``, and its peak memory; events on a CUDA GPU."""
         cuda = self.device.startswith("cuda")
         energy = _joules(self.device)
         _reset_peak(self.device)
@@ -72,6 +70,8 @@ class Meter:
                 torch.cuda.synchronize(self.device)
                 self.seconds += start.elapsed_time(stop) / 1000
             else:
+                if not self.device.startswith("cpu"):
+                    torch.accelerator.synchronize()  # mps and xpu return before they have computed
                 self.seconds += time.perf_counter() - self._begun
             self._begun = None
             self.peak_bytes = max(self.peak_bytes, _peak(self.device))
@@ -119,22 +119,38 @@ def _reset_peak(device: str) -> None:
         return
     try:
         # Linux: 5 resets the process's high-water mark (proc(5)); elsewhere the mark is the whole process's.
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return
 
 
 def _peak(device: str) -> int:
+    """Return the most memory that was used since the last reset, or by the whole process where nothing resets it."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
+    except (OSError, ValueError):
         pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return _process_peak()
+
+
+def _process_peak() -> int:
+    """Return the process's own high-water mark: Windows and macOS keep one; else what it uses now is all there is."""
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    peak = getattr(memory, "peak_wset", 0)  # Windows
+    if not peak:
+        try:
+            import resource  # POSIX alone has it
+        except ImportError:
+            return int(memory.rss)
+        unit = 1 if psutil.MACOS else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return max(int(peak), int(memory.rss))
 
 
 def _joules(device: str) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
-from robench.errors import SpecError, suggestion
+from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.plan.references import resolve_reference
 from robench.plan.request_values import EMPTY, UNSET, checked
@@ -147,7 +147,10 @@ def _loads(defense: SelectedComponent, chooser: _Chooser) -> tuple[SelectedCompo
 
 
 def _unique(cells: list[Cell]) -> list[Cell]:
-    return list({cell.score_id: cell for cell in cells}.values())
+    try:
+        return list({cell.score_id: cell for cell in cells}.values())
+    except OSError as error:  # fingerprints read the files that components name
+        raise unreadable(error) from error
 
 
 def split_reference(text: str) -> tuple[str, dict[str, str]]:

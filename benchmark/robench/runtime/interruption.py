@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from robench.errors import ContractError, RobenchError
+from robench.errors import ContractError, RobenchError, unreadable
 
 _leave = os._exit
 
@@ -72,6 +72,8 @@ def reason_of(error: BaseException) -> RobenchError:
         return error
     if by_user(error) or isinstance(error, GeneratorExit):
         raise error
+    if isinstance(error, OSError) and error.filename is not None:
+        return unreadable(error)
     where = _place(error)
     if isinstance(error, Exception):
         return ContractError(f"{type(error).__name__}: {error} (raised in {where}).")
