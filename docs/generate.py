@@ -24,7 +24,8 @@ from robench.gate.registry import CHECKS
 from robench.plan.suite import read_suite
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
-from robench_leaderboard import Row, boards, read_cards, wording
+from robench_leaderboard import Row, boards, read_cards
+from robench_leaderboard.render import formatting
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "blur" / "robench_blur.py"
@@ -155,7 +156,7 @@ def checks() -> str:
 def line(row: Row) -> str:
     """Return one row of the README's table."""
     transfer = min(row.transfer.values(), key=lambda score: score.rate, default=None)
-    accuracies = map(wording.percent, (row.clean, row.headline, transfer))
+    accuracies = map(formatting.percent, (row.clean, row.headline, transfer))
     columns = (row.rank or "-", row.title, *accuracies)
     return "| " + " | ".join(map(str, (*columns, f"{row.trainable:,}", row.verdict))) + " |"
 

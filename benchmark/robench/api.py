@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from robench.gate.level import Level
     from robench.pipeline.workbench import Workbench
-    from robench_leaderboard.published import Leaderboard
+    from robench_leaderboard.render.json_schema import Leaderboard
 
 
 #: What a driver for NVIDIA GPUs puts there.
@@ -195,7 +195,7 @@ def leaderboard(cards: Iterable[Card]) -> Leaderboard:
 
     Names and sentences in it are cut to length and have no control characters; they are not escaped.
     """
-    from robench_leaderboard.publish import publish
+    from robench_leaderboard.render.to_json import publish
 
     return publish(cards)
 

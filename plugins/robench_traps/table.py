@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from robench_leaderboard.wording import plain
+from robench.evidence.plain_text import plain
 from robench_traps.runner import Result
 
 if TYPE_CHECKING:

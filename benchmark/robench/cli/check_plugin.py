@@ -128,7 +128,7 @@ def show(title: str, results: list[Result]) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from robench_leaderboard.wording import plain
+    from robench.evidence.plain_text import plain
 
     table = Table("check", "result", "why", box=None, header_style="bold", pad_edge=False)
     colours = {"passed": "green", "failed": "bold red", "not tried": "yellow"}

@@ -74,8 +74,8 @@ def show(known: Catalog) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from robench.evidence.plain_text import plain
     from robench.plugin.versions import API_VERSION
-    from robench_leaderboard.wording import plain
 
     table = Table("plugin", "distribution", "API", "state", "offers", box=None, header_style="bold", pad_edge=False)
     for plugin in known.plugins:

@@ -230,7 +230,7 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
 
     from robench.evidence.atomic_write import write_whole
     from robench.plan.published_figures import pair
-    from robench_leaderboard.beside import beside_page, print_beside
+    from robench_leaderboard.compare.published_vs_measured import beside_page, print_beside
 
     pairings = pair(published, cards)
     print_beside(pairings, Console())

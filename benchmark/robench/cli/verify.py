@@ -29,10 +29,10 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
     """
     from robench.cli.progress import terminal
     from robench.evidence.card_file import read
+    from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
     from robench.verify.recompute import rerun as run_again
     from robench.verify.recompute import verify
-    from robench_leaderboard.wording import plain
 
     found = read(card)
     with terminal() as progress:
