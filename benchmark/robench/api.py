@@ -121,7 +121,7 @@ def run(
         go_offline(values.truth("offline", offline))
         known = known or catalog()
         device = choose_device(device)
-        level = level_of(gate, gate_images, gate_cost)
+        level = level_of(*arguments.check_gate(gate, gate_images, gate_cost))
         spec = values.checked(spec)
         with contained():
             cells = plan(spec, device, known)

@@ -62,8 +62,9 @@ class CardError(RobenchError):
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Return ``"did you mean 'x'? "`` or nothing, followed by the names that exist."""
     names = sorted(known)
-    close = get_close_matches(wrong, names, n=1, cutoff=0.6)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    folded = {name.lower(): name for name in reversed(names)}
+    close = get_close_matches(wrong.lower(), folded, n=1, cutoff=0.6)
+    hint = f"did you mean '{folded[close[0]]}'? " if close else ""
     return f"{hint}Known: {', '.join(names) or 'none'}."
 
 

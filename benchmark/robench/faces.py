@@ -34,10 +34,12 @@ ARGUMENTS = {
     "compile": "compiled=True",
     "no-prepare": "prepared=False",
     "store": "store",
+    "name": "name",
 }
 
 #: Options that are only ever written with their value.
 _VALUED = {"device", "gate"}
+_VERBS = {"is", "takes"}
 
 _NUMBER = r"[-+]?\d[\d_.]*(?:e[-+]?\d+)?(?:/\d+(?:\.\d+)?)?"
 _VALUE = rf"'[^']*'|{_NUMBER}|nan|-?inf|self|none|[A-Z]{{2,}}\b"
@@ -95,7 +97,7 @@ def _argument(found: re.Match[str]) -> str:
     argument = ARGUMENTS[name]
     if value is not None:
         return f"{argument}={_literal(value)}"
-    if word is not None and name in _VALUED:
+    if word is not None and name in _VALUED and word not in _VERBS:
         stripped = word.rstrip(".:)")
         return f"{argument}={_literal(stripped)}{word[len(stripped) :]}"
     return argument + found[0][2 + len(name) :]

@@ -63,24 +63,22 @@ def audit_command(model: str, store: Path | None, **options: Any) -> None:
     from robench.api import run
     from robench.cli.card_view import print_verdict
     from robench.cli.progress import terminal
+    from robench.plan.spec import Spec
 
+    spec = Spec(
+        dataset=options["dataset"],
+        victim=(model,),
+        defense=joined(options["defense"]) or ("none",),
+        attack=joined(options["attack"]) or ("pgd",),
+        eps=joined(options["eps"]) or ("8/255",),
+        norm=options["norm"],
+        n=options["n"],
+        seed=(options["seed"],),
+        parameters=read_parameters(options["parameters"]),
+    )
     keeping = tempfile.TemporaryDirectory(prefix="robench-audit-") if store is None else nullcontext(str(store))
     with keeping as folder, terminal() as progress:
-        cards = run(
-            victim=model,
-            dataset=options["dataset"],
-            defense=joined(options["defense"]) or ("none",),
-            attack=joined(options["attack"]) or ("pgd",),
-            eps=joined(options["eps"]) or ("8/255",),
-            norm=options["norm"],
-            n=options["n"],
-            seed=options["seed"],
-            parameters=read_parameters(options["parameters"]),
-            gate=options["gate"],
-            device=options["device"],
-            store=folder,
-            progress=progress,
-        )
+        cards = run(spec, gate=options["gate"], device=options["device"], store=folder, progress=progress)
     console = Console(highlight=False)
     for place, card in enumerate(cards):
         console.print("\n" * (place > 0), end="")

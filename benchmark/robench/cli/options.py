@@ -77,7 +77,7 @@ def read_parameters(pairs: tuple[str, ...]) -> dict[str, str]:
 def read_seeds(names: tuple[str, ...]) -> tuple[int, ...]:
     """Read whole numbers from 0, as many digits as a card holds."""
     for name in names:
-        if not re.fullmatch(r"\d{1,18}", name):
+        if not re.fullmatch(r"[0-9]{1,18}", name):
             shown = ",".join(names) if len(names) < 9 else name
             raise SpecError(
                 f"--seed takes whole numbers, not '{shown[:80]}'; write numbers from 0, of at most 18 digits, such as "

@@ -11,7 +11,7 @@ import click
 from robench.plan.request_values import UNSET
 
 #: Cards hold whole numbers of up to 18 digits.
-_WHOLE = re.compile(r"[-+]?\d{1,18}")
+_WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 
 
 class Command(click.Command):
@@ -32,10 +32,19 @@ class Command(click.Command):
             if any(isinstance(word, str) and not word.strip() for word in words):
                 out = f", or leave {name} out" if not param.required else ""
                 raise click.UsageError(f"{name} is empty ({UNSET}); give it a value{out}.", ctx)
+            if isinstance(param, click.Option) and not param.is_flag and (swallowed := self._options(ctx) & {*words}):
+                raise click.UsageError(
+                    f"{name} is followed by {swallowed.pop()}, which is an option and no value of it ({UNSET}); give "
+                    f"{name} a value, or leave it out.",
+                    ctx,
+                )
             lost = isinstance(param, click.Option) and not param.multiple and not param.count
             if lost and count > 1 and (not getattr(param, "is_flag", False) or param.secondary_opts):
                 often = "twice" if count == 2 else f"{count} times"
                 raise click.UsageError(f"{name} is given {often}; give it once.", ctx)
+
+    def _options(self, ctx: click.Context) -> set[object]:
+        return {word for param in self.get_params(ctx) if isinstance(param, click.Option) for word in param.opts}
 
 
 class WholeNumber(click.ParamType[int]):

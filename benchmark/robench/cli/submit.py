@@ -40,9 +40,10 @@ def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: 
     from robench.evidence.card_file import read
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
-    from robench.verify.submit import examine, place
+    from robench.verify.submit import check_folder, examine, place
 
     found = [(path, read(path)) for path in cards]
+    check_folder(folder)
     with terminal() as progress:
         for path, card in found:
             click.echo(f"{path}:")

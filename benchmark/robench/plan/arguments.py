@@ -61,6 +61,15 @@ def check_options(device: Any, batch_size: Any = None, timeout: Any = None) -> t
     return device, batch_size, timeout
 
 
+def check_gate(gate: Any, images: Any, cost: Any) -> tuple[str, int | None, float | None]:
+    """Return the gate's level and limits as plain values; SpecError for what are none."""
+    if images is not None:
+        images = values.whole("gate_images", images, -values.MOST, "give at least 1, or leave --gate-images out")
+    if cost is not None:
+        cost = values.number("gate_cost", cost, "give a number above 0, such as 1")
+    return values.text("gate", gate), images, cost
+
+
 def check_evaluate(module: object, name: object, dataset: object, options: Mapping[str, Any]) -> None:
     """Refuse what ``robench.evaluate`` would drop or could not read."""
     from robench.api import evaluate

@@ -84,7 +84,7 @@ def whole(name: str, value: Any, least: int, out: str) -> int:
     except TypeError:
         raise SpecError(f"{option(name)} {shown(value)} is no whole number; {out}.") from None
     if not least <= found <= MOST:
-        size = f"has {len(str(abs(found)))} digits, and a card holds 18" if abs(found) > MOST else f"is below {least}"
+        size = "has more than the 18 digits that a card holds" if abs(found) > MOST else f"is below {least}"
         raise SpecError(f"{option(name)} {shown(value)} {size}; {out}.")
     return found
 

@@ -46,7 +46,7 @@ class PythonFile(Brought):
 
     @classmethod
     def shorthand(cls, text: str) -> dict[str, str] | None:
-        """Read ``FILE.py:NAME`` and ``package.module:NAME``, which ``file:`` may stand before; a drive has a colon too."""
+        """Read ``FILE.py:NAME`` and ``package.module:NAME``, also after ``file:``; a drive has a colon too."""
         text = text.removeprefix("file:")
         path, _, function = text.rpartition(":")
         if path.endswith(".py") or _MODULE.fullmatch(path):
