@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import decimal
 import fractions
+import inspect
 import math
 
 import numpy as np
@@ -272,3 +274,12 @@ def test_a_store_that_is_set_to_nothing_is_not_the_default(monkeypatch):
         robench.SpecError, match=r"ROBENCH_STORE is set, but empty; give it a folder, unset it .* store\."
     ):
         robench.run(n=20, device="cpu")
+
+
+def test_the_arguments_that_are_known_are_those_that_there_are():
+    from robench.plan.arguments import EVALUATE, PASSED_ON, RUN
+
+    request = {entry.name for entry in dataclasses.fields(Spec)}
+    assert set(RUN) == set(inspect.signature(robench.run).parameters) - {"spec", "request"}
+    assert set(EVALUATE) == set(inspect.signature(robench.evaluate).parameters) - {"module", "options"}
+    assert not set(PASSED_ON) & {*request, *EVALUATE}

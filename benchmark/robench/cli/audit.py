@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, device_option, joined, read_parameters, store_option
+from robench.cli.options import Names, device_option, parameter_option, store_option
 from robench.cli.strict import Command, WholeNumber
+from robench.cli.values import joined, read_parameters
 
 
 @click.command("audit", cls=Command)
@@ -30,14 +31,7 @@ from robench.cli.strict import Command, WholeNumber
     metavar="SEED",
     help="Determines everything that is drawn.",
 )
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="ROLE.NAME=VALUE",
-    help="A component's parameter, such as attack.steps=20.",
-)
+@parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(
     "--gate",
     default="standard",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from robench.gate.level import Level
 from robench.plan.cell import Cell, type_of
 from robench.plan.request_values import check_count
 from robench.plan.spec import Spec
+
+if TYPE_CHECKING:
+    from robench.evidence.store import Store
 
 #: More images than a request can ask for without the dataset being looked at: an impossible number has many chunks.
 MANY = 100_000
@@ -53,11 +57,7 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
         click.echo(f"{chosen.record().label} on {cell.dataset.record().label}, seed {cell.seed}: {state}")
 
 
-def _missing(cell: Cell, store: object, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:
-    from robench.evidence.store import Store
-
-    if not isinstance(store, Store):
-        raise TypeError
+def _missing(cell: Cell, store: Store, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:
     dataset: Dataset = type_of(cell.dataset, Dataset)
     n = cell.n
     if n is None or n > MANY:

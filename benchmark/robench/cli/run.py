@@ -175,8 +175,8 @@ def perform(
     from robench.cli.progress import terminal
     from robench.errors import RobenchError
     from robench.evidence import training_card_file
-    from robench.evidence.atomic_write import ready_folder
     from robench.evidence.card_file import write
+    from robench.evidence.files import ready_folder
     from robench.evidence.gallery import write_gallery
     from robench.evidence.store import Store, default_root
     from robench.plan.spec import plan
@@ -228,7 +228,7 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
     """Print published figures beside the measured ones, and keep the comparison as a page."""
     from rich.console import Console
 
-    from robench.evidence.atomic_write import write_whole
+    from robench.evidence.files import write_whole
     from robench.plan.published_figures import pair
     from robench_leaderboard.compare.published_vs_measured import beside_page, print_beside
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
-from robench.cli.options import parameter_option, read_parameters, store_option
+from robench.cli.options import parameter_option, store_option
 from robench.cli.strict import Command, WholeNumber
+from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
+    from robench.contracts.components import Model
     from robench.plan.cell import Cell
 
 
@@ -69,14 +71,14 @@ def train_command(
     from robench.api import choose_device, go_offline
     from robench.contracts.components import Model
     from robench.plan.arguments import check_options
+    from robench.plan.cell import type_of
 
     check_options(device)
     go_offline(offline)
     device = choose_device(device)
     cell = planned(model, dataset, seed, read_parameters(parameters), device)
-    victim, folder = cell.victim.component, out or Path(cell.victim.component.name)
-    if not isinstance(victim, Model):
-        raise TypeError
+    victim: Model = type_of(cell.victim, Model)
+    folder = out or Path(victim.name)
     if not victim.untrained():
         repeat_recipe(cell, victim, folder, dry_run)
     elif dry_run:
@@ -108,7 +110,7 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
     """Train the cell's victim by the stage that a run trains it by; write its card and its weights."""
     from robench.cli.progress import terminal
     from robench.cli.training_view import outcome_lines, parameter_words
-    from robench.evidence.atomic_write import ready_folder
+    from robench.evidence.files import ready_folder
     from robench.evidence.store import default_root
     from robench.evidence.training_card_file import write
     from robench.pipeline.export_weights import hand_over
@@ -134,18 +136,16 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
         click.echo(f"robench run {shlex.join([*chosen, *words])}")
 
 
-def repeat_recipe(cell: Cell, model: object, folder: Path, dry_run: bool) -> None:
+def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None:
     """Repeat the recipe of a model's shipped weights, and print what it reached."""
     from robench.cli.progress import terminal
     from robench.contracts.components import Dataset, Model
     from robench.contracts.task import Task
     from robench.errors import WeightsError
-    from robench.evidence.atomic_write import ready_folder
+    from robench.evidence.files import ready_folder
     from robench.plan.cell import type_of
 
     source: Dataset = type_of(cell.dataset, Dataset)
-    if not isinstance(model, Model):
-        raise TypeError
     if type(model).train is Model.train:
         raise WeightsError(
             f"{model.name} comes with weights and ships no recipe of how they were made, so there is nothing to train; "

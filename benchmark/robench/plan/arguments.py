@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -14,8 +13,15 @@ from robench.plan.spec import Spec
 
 _DEVICE = re.compile(r"auto|cpu|mps|(?:cuda|xpu)(?::\d{1,4})?")
 
-#: What robench.evaluate sets itself.
-_SET = ("spec", "request", "store", "known", "on_card", "on_training")
+#: What robench.run takes beside a request, and what of it robench.evaluate passes on.
+RUN = (
+    "store", "device", "batch_size", "offline", "compiled", "prepared", "gate", "gate_images", "gate_cost", "timeout",
+    "progress", "gallery", "known", "on_card", "on_training",
+)  # fmt: skip
+PASSED_ON = tuple(name for name in RUN if name not in ("store", "known", "on_card", "on_training"))
+
+#: What robench.evaluate takes of its own.
+EVALUATE = ("dataset", "attack", "eps", "norm", "n", "seed", "name", "parameters", "store")
 
 
 def spec_from(**request: Any) -> Spec:
@@ -23,7 +29,7 @@ def spec_from(**request: Any) -> Spec:
     known = [entry.name for entry in fields(Spec)]
     for name, value in request.items():
         if name not in known:
-            raise ArgumentError(_unknown("run", name, [*known, *_options("spec", "request")]))
+            raise ArgumentError(_unknown("run", name, [*known, *RUN]))
         if name == "dataset":
             values.text(name, value)
     return Spec(
@@ -72,10 +78,7 @@ def check_gate(gate: Any, images: Any, cost: Any) -> tuple[str, int | None, floa
 
 def check_evaluate(module: object, name: object, dataset: object, options: Mapping[str, Any]) -> None:
     """Refuse what ``robench.evaluate`` would drop or could not read."""
-    from robench.api import evaluate
-
-    own = [entry for entry in inspect.signature(evaluate).parameters if entry not in ("module", "options")]
-    known = [*own, *_options(*_SET)]
+    known = [*EVALUATE, *PASSED_ON]
     for entry in options:
         if entry in ("defense", "surrogate", "victim", "baseline"):
             raise ArgumentError(
@@ -92,13 +95,6 @@ def check_evaluate(module: object, name: object, dataset: object, options: Mappi
     values.text("name", name)
     if isinstance(dataset, str):
         values.text("dataset", dataset)
-
-
-def _options(*besides: str) -> list[str]:
-    """Return the arguments of ``robench.run`` beside these and the fields of a request."""
-    from robench.api import run
-
-    return [name for name in inspect.signature(run).parameters if name not in besides]
 
 
 def _unknown(function: str, name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
@@ -13,12 +12,11 @@ from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
-from robench.plan.references import resolve_reference
-from robench.plan.request_values import EMPTY, UNSET, checked
+from robench.plan.references import resolve_reference, split_reference
+from robench.plan.request_values import checked
 from robench.plugin.catalog import Catalog, Offer, catalog
 
 DEFAULT_EPS = "8/255"
-_REFERENCE = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<inside>.*)\])?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,27 +149,6 @@ def _unique(cells: list[Cell]) -> list[Cell]:
         return list({cell.score_id: cell for cell in cells}.values())
     except OSError as error:  # fingerprints read the files that components name
         raise unreadable(error) from error
-
-
-def split_reference(text: str) -> tuple[str, dict[str, str]]:
-    """Read ``name`` or ``name[key=value,...]``; SpecError if it is neither."""
-    match = _REFERENCE.fullmatch(text.strip())
-    if match is None:
-        raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
-    parameters: dict[str, str] = {}
-    inside = match["inside"]
-    for pair in inside.split(",") if inside is not None else ():
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not pair.strip():
-            raise SpecError(f"'{text}' has an empty place in its brackets ({UNSET}); write name[parameter=value,...].")
-        if not equals:
-            raise SpecError(f"'{pair}' in '{text}' is no parameter; write parameter=value.")
-        if not value:
-            raise SpecError(f"'{pair}' in '{text}' has no value ({UNSET}); give one, or leave the parameter out.")
-        if key in parameters:
-            raise SpecError(f"'{text}' gives '{key}' twice, {parameters[key]} and {value}; give it once.")
-        parameters[key] = "" if value in EMPTY else value
-    return match["name"].strip(), parameters
 
 
 class _Chooser:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import SpecError, suggestion
-from robench.evidence.bounded_read import read_bounded
+from robench.evidence.files import read_bounded
 from robench.plan.published_figures import Published, read_published
 from robench.plan.spec import Spec
 
