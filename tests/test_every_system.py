@@ -72,12 +72,11 @@ def elsewhere(tmp_path):
 
 
 def test_the_main_job_runs_without_posix_and_proc(elsewhere, tmp_path):
-    words = ("run", "--n", "20", "--attack", "fgsm", "--gate", "quick", "--timeout", "200")
+    words = ("run", "--n", "20", "--attack", "fgsm", "--gate", "quick", "--timeout", "200", "--no-gallery")
     done = elsewhere(*words, "--device", "cpu")
     assert done.returncode == 0, done.stderr.decode()
     (card,) = (tmp_path / "results" / "cards").glob("*.json")
-    text = card.read_text(encoding="utf-8")
-    assert json.loads(text)["cost"]["craft"]["peak_bytes"] > 1e8
+    assert json.loads(card.read_text(encoding="utf-8"))["robust"]["n"] == 20
     done = elsewhere("doctor", "--offline")
     assert b"Traceback" not in done.stderr
     assert b"memory      not known on this system" in done.stdout

@@ -127,19 +127,20 @@ def _peak(device: str) -> int:
 
 
 def _process_peak() -> int:
-    """Return the process's own high-water mark: Windows and macOS keep one; else what it uses now is all there is."""
+    """Return the process's own high-water mark, or at least what it uses now; 0 where the system says neither."""
     import psutil
 
-    memory = psutil.Process().memory_info()
-    peak = getattr(memory, "peak_wset", 0)  # Windows
-    if not peak:
-        try:
-            import resource  # POSIX alone has it
-        except ImportError:
-            return int(memory.rss)
-        unit = 1 if psutil.MACOS else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return max(int(peak), int(memory.rss))
+    try:
+        memory = psutil.Process().memory_info()
+    except (psutil.Error, OSError):  # Linux without a readable /proc
+        memory = None
+    used = int(getattr(memory, "rss", 0))
+    peak = int(getattr(memory, "peak_wset", 0))  # Windows
+    try:
+        import resource  # POSIX alone has it
+    except ImportError:
+        return max(peak, used)
+    return max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if psutil.MACOS else 1024), used)
 
 
 def _joules(device: str) -> float | None:
