@@ -40,10 +40,11 @@ def report_command(runs: tuple[Path, ...], out: Path, figures: Path | None, tabl
     robench report results
     robench report results -o report.html --figures figures --tables tables
     """
+    from robench.cli.options import warn
     from robench.evidence.files import ready_file, ready_folder, write_whole
     from robench_leaderboard.report import collect, render_report, write_figures, write_tables
 
-    found = collect(runs)
+    found = collect(runs, warn)
     ready_file(out)
     for folder, option in ((tables, "--tables"), (figures, "--figures")):
         if folder is not None:
