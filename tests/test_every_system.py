@@ -151,7 +151,7 @@ def test_drives_and_backslashes_are_part_of_a_file(text, path, function):
 
 
 def test_drives_are_part_of_a_folder():
-    from robench.cli.options import read_parameters, split_names
+    from robench.cli.values import read_parameters, split_names
     from robench.plan.references import resolve_reference
     from robench.plugin.catalog import catalog
 
