@@ -21,16 +21,26 @@ from robench.evidence.training_card import TrainingCard
 from robench.gate.level import DEFAULT_LEVEL, level_of
 from robench.pipeline.card_cache import cached, illustrated, store_cards
 from robench.pipeline.training_cards import trainings
+from robench.plan import arguments
+from robench.plan import flags_and_arguments as wording
+from robench.plan import request_values as values
 from robench.plan.adhoc import offer
+from robench.plan.arguments import spec_from as spec_from
 from robench.plan.cell import Cell
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
+from robench.runtime.interruption import contained, watching
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from robench.gate.level import Level
     from robench.pipeline.workbench import Workbench
     from robench_leaderboard.render.json_schema import Leaderboard
+
+
+#: What a driver for NVIDIA GPUs puts there.
+NVIDIA = ("/dev/nvidiactl", "/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -79,9 +89,9 @@ def run(
     """Run a request and return its cards; what the store already holds is not computed again.
 
     Args:
-        spec: the request; or give its fields as keywords, such as ``defense=["tecoa"], attack=["pgd"]``.
+        spec: the request; or give its fields as keywords, such as ``defense=["tecoa"], attack=["pgd"]``, not both.
         store: folder of the artifacts; None is the user's cache folder, or ``$ROBENCH_STORE``.
-        device: ``cpu``, ``cuda``, ``cuda:1`` or ``auto``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu`` or ``auto``, which is ``cuda`` or ``cpu``.
         batch_size: images at once; None chooses by device and resolution.
         offline: never reach for a hub.
         compiled: use torch.compile.
@@ -99,38 +109,62 @@ def run(
 
     Raises:
         RobenchError: the request cannot be run as written; nothing was computed.
+        ArgumentError: an argument that there is not, which is a TypeError too.
         CellsFailed: some cells failed; it carries the cards of the others. If all failed for one reason, that
             reason is raised itself.
     """
-    spec = spec if spec is not None else spec_from(**request)
-    go_offline(offline)
-    known = known or catalog()
-    device = choose_device(device)
-    level = level_of(gate, gate_images, gate_cost)
-    cells = plan(spec, device, known)
-    root = Path(store) if store is not None else default_root()
-    quick = Store(root, warn=(progress or Silent()).note)
+    with wording.for_python(), watching():
+        spec = arguments.one_request(spec, request)
+        device, batch_size, timeout = arguments.check_options(device, batch_size, timeout)
+        for name, value in (("compiled", compiled), ("prepared", prepared), ("gallery", gallery)):
+            values.truth(name, value)
+        go_offline(values.truth("offline", offline))
+        known = known or catalog()
+        device = choose_device(device)
+        level = level_of(*arguments.check_gate(gate, gate_images, gate_cost))
+        spec = values.checked(spec)
+        with contained():
+            cells = plan(spec, device, known)
+        root = Path(values.place("store", store)) if store is not None else default_root()
+        shown = progress or Silent()
+        workbench = cache(
+            partial(
+                _workbench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
+                timeout=timeout, progress=shown, gallery=gallery,
+            )
+        )  # fmt: skip
+        return _run(spec, cells, workbench, Store(root, warn=shown.note), level, gallery, shown, on_card, on_training)
+
+
+def _run(
+    spec: Spec,
+    cells: list[Cell],
+    workbench: Callable[[], Workbench],
+    quick: Store,
+    level: Level,
+    gallery: bool,
+    progress: Progress,
+    on_card: Callable[[Card], None],
+    on_training: Callable[[TrainingCard], None],
+) -> list[Card]:
+    """Return the cards of planned cells, from the store where it has them; CellsFailed after all others."""
     cards: list[Card] = []
     failures: list[Failure] = []
-
-    workbench = cache(
-        partial(
-            _workbench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
-            timeout=timeout, progress=progress or Silent(), gallery=gallery,
-        )
-    )  # fmt: skip
     yielded = set[str]()
+
+    def failed(cell: Cell, error: RobenchError) -> None:
+        wording.translate(error)
+        failures.append(Failure(cell, error))
+
     for group in comparison_groups(cells):
         done = cached(group, quick, level)
         if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group
 
-            made = run_group(
-                group, workbench(), spec.request(), lambda cell, error: failures.append(Failure(cell, error))
-            )
+            made = run_group(group, workbench(), spec.request(), failed)
             done = done or made  # pictures may have been all that was missing
             store_cards(done, quick, level)
-        for training in trainings(group, quick, workbench, (progress or Silent()).note, yielded):
+        for training in trainings(group, quick, workbench, progress.note, yielded):
             on_training(training)
         for card in done:
             on_card(card)
@@ -146,15 +180,6 @@ def _workbench(device: str, **options: Any) -> Workbench:
     from robench.pipeline.workbench import Options, Workbench
 
     return Workbench(Options(device=device, **options), device)
-
-
-def spec_from(**request: Any) -> Spec:
-    """Return a Spec from keywords, a single value standing for a list of one."""
-    lists = ("victim", "defense", "attack", "surrogate", "eps", "seed")
-    values: dict[str, Any] = {}
-    for name, value in request.items():
-        values[name] = (value,) if name in lists and isinstance(value, str | float | int) else value
-    return Spec(**values)
 
 
 def comparison_groups(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -178,7 +203,7 @@ def leaderboard(cards: Iterable[Card]) -> Leaderboard:
 def evaluate(
     module: nn.Module,
     *,
-    dataset: str | Dataset | tuple[Tensor, Tensor] = "",
+    dataset: str | Dataset | tuple[Tensor, Tensor] | None = None,
     attack: str = "pgd",
     eps: str | float = "8/255",
     norm: Norm = "Linf",
@@ -194,7 +219,7 @@ def evaluate(
     Args:
         module: images (N, C, H, W) in [0, 1] -> logits; normalise inside. It is copied and left untouched.
         dataset: a dataset's name, a Dataset of your own, or ``(images, labels)``: uint8 or float32 in [0, 1],
-            (N, C, H, W), and (N,). Empty is the default dataset.
+            (N, C, H, W), and (N,). None is the default dataset.
         attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
         eps: radius in pixel units.
         norm: ``Linf`` or ``L2``.
@@ -202,23 +227,29 @@ def evaluate(
         seed: determines everything that is drawn.
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
-        store: where artifacts are stored; None stores none, since a module's code cannot be fingerprinted.
-        **options: device, batch_size, compiled, prepared, gate, progress as for :func:`run`.
+        store: where artifacts are done; None keeps none, since a module's code cannot be fingerprinted.
+        **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress and
+            gallery as for :func:`run`.
+
+    Raises:
+        ArgumentError: an argument that there is not, such as ``defense``: a bare module has none.
+        RobenchError: what was asked for cannot be measured.
     """
-    known, dataset, content = offer(catalog(), module, name, dataset)
-    parameters = {**content, **(parameters or {})}
-    spec = Spec(
-        dataset=dataset, victim=(name,), attack=(attack,), eps=(eps,), norm=norm, n=n, seed=(seed,),
-        parameters=parameters,
-    )  # fmt: skip
-    with _folder(store) as root:
-        return run(spec, store=root, known=known, **options)[0]
+    with wording.for_python():
+        arguments.check_evaluate(module, name, dataset, options)
+        known, dataset, content = offer(catalog(), module, name, dataset if dataset is not None else "")
+        spec = Spec(
+            dataset=dataset, victim=(name,), attack=(attack,), eps=(eps,), norm=norm, n=n, seed=(seed,),
+            parameters={**content, **(parameters if parameters is not None else {})},
+        )  # fmt: skip
+        with _folder(store) as root:
+            return run(spec, store=root, known=known, **options)[0]
 
 
 @contextmanager
 def _folder(store: Path | str | None) -> Iterator[Path]:
     if store is not None:
-        yield Path(store)
+        yield Path(values.place("store", store))
         return
     with tempfile.TemporaryDirectory(prefix="robench-") as folder:
         yield Path(folder)
@@ -234,7 +265,8 @@ def choose_device(device: str) -> str:
     """Resolve ``auto`` without importing torch where there cannot be a GPU."""
     if device != "auto":
         return device
-    if not (Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia/version").exists() or os.name == "nt"):
+    # os.path, since a path that may not be looked at is no error there.
+    if not (any(map(os.path.exists, NVIDIA)) or os.name == "nt"):
         return "cpu"
     import torch
 

@@ -2,6 +2,7 @@
 
 RobenchError              exit code 2, printed without a traceback
  +- SpecError             the request: an unknown component, a mistyped parameter, an impossible eps
+ |   +- ArgumentError     an argument that the function does not have; also a TypeError
  +- PluginError           the plugin API: a plugin that is broken, clashes or misspells a hook
  +- DataError             the images: a missing folder, an unreadable file, a split too small
  +- WeightsError          the weights: a file that is missing, truncated or of another architecture
@@ -24,6 +25,10 @@ class RobenchError(Exception):
 
 class SpecError(RobenchError):
     """Refuse a request that cannot be run as written."""
+
+
+class ArgumentError(SpecError, TypeError):
+    """Refuse an argument that a function does not have, or one of another type."""
 
 
 class PluginError(RobenchError):
@@ -57,9 +62,18 @@ class CardError(RobenchError):
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Return ``"did you mean 'x'? "`` or nothing, followed by the names that exist."""
     names = sorted(known)
-    close = get_close_matches(wrong, names, n=1, cutoff=0.6)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    folded = {name.lower(): name for name in reversed(names)}
+    close = get_close_matches(wrong.lower(), folded, n=1, cutoff=0.6)
+    hint = f"did you mean '{folded[close[0]]}'? " if close else ""
     return f"{hint}Known: {', '.join(names) or 'none'}."
+
+
+def unreadable(error: OSError) -> DataError:
+    """Return the error for a file or folder that the system does not let us read or write."""
+    place = (
+        f"{error.filename} cannot be read or written ({error.strerror})" if error.filename is not None else str(error)
+    )
+    return DataError(f"{place}; mend its permissions or the disk, or name another file or folder.")
 
 
 def require(condition: bool, message: str) -> None:

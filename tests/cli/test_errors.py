@@ -35,7 +35,7 @@ PLANNED = {
         "--n 0 leaves no image to test on; give at least 1, or leave --n out for the whole spli",
     ),
     "norm": (("--norm", "L1"), "norm 'L1' is unknown; choose Linf or L2."),
-    "seed": (("--seed", "one"), "--seed takes whole numbers, not 'one'."),
+    "seed": (("--seed", "one"), "--seed takes whole numbers, not 'one'; write numbers from 0"),
     "no victim": (("--dataset", "imagefolder"), "The dataset 'imagefolder' has no usual victim; name one with --victi"),
 }
 
@@ -79,7 +79,7 @@ def test_no_cuda_where_cuda_was_asked_for(robench):
 def test_a_device_that_is_none(robench):
     done = robench("run", "--n", "20", "--device", "gpu")
     assert done.code == 2
-    assert "--device gpu is no device; write cpu, cuda or cuda:0." in done.said
+    assert "--device gpu is no device; write cpu, cuda or cuda:0, mps, xpu or auto." in done.said
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])

@@ -165,8 +165,14 @@ def test_a_suite_that_asks_for_the_impossible(robench, tmp_path, text, sentence)
 
 
 def test_a_suite_that_is_not_there(robench, tmp_path):
-    assert "suite gone.toml cannot be read (No such file or directory)." in robench("run", "gone.toml").said
-    assert f"suite {tmp_path} cannot be read (Is a directory)." in robench("run", tmp_path).said
+    assert (
+        "suite gone.toml cannot be read (No such file or directory); name a TOML file such as suites/digits.toml."
+        in robench("run", "gone.toml").said
+    )
+    assert (
+        f"{tmp_path} is a folder, not a suite; name a TOML file such as suites/digits.toml."
+        in robench("run", tmp_path).said
+    )
 
 
 def test_a_missing_suite_is_a_spec_error(tmp_path):

@@ -13,15 +13,19 @@ from robench.cli.values import joined, read_parameters, read_seeds, split_names
     [
         ("none", ["none"]),
         ("none,tecoa", ["none", "tecoa"]),
-        (" none , tecoa ,", ["none", "tecoa"]),
+        (" none , tecoa", ["none", "tecoa"]),
         ("none,tecoa[epochs=5,rank=4],vpt", ["none", "tecoa[epochs=5,rank=4]", "vpt"]),
         ("pgd[steps=5],pgd[steps=50,restarts=2]", ["pgd[steps=5]", "pgd[steps=50,restarts=2]"]),
-        ("", []),
-        (",", []),
     ],
 )
 def test_commas_split_outside_brackets(text, names):
     assert split_names(text) == names
+
+
+@pytest.mark.parametrize("text", ["", ",", "none,", ",none", "none,,tecoa", "none, ,tecoa"])
+def test_an_empty_name_is_refused(text):
+    with pytest.raises(ValueError, match="empty"):
+        split_names(text)
 
 
 def test_a_repeated_option_is_one_list():
@@ -33,6 +37,26 @@ def test_parameters_keep_everything_after_the_first_equals_sign():
     assert read_parameters(pairs) == {"attack.steps": "20", "dataset.path": "a=b"}
 
 
+def test_an_empty_text_is_written_as_one():
+    assert read_parameters(('victim.checkpoint=""', "dataset.names=''")) == {
+        "victim.checkpoint": "",
+        "dataset.names": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        (("a.b=",), "-p a.b= has no value (an unset shell variable?); give one, or leave -p a.b out for the default."),
+        (("a.b=1", "a.b=2"), "-p a.b is given twice, 1 and 2; give it once."),
+    ],
+)
+def test_a_parameter_with_no_value_or_with_two(pairs, sentence):
+    with pytest.raises(SpecError) as raised:
+        read_parameters(pairs)
+    assert str(raised.value) == sentence
+
+
 @pytest.mark.parametrize("pair", ["attack.steps", "steps=20", "=", ""])
 def test_a_parameter_without_owner_or_value(pair):
     with pytest.raises(SpecError, match=r"-p .*is no parameter; write role.name=value, such as -p attack.steps=20\."):
@@ -41,5 +65,5 @@ def test_a_parameter_without_owner_or_value(pair):
 
 def test_seeds_are_whole_numbers():
     assert read_seeds(("0", "1")) == (0, 1)
-    with pytest.raises(SpecError, match=r"--seed takes whole numbers, not '0,1\.5'\."):
+    with pytest.raises(SpecError, match=r"--seed takes whole numbers, not '0,1\.5'; write numbers from 0, of at"):
         read_seeds(("0", "1.5"))

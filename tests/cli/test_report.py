@@ -89,7 +89,7 @@ def test_figures_without_matplotlib_are_a_sentence(robench, real_run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("gone",), "card gone cannot be read (No such file or directory)."),
+        (("gone",), "card gone cannot be read (No such file or directory); name the JSON file that robench run wrote."),
         ((".",), "There are no cards in .; name a folder that robench run wrote (--out), or card files."),
         (("notes.json",), "notes.json does not follow card schema"),
     ],

@@ -137,7 +137,10 @@ def test_a_card_that_is_not_there(robench, tmp_path):
     for command in ("explain", "verify", "leaderboard"):
         done = robench(command, "gone.json")
         assert done.code == 2
-        assert "card gone.json cannot be read (No such file or directory)." in done.said
+        assert (
+            "card gone.json cannot be read (No such file or directory); name the JSON file that robench run wrote."
+            in done.said
+        )
 
 
 def test_a_truncated_card(robench, copied_run):

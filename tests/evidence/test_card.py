@@ -116,7 +116,10 @@ def test_a_card_that_cannot_be_written_is_an_error(card, tmp_path):
 def test_a_card_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(CardError) as raised:
         read(tmp_path / "absent.json")
-    assert str(raised.value) == f"card {tmp_path / 'absent.json'} cannot be read (No such file or directory)."
+    assert str(raised.value) == (
+        f"card {tmp_path / 'absent.json'} cannot be read (No such file or directory); name the JSON file that robench "
+        "run wrote."
+    )
 
 
 def test_a_new_card_that_breaks_the_schema_is_not_written(card, tmp_path):

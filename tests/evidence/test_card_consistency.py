@@ -156,7 +156,7 @@ def test_a_card_larger_than_any_card_is_not_parsed(tmp_path):
     with pytest.raises(CardError) as raised:
         read(path)
     assert str(raised.value) == (
-        f"{path} has 16,000,001 bytes; a card has at most 16,000,000, so it was not written by robench run."
+        f"{path} has 16,000,001 bytes; a card has at most 16,000,000: name the JSON file that robench run wrote."
     )
 
 

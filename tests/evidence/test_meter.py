@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from contextlib import suppress
 
@@ -182,7 +183,7 @@ def test_a_cpu_has_no_energy_counter():
 
 
 def test_peak_memory_without_proc_is_the_processs(monkeypatch):
-    def missing(*args):
+    def missing(*args, **named):
         raise OSError
 
     monkeypatch.setattr(module.Path, "read_text", missing)
@@ -229,3 +230,18 @@ def test_figures_of_two_parts_add_up_and_peaks_do_not(meter):
 def test_nothing_costs_nothing(meter):
     assert meter.cost() == Cost(images=0, forwards=0, backwards=0, seconds=0.0, peak_bytes=0, batch_size=0, joules=None)
     assert meter.cost().ms_per_image == 0.0
+
+
+def test_the_process_peak_is_known_without_proc():
+    assert 1e7 < module._process_peak() < 1e12
+
+
+def test_what_the_system_does_not_tell_is_no_error(monkeypatch):
+    import psutil
+
+    def denied():
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "Process", denied)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert module._process_peak() == 0

@@ -33,7 +33,7 @@ def test_an_attack_that_hangs_fails_its_cell_and_the_others_stand(grey):
     assert [card.cell.attack.name for card in error.value.cards] == ["steps"]
     assert (
         "sleepy took longer than 0.5 s for one batch and was given up; it never scores as robust. Give it a longer "
-        "--timeout, fewer steps, or a smaller --batch-size." in str(error.value)
+        "timeout, fewer steps, or a smaller batch_size." in str(error.value)
     )
 
 

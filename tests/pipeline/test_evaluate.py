@@ -98,7 +98,7 @@ def test_a_wrong_number_of_classes_is_a_sentence():
 def test_cuda_where_there_is_none_is_a_sentence():
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    with pytest.raises(robench.RobenchError, match="--device cuda was asked for, but torch sees no CUDA device here"):
+    with pytest.raises(robench.RobenchError, match='device="cuda" was asked for, but torch sees no CUDA device here'):
         robench.evaluate(Mean(), dataset=greys(), device="cuda")
 
 

@@ -168,7 +168,7 @@ def test_a_card_survives_the_round_trip_through_json(grey):
 
 
 def test_more_images_than_there_are_is_a_sentence(grey):
-    with pytest.raises(DataError, match=r"--n 45 asks for more images than the test split of greys has \(44\)"):
+    with pytest.raises(DataError, match=r"n=45 asks for more images than the test split of greys has \(44\)"):
         grey.run(eps="8/255", n=45, defense="scale")
 
 
@@ -276,5 +276,5 @@ def test_out_of_memory_while_training_names_the_batch_size(grey, error):
         def fit(self, defended, train, task):
             raise error
 
-    with pytest.raises(CellsFailed, match=r"hungry ran out of memory on cpu .* give -p hungry\.batch_size a smaller"):
+    with pytest.raises(CellsFailed, match=r"hungry ran out of memory on cpu .* give 'hungry\.batch_size' a smaller"):
         grey.run(("defense", Hungry), defense="hungry", eps="8/255")

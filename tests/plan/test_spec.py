@@ -274,9 +274,8 @@ def test_radii_in_brackets_are_read_as_fractions(one):
     [
         ("pgd", ("pgd", {})),
         (" pgd ", ("pgd", {})),
-        ("pgd[]", ("pgd", {})),
+        ('pgd[path=""]', ("pgd", {"path": ""})),
         ("pgd[steps=5, eps = 8/255]", ("pgd", {"steps": "5", "eps": "8/255"})),
-        ("pgd[label=]", ("pgd", {"label": ""})),
         ("pgd[path=a=b]", ("pgd", {"path": "a=b"})),
     ],
 )
@@ -291,6 +290,20 @@ def test_references_are_split(text, parts):
         ("[steps=5]", "'[steps=5]' is no component; write its name, or name[parameter=value,...]."),
         ("pgd[steps=5", "'pgd[steps=5' is no component; write its name, or name[parameter=value,...]."),
         ("pgd[steps]", "'steps' in 'pgd[steps]' is no parameter; write parameter=value."),
+        (
+            "pgd[]",
+            "'pgd[]' has an empty place in its brackets (an unset shell variable?); write name[parameter=value,...].",
+        ),
+        (
+            "pgd[steps=5,]",
+            "'pgd[steps=5,]' has an empty place in its brackets (an unset shell variable?); write "
+            "name[parameter=value,...].",
+        ),
+        (
+            "pgd[label=]",
+            "'label=' in 'pgd[label=]' has no value (an unset shell variable?); give one, or leave the parameter out.",
+        ),
+        ("pgd[steps=5,steps=6]", "'pgd[steps=5,steps=6]' gives 'steps' twice, 5 and 6; give it once."),
     ],
 )
 def test_broken_references_are_refused(text, sentence):

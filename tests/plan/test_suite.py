@@ -156,9 +156,13 @@ def test_nothing_in_a_suite_is_ignored(refusal, text, sentence):
 @pytest.mark.parametrize(
     ("text", "start"),
     [
-        ("n = ", "suite FILE is not TOML: Invalid value (at end of document)."),
-        ("n = 1\nn = 2", "suite FILE is not TOML: Cannot overwrite a value (at end of document)."),
-        (b"\xff", "suite FILE is not TOML: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte."),
+        ("n = ", "suite FILE is not TOML: Invalid value (at end of document); mend that place."),
+        ("n = 1\nn = 2", "suite FILE is not TOML: Cannot overwrite a value (at end of document); mend that place."),
+        (
+            b"\xff",
+            "suite FILE is not TOML: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte; mend that "
+            "place.",
+        ),
         (f"n = {'9' * 5000}", "suite FILE is not TOML: Exceeds the limit (4300 digits) for integer string conversion"),
         (f"n = {'[' * 5000}", "suite FILE is not TOML: "),
     ],
@@ -171,7 +175,9 @@ def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "absent.toml"
     with pytest.raises(SpecError) as raised:
         read_suite(path)
-    assert str(raised.value) == f"suite {path} cannot be read (No such file or directory)."
+    assert str(raised.value) == (
+        f"suite {path} cannot be read (No such file or directory); name a TOML file such as suites/digits.toml."
+    )
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)

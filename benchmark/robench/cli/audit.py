@@ -10,19 +10,27 @@ from typing import Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, parameter_option, store_option
+from robench.cli.options import Names, device_option, parameter_option, store_option
+from robench.cli.strict import Command, WholeNumber
 from robench.cli.values import joined, read_parameters
 
 
-@click.command("audit")
+@click.command("audit", cls=Command)
 @click.argument("model", shell_complete=completers.names)
 @click.option("--dataset", default="", metavar="NAME", help="Dataset [default: the embedded digits].")
 @click.option("--defense", type=Names(), multiple=True, help="Defenses to put in front of it [default: none].")
 @click.option("--attack", type=Names(), multiple=True, help="Attacks whose numbers are judged [default: pgd].")
 @click.option("--eps", type=Names(), multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf or L2.")
-@click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Determines everything that is drawn.")
+@click.option("--n", type=WholeNumber(None, "100"), metavar="N", help="Number of test images [default: all].")
+@click.option(
+    "--seed",
+    type=WholeNumber(None, "0"),
+    default=0,
+    show_default=True,
+    metavar="SEED",
+    help="Determines everything that is drawn.",
+)
 @parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(
     "--gate",
@@ -31,7 +39,7 @@ from robench.cli.values import joined, read_parameters
     metavar="LEVEL",
     help="quick, standard or thorough: how hard to try.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+@device_option
 @store_option("Folder of artifacts [default: none is kept, since code is not fingerprinted].")
 def audit_command(model: str, store: Path | None, **options: Any) -> None:
     """Run the gate on any model and explain the verdict; exit code 0 if every number is VALID, else 1.
@@ -49,24 +57,22 @@ def audit_command(model: str, store: Path | None, **options: Any) -> None:
     from robench.api import run
     from robench.cli.card_view import print_verdict
     from robench.cli.progress import terminal
+    from robench.plan.spec import Spec
 
+    spec = Spec(
+        dataset=options["dataset"],
+        victim=(model,),
+        defense=joined(options["defense"]) or ("none",),
+        attack=joined(options["attack"]) or ("pgd",),
+        eps=joined(options["eps"]) or ("8/255",),
+        norm=options["norm"],
+        n=options["n"],
+        seed=(options["seed"],),
+        parameters=read_parameters(options["parameters"]),
+    )
     keeping = tempfile.TemporaryDirectory(prefix="robench-audit-") if store is None else nullcontext(str(store))
     with keeping as folder, terminal() as progress:
-        cards = run(
-            victim=model,
-            dataset=options["dataset"],
-            defense=joined(options["defense"]) or ("none",),
-            attack=joined(options["attack"]) or ("pgd",),
-            eps=joined(options["eps"]) or ("8/255",),
-            norm=options["norm"],
-            n=options["n"],
-            seed=options["seed"],
-            parameters=read_parameters(options["parameters"]),
-            gate=options["gate"],
-            device=options["device"],
-            store=folder,
-            progress=progress,
-        )
+        cards = run(spec, gate=options["gate"], device=options["device"], store=folder, progress=progress)
     console = Console(highlight=False)
     for place, card in enumerate(cards):
         console.print("\n" * (place > 0), end="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from robench.evidence.card import Card, Check
+
+#: More checks than the gate has; a stranger's card may list any number.
+MOST_ROWS = 200
 
 _ORDER = {"invalid": 0, "suspect": 1, "pass": 2, "skipped": 3}
 _STYLE = {"invalid": "bold red", "suspect": "yellow", "pass": "green", "skipped": "dim"}
@@ -38,7 +42,12 @@ def print_verdict(card: Card, console: Console) -> None:
     console.print(f"verdict: {gate.verdict}: {_MEANS[gate.verdict]}")
     effort = f"{spent.forwards:,} forwards + {spent.backwards:,} backwards, {gate.share:.2f} of the cell's own"
     console.print(Text(f"gate: {plain(gate.level, 40)}, {effort}\n"))
-    console.print(_table(sorted(gate.checks, key=lambda check: _ORDER[check.status])))
+    checks = sorted(gate.checks, key=lambda check: _ORDER[check.status])
+    console.print(_table(checks[:MOST_ROWS]))
+    if len(checks) > MOST_ROWS:
+        left = Counter(check.status for check in checks[MOST_ROWS:])
+        counts = ", ".join(f"{number:,} {status}" for status, number in left.items())
+        console.print(f"and {len(checks) - MOST_ROWS:,} more, which are in the card: {counts}")
 
 
 def _table(checks: Sequence[Check]) -> Table:

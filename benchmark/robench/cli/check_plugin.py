@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli.options import parameter_option, without_option
+from robench.cli.strict import Command
 from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from robench.testing import Result
 
 
-@click.command("check-plugin")
+@click.command("check-plugin", cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @parameter_option("A component's parameter, such as dataset.path=photos.")
 @click.option("--victim", default="", metavar="NAME", help="Model to attack and defend [default: the kit's own].")

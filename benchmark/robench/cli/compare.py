@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from robench.cli.strict import Command
 from robench.errors import CardError
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every image that flipped.")
@@ -26,12 +27,14 @@ def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) 
     from rich.console import Console
 
     from robench.cli.options import warn
-    from robench.evidence.files import write_whole
+    from robench.evidence.files import ready_file, write_whole
     from robench.evidence.judged_card import judged_beside
     from robench_leaderboard import read_cards
     from robench_leaderboard.compare.comparison import compare_cards, compare_sets
     from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
 
+    if out is not None:
+        ready_file(out)
     for path in (first, second):
         if not path.exists():
             raise CardError(f"{path} does not exist; name two cards or two folders of cards.")

@@ -42,7 +42,7 @@ def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
     if role not in ROLES:
         return []
     done = incomplete.endswith(",") and incomplete.count("[") == incomplete.count("]")
-    last = "" if done else (split_names(incomplete) or [""])[-1]
+    last = "" if done or not incomplete.strip() else split_names(incomplete)[-1]
     before = incomplete[: len(incomplete) - len(last)]
     name, bracket, inside = last.partition("[")
     if bracket and "]" not in inside:

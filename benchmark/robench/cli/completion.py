@@ -7,6 +7,8 @@ import os
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 
+from robench.cli.strict import Command
+
 #: Where each shell looks for the script.
 PLACES = {
     "bash": (
@@ -79,7 +81,7 @@ class Bash(BashComplete):
 add_completion_class(Bash, "bash")
 
 
-@click.command("completion")
+@click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(list(PLACES)))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli.options import store_option
+from robench.cli.strict import Command
 
 if TYPE_CHECKING:
     from robench.cli.doctor_checks import Check
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @store_option("Folder of the artifacts [default: the user's cache folder].")
 @click.option("--offline", is_flag=True, help="Leave the hub alone.")
 @click.option("--deep", is_flag=True, help="Also read every stored tensor and compare its checksum.")

@@ -71,13 +71,14 @@ def memory() -> Check:
 
 
 def _free_memory() -> int | None:
+    import psutil
+
     try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (KeyError, ValueError, OSError):
+        free = int(psutil.virtual_memory().available)
+    except (OSError, RuntimeError, psutil.Error):  # Linux without a readable /proc
         return None
     try:
-        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text("ascii")) for name in ("max", "current"))
     except (ValueError, OSError):  # "max", or no such group
         return free
     return min(free, limit - used)

@@ -66,7 +66,7 @@ def _devices(built: str | None) -> Iterator[Check]:
 def _driver() -> str:
     """Return the NVIDIA driver's version, empty if there is none."""
     try:
-        words = DRIVER.read_text().splitlines()[0].split()
+        words = DRIVER.read_text(encoding="utf-8", errors="replace").splitlines()[0].split()
     except (OSError, IndexError):
         return ""
     return next((word for word in words if word[:1].isdigit() and "." in word), "")

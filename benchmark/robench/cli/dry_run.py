@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.contracts.components import Attack, Dataset, Defense, Model
+from robench.gate.level import Level
 from robench.plan.cell import Cell, type_of
+from robench.plan.request_values import check_count
 from robench.plan.spec import Spec
 
 if TYPE_CHECKING:
     from robench.evidence.store import Store
 
+#: More images than a request can ask for without the dataset being looked at: an impossible number has many chunks.
+MANY = 100_000
 
-def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, gate: str) -> None:
+
+def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, level: Level) -> None:
     """Print a line a cell and the total of forwards and backwards that are left."""
     from robench.api import choose_device, comparison_groups, go_offline
     from robench.evidence.store import Store, default_root
-    from robench.gate.level import level_of
     from robench.pipeline.card_cache import cached
     from robench.plan.spec import plan
 
     go_offline(offline)
-    level = level_of(gate)
     cells = plan(spec, choose_device(device))
     stored = Store(store or default_root())
     sizes: dict[str, int] = {}
@@ -56,7 +59,11 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
 
 def _missing(cell: Cell, store: Store, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:
     dataset: Dataset = type_of(cell.dataset, Dataset)
-    n = cell.n or _size(dataset, "test", sizes)
+    n = cell.n
+    if n is None or n > MANY:
+        there = _size(dataset, "test", sizes)
+        check_count(dataset.name, n, there)
+        n = n or there
     work: list[tuple[str, tuple[int, int]]] = []
 
     def need(name: str, kind: str, key: str, passes: tuple[int, int]) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
+from robench.cli.strict import Command
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
 
 
-@click.command("explain")
+@click.command("explain", cls=Command)
 @click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
 def explain_command(card: Path) -> None:
     """Explain a card: its verdict, every check with its value, its threshold and what it means.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from robench.cli.strict import Command
 
-@click.command("export")
+
+@click.command("export", cls=Command)
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", "form", required=True, metavar="NAME", help="An exporter; 'robench list exporter' names them.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="File or folder [default: print it].")
@@ -21,6 +23,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     from robench.cli.options import warn
     from robench.contracts.components import Exporter
     from robench.errors import SpecError, StoreError, attributed_to
+    from robench.evidence.files import ready_folder
     from robench.evidence.row_verdict import judge_together
     from robench.plan.references import split_reference
     from robench.plugin.catalog import catalog
@@ -34,7 +37,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     if not found:
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        ready_folder(out.parent)
         with attributed_to(f"The exporter '{name}' to {out}", StoreError):
             exporter.write(found, out)
         click.echo(f"{len(found)} cards: {out}")

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from robench.cli import completers
+from robench.cli.strict import Command
 
 
-@click.command("leaderboard")
+@click.command("leaderboard", cls=Command)
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path), shell_complete=completers.cards)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path(), help="Folder of the pages [default: here]."

@@ -9,6 +9,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import without_option
+from robench.cli.strict import Command
 
 if TYPE_CHECKING:
     from robench.plugin.catalog import Offer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @click.argument("role", required=False, type=click.Choice(ROLES))
 @without_option
 def list_command(role: str | None) -> None:
@@ -44,7 +45,7 @@ def list_command(role: str | None) -> None:
             click.echo(f"broken: {plugin.name} ({plugin.label}): {plugin.broken}")
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @click.argument("name", shell_complete=completers.components)
 @without_option
 def show_command(name: str) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from robench.cli.options import without_option
+from robench.cli.strict import Command
 
 ROLES = ("defense", "attack", "dataset", "victim", "surrogate")
 
 
-@click.command("new")
+@click.command("new", cls=Command)
 @click.argument("role", type=click.Choice(ROLES))
 @click.argument("name")
 @click.option(

@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from robench.cli import completers
 from robench.cli.values import joined, split_names
+from robench.plan.request_values import UNSET
 from robench.plugin import WITHOUT
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -24,7 +25,12 @@ class Names(click.ParamType[list[str]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Return the list."""
-        return value if isinstance(value, list) else split_names(value)
+        if isinstance(value, list):
+            return value
+        try:
+            return split_names(value)
+        except ValueError:
+            self.fail(f"{value!r} has an empty place between its commas ({UNSET}); write name,name.", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete component names and their parameters."""
@@ -61,6 +67,14 @@ def _leave_out(_ctx: click.Context, _param: click.Parameter, values: tuple[list[
     if values:
         os.environ[WITHOUT] = ",".join([*filter(None, [os.environ.get(WITHOUT)]), *joined(values)])
 
+
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="DEVICE",
+    help="cpu, cuda, cuda:1, mps, xpu, or auto, which is cuda or cpu.",
+)
 
 without_option = click.option(
     "--without",

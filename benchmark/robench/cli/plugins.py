@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli.options import without_option
+from robench.cli.strict import Command
 
 if TYPE_CHECKING:
     from robench.plugin.catalog import Catalog
     from robench.plugin.discovery import Plugin
 
 
-@click.command("plugins")
+@click.command("plugins", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @without_option
 def plugins_command(as_json: bool) -> None:

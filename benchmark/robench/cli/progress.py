@@ -50,7 +50,8 @@ def terminal() -> Iterator[Terminal]:
     """Show progress inside."""
     console = Console(stderr=True)
     columns = (
-        SpinnerColumn(),
+        # A braille pattern is a letter of few terminals' code pages.
+        SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line"),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from robench.cli.strict import Command
 
-@click.command("report")
+
+@click.command("report", cls=Command)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -39,10 +41,14 @@ def report_command(runs: tuple[Path, ...], out: Path, figures: Path | None, tabl
     robench report results -o report.html --figures figures --tables tables
     """
     from robench.cli.options import warn
-    from robench.evidence.files import write_whole
+    from robench.evidence.files import ready_file, ready_folder, write_whole
     from robench_leaderboard.report import collect, render_report, write_figures, write_tables
 
     found = collect(runs, warn)
+    ready_file(out)
+    for folder, option in ((tables, "--tables"), (figures, "--figures")):
+        if folder is not None:
+            ready_folder(folder, option)
     write_whole(out, render_report(found).encode())
     click.echo(f"report: {out}")
     if tables is not None:

@@ -27,13 +27,13 @@ def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Sp
             attack=lists["attack"] or ("pgd",),
             surrogate=lists["surrogate"],
             eps=lists["eps"] or (DEFAULT_EPS,),
-            norm=options["norm"],
+            norm=options["norm"] if options["norm"] is not None else "Linf",
             seed=seeds or (0,),
             n=options["n"],
             parameters=parameters,
         )
         return "", (spec,), ()
-    if any(lists.values()) or options["dataset"]:
+    if any(lists.values()) or options["dataset"] or options["norm"] is not None:
         raise SpecError(
             "A suite file says which components run; leave those options out, or edit a copy of the file. "
             "(--n, --seed and -p do change a suite.)"

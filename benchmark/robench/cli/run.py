@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, parameter_option, store_option, without_option
+from robench.cli.options import Names, device_option, parameter_option, store_option, without_option
 from robench.cli.request import requests
+from robench.cli.strict import Command, Number
+from robench.cli.strict import WholeNumber as Whole
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 NAMES = Names()
 
 
-@click.command("run")
+@click.command("run", cls=Command)
 @click.argument("suite", required=False, type=click.Path(path_type=Path), shell_complete=completers.suites)
 @click.option(
     "--dataset",
@@ -49,9 +51,9 @@ NAMES = Names()
     help="Also transfer from these models; 'self' is the undefended victim.",
 )
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
-@click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf or L2.")
+@click.option("--norm", default=None, metavar="NORM", help="Linf or L2 [default: Linf].")
 @parameter_option("A component's parameter, such as attack.steps=20.")
-@click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
+@click.option("--n", type=Whole(None, "100"), default=None, metavar="N", help="Number of test images [default: all].")
 @click.option(
     "--seed",
     type=NAMES,
@@ -59,11 +61,12 @@ NAMES = Names()
     metavar="SEED,...",
     help="Seeds; one determines everything [default: 0].",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+@device_option
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=Whole(1, "64"),
     default=None,
+    metavar="N",
     help="Images at once [default: by device and resolution].",
 )
 @click.option(
@@ -73,14 +76,27 @@ NAMES = Names()
     metavar="LEVEL",
     help="How hard to try to disprove the numbers: quick, standard or thorough.",
 )
-@click.option("--gate-images", type=int, default=None, help="Most images a dear probe takes [default: by level].")
+@click.option(
+    "--gate-images",
+    type=Whole(None, "64"),
+    default=None,
+    metavar="N",
+    help="Most images a dear probe takes [default: by level].",
+)
 @click.option(
     "--gate-cost",
-    type=float,
+    type=Number("1", finite=False),
     default=None,
+    metavar="SHARE",
     help="Most passes the gate may add, as a share of the cell's own [default: 0.15, 1, or no limit].",
 )
-@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Give up an attack on one batch after.")
+@click.option(
+    "--timeout",
+    type=Number("60", finite=False),
+    default=None,
+    metavar="SECONDS",
+    help="Give up an attack on one batch after.",
+)
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
@@ -92,6 +108,12 @@ NAMES = Names()
     default=Path("results"),
     show_default=True,
     help="Folder of the cards, those of trainings, pictures and LEADERBOARD.md.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["suspect", "invalid"]),
+    default=None,
+    help="Exit code 1, for CI, if a number is INVALID, or with 'suspect' if it is not VALID.",
 )
 @without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
@@ -107,12 +129,17 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     robench run --victim net.py:build --dataset folder:photos --attack pgd --eps 4/255
     robench run suites/digits.toml
     """
+    from robench.gate.level import level_of
+    from robench.plan.arguments import check_options
+
     title, specs, published = requests(suite, options)
+    check_options(options["device"], options["batch_size"], options["timeout"])
+    level = level_of(options["gate"], options["gate_images"], options["gate_cost"])
     if dry_run:
         from robench.cli.dry_run import print_plan
 
         for spec in specs:
-            print_plan(spec, store, options["device"], options["offline"], options["gate"])
+            print_plan(spec, store, options["device"], options["offline"], level)
         return
     cards, failures, trained = perform(specs, store, out, options)
     finish(cards, out)
@@ -124,7 +151,20 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:
             click.echo(f"  {title}\n    {error}", err=True)
+    refused = unfit(cards, options["fail_on"], out)
+    if failures or refused:
         raise click.exceptions.Exit(1)
+
+
+def unfit(cards: list[Card], least: str | None, out: Path) -> int:
+    """Name the cards whose verdict ``--fail-on`` does not let pass; return how many they are."""
+    worst = {None: (), "invalid": ("INVALID",), "suspect": ("INVALID", "SUSPECT")}[least]
+    refused = [card for card in cards if card.gate.verdict in worst]
+    if refused:
+        click.echo(f"\n--fail-on {least}: {len(refused)} of {len(cards)} numbers do not pass:", err=True)
+    for card in refused:
+        click.echo(f"  {card.gate.verdict}: robench explain {out / 'cards' / card.file_name}", err=True)
+    return len(refused)
 
 
 def perform(
@@ -136,12 +176,14 @@ def perform(
     from robench.errors import RobenchError
     from robench.evidence import training_card_file
     from robench.evidence.card_file import write
+    from robench.evidence.files import ready_folder
     from robench.evidence.gallery import write_gallery
     from robench.evidence.store import Store, default_root
     from robench.plan.spec import plan
 
     for spec in specs:
         plan(spec, choose_device(options["device"]))  # refuse what cannot be run before anything is
+    ready_folder(out)
     stored = Store(store or default_root())
     cards: list[Card] = []
     failures: list[tuple[str, str]] = []

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from robench.cli.options import store_option
+from robench.cli.options import device_option, store_option
+from robench.cli.strict import Command
 
 MARKS = {True: "ok", False: "WRONG", None: "not at hand"}
 
 
-@click.command("submit")
+@click.command("submit", cls=Command)
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CARD...")
 @click.option(
     "--to",
@@ -23,7 +24,7 @@ MARKS = {True: "ok", False: "WRONG", None: "not at hand"}
 )
 @click.option("--replace", is_flag=True, help="Put the card in the place of one of the same cell.")
 @store_option("Folder that holds the artifacts [default: the user's cache folder].")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+@device_option
 def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: Path | None, device: str) -> None:
     """Check cards and put them into a leaderboard, under their canonical names.
 
@@ -40,9 +41,10 @@ def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: 
     from robench.evidence.judged_card import cards_in
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
-    from robench.verify.submit import examine, place
+    from robench.verify.submit import check_folder, examine, place
 
     found = [(path, read(path)) for path in cards]
+    check_folder(folder)
     # A row is judged whole: by the cards that are there, and by all that are to join them.
     beside = {card.id: card for card in [*cards_in(folder), *(card for _, card in found)]}
     with terminal() as progress:

@@ -10,6 +10,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, store_option
+from robench.cli.strict import Command, WholeNumber
 from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from robench.plan.cell import Cell
 
 
-@click.command("train")
+@click.command("train", cls=Command)
 @click.argument("model", shell_complete=completers.components)
 @click.option(
     "--dataset",
@@ -26,9 +27,16 @@ if TYPE_CHECKING:
     shell_complete=completers.names,
     help="Dataset [default: the embedded digits].",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Determines the weights, bit by bit.")
+@click.option(
+    "--seed",
+    type=WholeNumber(None, "0"),
+    default=0,
+    show_default=True,
+    metavar="SEED",
+    help="Determines the weights, bit by bit.",
+)
 @parameter_option("A parameter of the victim or the dataset, such as victim.epochs=5.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto; recipes run on the CPU.")
+@click.option("--device", default="auto", show_default=True, help="As for robench run; recipes run on the CPU.")
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @store_option("Folder of trained models, where robench run finds them [default: the user's cache folder].")
 @click.option(
@@ -62,8 +70,10 @@ def train_command(
     """
     from robench.api import choose_device, go_offline
     from robench.contracts.components import Model
+    from robench.plan.arguments import check_options
     from robench.plan.cell import type_of
 
+    check_options(device)
     go_offline(offline)
     device = choose_device(device)
     cell = planned(model, dataset, seed, read_parameters(parameters), device)
@@ -100,12 +110,14 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
     """Train the cell's victim by the stage that a run trains it by; write its card and its weights."""
     from robench.cli.progress import terminal
     from robench.cli.training_view import outcome_lines, parameter_words
+    from robench.evidence.files import ready_folder
     from robench.evidence.store import default_root
     from robench.evidence.training_card_file import write
     from robench.pipeline.export_weights import hand_over
     from robench.pipeline.training_cards import train
     from robench.pipeline.workbench import Options, Workbench
 
+    ready_folder(folder)
     with terminal() as progress:
         workbench = Workbench(Options(store=store or default_root(), device=device, progress=progress), device)
         card = train(cell, cell.victim, workbench)
@@ -130,6 +142,7 @@ def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None
     from robench.contracts.components import Dataset, Model
     from robench.contracts.task import Task
     from robench.errors import WeightsError
+    from robench.evidence.files import ready_folder
     from robench.plan.cell import type_of
 
     source: Dataset = type_of(cell.dataset, Dataset)
@@ -141,6 +154,7 @@ def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None
     if dry_run:
         click.echo(f"{model.name}: to do: the recipe of its shipped weights, whose passes are not counted")
         return
+    ready_folder(folder)
     with terminal() as progress:
         task = Task(
             classes=source.classes(),

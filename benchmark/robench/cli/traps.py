@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from robench.cli.options import Names
+from robench.cli.strict import Command
 from robench.cli.values import joined
 
 GATES = ("quick", "standard", "thorough")
 
 
-@click.command("traps")
+@click.command("traps", cls=Command)
 @click.option("--only", type=Names(), multiple=True, help="Names of traps or honest controls [default: all].")
 @click.option("--gate", type=click.Choice(GATES), default=None, help="How dear the checks may be.")
 @click.option("--flags/--no-flags", default=True, show_default=True, help="Ask AutoAttack's own five warnings too.")
@@ -33,12 +34,14 @@ def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as
     from rich.console import Console
 
     from robench.cli.progress import terminal
-    from robench.evidence.files import write_whole
+    from robench.evidence.files import ready_file, write_whole
     from robench_traps import table
     from robench_traps.registry import chosen
     from robench_traps.suite import run_all
 
     wanted = chosen(joined(only))
+    if out is not None:
+        ready_file(out)
     with terminal() as progress, tempfile.TemporaryDirectory(prefix="robench-traps-") as folder:
         results = run_all(wanted, Path(folder), gate or "", flags, progress)
     if as_json:

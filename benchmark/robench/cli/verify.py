@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from robench.cli import completers
-from robench.cli.options import store_option
+from robench.cli.options import device_option, store_option
+from robench.cli.strict import Command
 
 
-@click.command("verify")
+@click.command("verify", cls=Command)
 @click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
 @click.option("--rerun", is_flag=True, help="Compute the cell again from scratch, in an empty store.")
 @store_option("Folder that holds the artifacts [default: the user's cache folder].")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+@device_option
 @click.option("--trust-code", is_flag=True, help="Run Python, TorchScript or exported files that the card names.")
 def verify_command(card: Path, rerun: bool, store: Path | None, device: str, trust_code: bool) -> None:
     """Recompute a card's numbers from the stored adversarial set and outcomes.

@@ -114,7 +114,8 @@ def convert(owner: str, declared: Parameter, value: Any) -> Value:
         _check_range(owner, declared, converted)
         _check_text(owner, declared, converted)
         return converted
-    raise SpecError(f"{owner}.{declared.name} takes {declared.type_name}, not '{value}' ({declared.help}).")
+    shown = str(value) if len(str(value)) <= 200 else f"{str(value)[:197]}..."
+    raise SpecError(f"{owner}.{declared.name} takes {declared.type_name}, not '{shown}' ({declared.help}).")
 
 
 def format_value(name: str, value: Value) -> str:

@@ -88,8 +88,10 @@ def _length(delta: Tensor) -> Tensor:
 
     In float32 the 150,528 equal squares of a sign step at 224 x 224 add up to a length 7e-5 too large: far outside.
     """
-    length: Tensor = delta.double().norm(dim=1)
-    return length.to(delta.dtype)
+    # MPS has no float64.
+    exact = delta.cpu().double() if delta.device.type == "mps" else delta.double()
+    length: Tensor = exact.norm(dim=1)
+    return length.to(delta)
 
 
 def _per_image(values: Tensor, like: Tensor) -> Tensor:

@@ -6,14 +6,41 @@ import json
 import math
 import os
 import stat
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from robench.errors import CardError, StoreError
+from robench.errors import CardError, RobenchError, StoreError
 
 #: The largest cards are of 100 classes and 50,000 images and have less than a megabyte.
 MOST_BYTES = 16_000_000
+
+
+def ready_folder(folder: Path, option: str = "--out") -> None:
+    """Make a folder that will be written to, before the work whose result it is for; StoreError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"{folder} cannot be written ({reason}); choose another folder with {option}.") from None
+
+
+def ready_file(file: Path, option: str = "--out") -> None:
+    """See that a file can be written, before the work whose result it is for; StoreError if it cannot be."""
+    if file.is_dir():
+        raise StoreError(f"{file} is a folder, where a file is to be written; name a file with {option}.")
+    ready_folder(file.parent, option)
+    try:
+        if os.path.exists(file):
+            file.open("ab").close()
+        else:
+            file.touch()
+            file.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"{file} cannot be written ({reason}); name another file with {option}.") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -32,25 +59,38 @@ def write_whole(path: Path, content: bytes) -> None:
         raise StoreError(f"{path} cannot be written ({error.strerror}); choose another folder with --out.") from None
 
 
-def read_bounded(path: Path) -> bytes:
-    """Return the content of a card's file.
+def read_bounded(
+    path: Path,
+    what: str = "card",
+    other: str = "the JSON file that robench run wrote",
+    most: int = MOST_BYTES,
+    kind: type[RobenchError] = CardError,
+) -> bytes:
+    """Return the content of a card's file, or of another kind of text.
+
+    Args:
+        path: the file.
+        what: what it should be, in one word.
+        other: what to name instead.
+        most: the most bytes that such a file has.
+        kind: the error to raise.
 
     Raises:
-        CardError: it is absent, no regular file (a pipe would never end), or larger than any card.
+        CardError: or ``kind``: it is absent, no regular file (a pipe would never end), or larger than any such file.
     """
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
-            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe or a device"
-            raise CardError(f"{path} is {kind}, not a card; name the JSON file that robench run wrote.")
+            found = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe or a device"
+            raise kind(f"{path} is {found}, not a {what}; name {other}.")
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        raise CardError(f"card {path} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
-    if len(content) > MOST_BYTES:
-        raise CardError(
-            f"{path} has {max(state.st_size, len(content)):,} bytes; a card has at most {MOST_BYTES:,}, so it was not "
-            "written by robench run."
+        reason = getattr(error, "strerror", None) or error
+        raise kind(f"{what} {path} cannot be read ({reason}); name {other}.") from None
+    if len(content) > most:
+        raise kind(
+            f"{path} has {max(state.st_size, len(content)):,} bytes; a {what} has at most {most:,}: name {other}."
         )
     return content
 

@@ -79,6 +79,8 @@ def of_files(paths: Iterable[Path]) -> str:
     found = list(paths)
     hasher = hashlib.sha256()
     for path in found:
+        if path.is_dir() and path.resolve() == path.resolve().parent:
+            raise DataError(f"{path} is the root of the file system, with every file there is; name the folder itself.")
         entries = sorted(_files_in(path)) if os.path.isdir(path) else [path]
         by_content = len(entries) <= MOST_READ
         for entry in entries:

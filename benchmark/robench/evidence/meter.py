@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +44,7 @@ class Meter:
 
     @contextmanager
     def clock(self) -> Iterator[None]:
-        """Add the device's time inside to ``seconds``, and its peak memory; CUDA events on a GPU."""
+        """Add the device's time inside to ``seconds``, and its peak memory; events on a CUDA GPU."""
         cuda = self.device.startswith("cuda")
         energy = _joules(self.device)
         _reset_peak(self.device)
@@ -62,6 +60,8 @@ class Meter:
                 torch.cuda.synchronize(self.device)
                 self.seconds += start.elapsed_time(stop) / 1000
             else:
+                if not self.device.startswith("cpu"):
+                    torch.accelerator.synchronize()  # mps and xpu return before they have computed
                 self.seconds += time.perf_counter() - self._begun
             self._begun = None
             self.peak_bytes = max(self.peak_bytes, _peak(self.device))
@@ -108,22 +108,39 @@ def _reset_peak(device: str) -> None:
         return
     try:
         # Linux: 5 resets the process's high-water mark (proc(5)); elsewhere the mark is the whole process's.
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return
 
 
 def _peak(device: str) -> int:
+    """Return the most memory that was used since the last reset, or by the whole process where nothing resets it."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
+    except (OSError, ValueError):
         pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return _process_peak()
+
+
+def _process_peak() -> int:
+    """Return the process's own high-water mark, or at least what it uses now; 0 where the system says neither."""
+    import psutil
+
+    try:
+        memory = psutil.Process().memory_info()
+    except (psutil.Error, OSError):  # Linux without a readable /proc
+        memory = None
+    used = int(getattr(memory, "rss", 0))
+    peak = int(getattr(memory, "peak_wset", 0))  # Windows
+    try:
+        import resource  # POSIX alone has it
+    except ImportError:
+        return max(peak, used)
+    return max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if psutil.MACOS else 1024), used)
 
 
 def _joules(device: str) -> float | None:

@@ -34,12 +34,14 @@ def environment(device: str) -> Environment:
 
 def device_name(device: str) -> str:
     """Return the device's own name."""
-    if device.startswith("cuda"):
+    if device.startswith(("cuda", "xpu")):
         import torch
 
-        return f"{device} ({torch.cuda.get_device_name(device)})"
+        return f"{device} ({getattr(torch, device.partition(':')[0]).get_device_name(device)})"
+    if not device.startswith("cpu"):
+        return f"{device} ({platform.processor() or platform.machine()})"
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return f"cpu ({line.partition(':')[2].strip()})"
     except OSError:

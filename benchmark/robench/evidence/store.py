@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.errors import StoreError
+from robench.errors import SpecError, StoreError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,11 +30,13 @@ _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def default_root() -> Path:
-    """Return ``$ROBENCH_STORE`` or the user's cache folder."""
+    """Return ``$ROBENCH_STORE`` or the user's cache folder; SpecError where the variable is set, and empty."""
     from platformdirs import user_cache_path
 
     named = os.environ.get("ROBENCH_STORE")
-    return Path(named) if named else user_cache_path("robench") / "store"
+    if named is not None and not named.strip():
+        raise SpecError("ROBENCH_STORE is set, but empty; give it a folder, unset it for the default, or give --store.")
+    return Path(named) if named is not None else user_cache_path("robench") / "store"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from robench.contracts.classifier import ZeroShotClassifier
 from robench.contracts.components import Attack, Defense, Model
-from robench.errors import ContractError, RobenchError, require
+from robench.errors import RobenchError, require
 from robench.evidence.card import Card, DataRecord, ModelRecord
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.meter import Meter
@@ -27,6 +26,7 @@ from robench.pipeline.stages.record import record
 from robench.pipeline.stages.score import Outcomes, score
 from robench.pipeline.workbench import Workbench
 from robench.plan.cell import Cell, SelectedComponent, type_of
+from robench.runtime.interruption import reason_of
 
 #: How much of what the gate may spend on a cell goes to the defended victim; the rest goes to the attack.
 MODEL_SHARE = 0.7
@@ -51,19 +51,11 @@ def attempt(work: Callable[[], T], cells: Sequence[Cell], failed: Failed) -> T |
     """Return what ``work`` gives; if it raises, report the cells that depend on it and return None."""
     try:
         return work()
-    except RobenchError as error:
-        reason = error
-    except Exception as error:  # a plugin may raise anything, anywhere; the other cells stand
-        reason = unexpected(error)
+    except BaseException as error:  # a plugin may raise anything, anywhere; the other cells stand
+        reason = reason_of(error)
     for cell in cells:
         failed(cell, reason)
     return None
-
-
-def unexpected(error: Exception) -> ContractError:
-    """Return an error nobody foresaw as a sentence that says where it was raised."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return ContractError(f"{type(error).__name__}: {error} (raised in {frame.filename}, line {frame.lineno}).")
 
 
 def measure(cell: Cell, workbench: Workbench) -> Measurement:

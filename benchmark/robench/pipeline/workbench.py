@@ -29,6 +29,9 @@ from robench.runtime.inference import Prepared, prepare
 PROBE_IMAGES = 8
 SMALL_SIDE = 64
 
+#: What a run can be carried out on -> what torch has to be built with for it.
+KINDS = {"cpu": "", "cuda": "CUDA", "mps": "MPS", "xpu": "XPU"}
+
 T = TypeVar("T")
 
 
@@ -38,7 +41,7 @@ class Options:
 
     Attributes:
         store: folder of the artifacts; None is the user's cache folder, or ``$ROBENCH_STORE``.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``xpu``.
         batch_size: images at once; None chooses by device and resolution.
         compiled: use torch.compile on the inference graph.
         prepared: rewrite the inference graph (merge, fold, channels last) where the logits agree.
@@ -225,24 +228,30 @@ def _named(cell: Cell, name: str) -> SelectedComponent:
 
 def use_device(device: str) -> str:
     """Return the device after checking that it is there, and make its arithmetic float32 and repeatable."""
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        raise SpecError(f"--device {device} is no device; write cpu, cuda or cuda:0.") from None
-    if kind == "cuda":
-        if not torch.cuda.is_available():
+    kind, _, index = device.partition(":")
+    if kind not in KINDS:
+        raise SpecError(f"--device {device} is no device; write cpu, cuda or cuda:0, mps, xpu or auto.")
+    if kind != "cpu":
+        count, build = _devices(kind), KINDS[kind]
+        if not count:
             raise DeviceError(
-                f"--device {device} was asked for, but torch sees no CUDA device here; use --device cpu, or install a "
-                "torch build with CUDA and check nvidia-smi."
+                f"--device {device} was asked for, but torch sees no {build} device here; use --device cpu, or install "
+                f"a torch build with {build}{' and check nvidia-smi' if kind == 'cuda' else ''}."
             )
-        index = torch.device(device).index or 0
-        if index >= torch.cuda.device_count():
-            raise DeviceError(
-                f"--device {device} does not exist; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}."
-            )
+        if int(index or 0) >= count:
+            last = f" to {kind}:{count - 1}" if count > 1 else ""
+            raise DeviceError(f"--device {device} does not exist; this machine has {kind}:0{last}.")
     # Attacks run in float32: TF32 gradients differ in sign, and make attacks look weaker (FARE, appendix B.6).
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return device
+
+
+def _devices(kind: str) -> int:
+    """Return how many devices of a kind torch can use here."""
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return torch.accelerator.device_count() if here is not None and here.type == kind else 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from robench.errors import SpecError
+from robench.plan.request_values import EMPTY, UNSET
 from robench.plugin.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -21,11 +22,18 @@ def split_reference(text: str) -> tuple[str, dict[str, str]]:
     if match is None:
         raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
     parameters: dict[str, str] = {}
-    for pair in filter(None, (match["inside"] or "").split(",")):
-        name, equals, value = pair.partition("=")
+    inside = match["inside"]
+    for pair in inside.split(",") if inside is not None else ():
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not pair.strip():
+            raise SpecError(f"'{text}' has an empty place in its brackets ({UNSET}); write name[parameter=value,...].")
         if not equals:
             raise SpecError(f"'{pair}' in '{text}' is no parameter; write parameter=value.")
-        parameters[name.strip()] = value.strip()
+        if not value:
+            raise SpecError(f"'{pair}' in '{text}' has no value ({UNSET}); give one, or leave the parameter out.")
+        if key in parameters:
+            raise SpecError(f"'{text}' gives '{key}' twice, {parameters[key]} and {value}; give it once.")
+        parameters[key] = "" if value in EMPTY else value
     return match["name"].strip(), parameters
 
 

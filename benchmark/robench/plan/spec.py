@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
-from robench.errors import SpecError, suggestion
+from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.plan.references import resolve_reference, split_reference
+from robench.plan.request_values import checked
 from robench.plugin.catalog import Catalog, Offer, catalog
 
 DEFAULT_EPS = "8/255"
@@ -54,6 +55,7 @@ class Spec:
 def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[Cell]:
     """Return the cells of a request, the undefended ones first; SpecError for what cannot be run as written."""
     known = known or catalog()
+    spec = checked(spec)
     _check_counts(spec)
     threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
     chooser = _Chooser(known, spec.parameters)
@@ -90,12 +92,6 @@ def _check_counts(spec: Spec) -> None:
     for name in ("defense", "attack", "eps", "seed"):
         if not getattr(spec, name):
             raise SpecError(f"No {name} is named; give at least one with --{name}.")
-    if spec.norm not in get_args(Norm):
-        raise SpecError(f"norm '{spec.norm}' is unknown; choose {' or '.join(get_args(Norm))}.")
-    if spec.n is not None and spec.n < 1:
-        raise SpecError(
-            f"--n {spec.n} leaves no image to test on; give at least 1, or leave --n out for the whole split."
-        )
 
 
 def _default_victim(dataset: SelectedComponent) -> str:
@@ -158,7 +154,10 @@ def _loads(defense: SelectedComponent, chooser: _Chooser) -> tuple[SelectedCompo
 
 
 def _unique(cells: list[Cell]) -> list[Cell]:
-    return list({cell.score_id: cell for cell in cells}.values())
+    try:
+        return list({cell.score_id: cell for cell in cells}.values())
+    except OSError as error:  # fingerprints read the files that components name
+        raise unreadable(error) from error
 
 
 class _Chooser:

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import SpecError, suggestion
+from robench.evidence.files import read_bounded
 from robench.plan.published_figures import Published, read_published
 from robench.plan.spec import Spec
+
+#: The largest suite of this repository has five kilobytes.
+MOST_BYTES = 1_000_000
 
 #: Keys of a [[run]] table (or of the top level, as defaults of every run) -> whether a list is taken, and of what.
 _KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
@@ -46,12 +50,15 @@ def read_suite(path: Path) -> Suite:
     measured ones (:mod:`robench.plan.published_figures`).
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"suite {path} cannot be read ({error.strerror}).") from None
+        text = read_bounded(path, "suite", "a TOML file such as suites/digits.toml", MOST_BYTES, SpecError)
+        content = tomllib.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # also what tomllib lets through: a number of 5000 digits
-        raise SpecError(f"suite {path} is not TOML: {error}.") from None
-    title, description = str(content.pop("title", path.stem)), str(content.pop("description", ""))
+        hint = " (a path with a backslash stands between single quotes)" if "escape" in str(error) else ""
+        raise SpecError(f"suite {path} is not TOML: {str(error)[:300]}{hint}; mend that place.") from None
+    title, description = content.pop("title", path.stem), content.pop("description", "")
+    for key, value in (("title", title), ("description", description)):
+        if not isinstance(value, str):
+            raise SpecError(f"suite {path}: {key} must be text, not {value!r}.")
     tables, published = content.pop("run", [{}]), content.pop("published", [])
     if not isinstance(published, list):
         raise SpecError(f"suite {path}: write each published row as a [[published]] table.")
@@ -82,6 +89,8 @@ def _spec(path: Path, table: Mapping[str, Any]) -> Spec:
         many, kind, words = _KEYS[name]
         entries = tuple(value) if many and isinstance(value, list) else (value,)
         for entry in entries:
+            if isinstance(entry, str) and not entry.strip():
+                raise SpecError(f"suite {path}: {name} is empty; give it a value, or leave the key out.")
             if not isinstance(entry, kind) or (isinstance(entry, bool) and kind is not bool):
                 raise SpecError(f"suite {path}: {name} must be {words}, not {entry!r}.")
         values[name] = entries if many else value

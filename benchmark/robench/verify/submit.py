@@ -50,17 +50,22 @@ def fingerprints(card: Card) -> Finding:
     return Finding("id", False, "it does not follow from the card's components, which are those of this installation")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is not there: cards are put into a leaderboard, which is not made by this."""
+    if not folder.is_dir():
+        raise CardError(
+            f"There is no folder {folder} here; run this in a checkout of the leaderboard's repository, or name its "
+            "folder of cards with --to."
+        )
+
+
 def place(cards: Sequence[Card], folder: Path, replace: bool = False) -> list[Path]:
     """Write the cards into ``folder`` and return their paths.
 
     Raises:
         CardError: the folder is not there, or already has one of these cells and ``replace`` is false.
     """
-    if not folder.is_dir():
-        raise CardError(
-            f"There is no folder {folder} here; run this in a checkout of the leaderboard's repository, or name its "
-            "folder of cards with --to."
-        )
+    check_folder(folder)
     there = _by_id(folder)
     for card in cards:
         for path in there.get(card.id, []) * (not replace):

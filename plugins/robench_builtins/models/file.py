@@ -46,7 +46,8 @@ class PythonFile(UserModel):
 
     @classmethod
     def shorthand(cls, text: str) -> dict[str, str] | None:
-        """Read ``FILE.py:NAME`` and ``package.module:NAME``."""
+        """Read ``FILE.py:NAME`` and ``package.module:NAME``, also after ``file:``; a drive has a colon too."""
+        text = text.removeprefix("file:")
         path, _, function = text.rpartition(":")
         if path.endswith(".py") or _MODULE.fullmatch(path):
             return {"path": path, "function": function}

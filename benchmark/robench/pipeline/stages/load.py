@@ -11,6 +11,7 @@ from robench.contracts.components import Dataset, Model, Split
 from robench.contracts.examples import Examples
 from robench.contracts.task import Progress, Task, derive_seed
 from robench.errors import DataError, attributed_to, require
+from robench.plan.request_values import check_count
 from robench.runtime.inference import freeze
 
 #: One order of test images for every seed and every n: results stay comparable and a larger n holds a smaller one.
@@ -43,11 +44,7 @@ def load_data(dataset: Dataset, n: int | None) -> Data:
     test = serve(dataset, "test")
     with attributed_to(f"naming the classes of {dataset.name}", DataError):
         classes = dataset.classes()
-    if n is not None and n > len(test):
-        raise DataError(
-            f"--n {n} asks for more images than the test split of {dataset.name} has ({len(test)}); "
-            f"choose at most {len(test)}, or leave --n out for all."
-        )
+    check_count(dataset.name, n, len(test))
     chosen = test.sample(n, SAMPLE_SEED) if n is not None and n < len(test) else test
     labels = chosen.labels
     require(

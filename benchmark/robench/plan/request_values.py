@@ -1,0 +1,212 @@
+"""What a request may hold: each value is taken as the type it means, or refused; nothing is guessed or dropped.
+
+Numbers of numpy, ``Fraction`` and ``Decimal`` are numbers; a truth value is none. Messages name options, which
+:mod:`robench.plan.flags_and_arguments` turns into arguments for users of Python.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, get_args
+
+from robench.contracts.threat_model import Norm
+from robench.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    from robench.plan.spec import Spec
+
+#: Cards hold whole numbers of up to 18 digits: they fit into 64 bits in every reader.
+MOST = 10**18 - 1
+
+UNSET = "an unset shell variable?"
+
+#: How an empty text is written, since nothing at all is more likely a mistake.
+EMPTY = ('""', "''")
+
+#: Fields of a request of which several can be named.
+LISTS = ("victim", "defense", "attack", "surrogate", "eps", "seed")
+
+_NORMS = {"inf": "Linf", "infinity": "Linf", "max": "Linf", "2": "L2", "2.0": "L2", "euclidean": "L2"}
+
+
+def checked(spec: Spec) -> Spec:
+    """Return the request with plain values that a card can hold; SpecError for what is no such value."""
+    return replace(
+        spec,
+        dataset=spec.dataset if spec.dataset == "" else text("dataset", spec.dataset),
+        **{name: tuple(text(name, one) for one in several(name, getattr(spec, name))) for name in LISTS[:4]},
+        eps=tuple(_radius(one) for one in several("eps", spec.eps)),
+        norm=_norm(spec.norm),
+        seed=tuple(_seed(one) for one in several("seed", spec.seed)),
+        n=_count(spec.n),
+        parameters=_parameters(spec.parameters),
+        baseline=truth("baseline", spec.baseline),
+    )
+
+
+def check_count(dataset: str, n: int | None, there: int) -> None:
+    """Refuse a request for more test images than a dataset has."""
+    if n is not None and n > there:
+        raise DataError(
+            f"--n {n} asks for more images than the test split of {dataset} has ({there}); choose at most {there}, or "
+            "leave --n out for all."
+        )
+
+
+def text(name: str, value: Any) -> str:
+    """Return a text that is not empty and that can be written into a card."""
+    if not isinstance(value, str):
+        raise SpecError(f"{option(name)} takes text, not {shown(value)}; leave it out for the default.")
+    if not value.strip():
+        raise SpecError(f"{option(name)} is empty ({UNSET}); give a name, or leave it out for the default.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SpecError(
+            f"{option(name)} {shown(value)} is not UTF-8, and a card could not hold it; rename the file or folder, or "
+            "give a link with another name."
+        ) from None
+    return str(value)
+
+
+def whole(name: str, value: Any, least: int, out: str) -> int:
+    """Return a whole number from ``least`` to the largest that a card holds; ``out`` says what else can be done."""
+    try:
+        if isinstance(value, bool) or type(value).__name__ == "bool_" or not isinstance(value, numbers.Integral):
+            raise TypeError
+        found = operator.index(value)
+    except TypeError:
+        raise SpecError(f"{option(name)} {shown(value)} is no whole number; {out}.") from None
+    if not least <= found <= MOST:
+        size = "has more than the 18 digits that a card holds" if abs(found) > MOST else f"is below {least}"
+        raise SpecError(f"{option(name)} {shown(value)} {size}; {out}.")
+    return found
+
+
+def number(name: str, value: Any, out: str) -> float:
+    """Return a finite number; ``out`` says what else can be done."""
+    real = isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool)
+    try:
+        found = float(value) if real else math.nan
+    except (OverflowError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise SpecError(f"{option(name)} {shown(value)} is no finite number; {out}.")
+    return found
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return a truth value; the words for one, and 0 and 1, are none."""
+    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+        return bool(value)
+    raise SpecError(f"{name} is True or False, not {shown(value)}.")
+
+
+def place(name: str, value: Any) -> str:
+    """Return a path that is not empty, for an option that names a file or a folder."""
+    if isinstance(value, bytes) or not isinstance(value, str | os.PathLike):
+        raise SpecError(f"{option(name)} takes a path, not {shown(value)}; leave it out for the default.")
+    found = os.fspath(value)
+    if not isinstance(found, str) or not found.strip() or "\0" in found:
+        raise SpecError(
+            f"{option(name)} {shown(found)} is no path ({UNSET}); name one, or leave it out for the default."
+        )
+    return found
+
+
+def option(name: str) -> str:
+    """Return how the command line calls an argument."""
+    return f"--{name.replace('_', '-')}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: short, and text in quotes."""
+    try:
+        if isinstance(value, numbers.Integral | float | Decimal) and not isinstance(value, bool):
+            words = str(value)
+        else:
+            words = repr(value)
+    except Exception:  # a repr of anyone's, or a number of more digits than Python writes
+        words = f"a {type(value).__name__}"
+    return words if len(words) <= 80 else f"{words[:77]}..."
+
+
+def several(name: str, value: Any) -> tuple[Any, ...]:
+    """Return the values of a field that takes several; one alone stands for a list of one."""
+    if isinstance(value, str | bytes | numbers.Number) or getattr(value, "ndim", None) == 0:
+        return (value,)
+    if value is None or isinstance(value, Mapping | set | frozenset) or not isinstance(value, Iterable):
+        raise SpecError(f"{option(name)} takes one value or a list, not {shown(value)}; leave it out for the default.")
+    return tuple(value)
+
+
+def _radius(value: Any) -> str | float:
+    if isinstance(value, str):
+        return text("eps", value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return number("eps", _scalar(value), "write a fraction such as '8/255' or a decimal such as 0.03")
+
+
+def _norm(value: Any) -> Norm:
+    if isinstance(value, str) and value in get_args(Norm):
+        return value  # type: ignore[return-value]  # one of the literals, as just seen
+    words = str(value).lower()
+    meant = next((norm for norm in get_args(Norm) if norm.lower() == words), _NORMS.get(words, ""))
+    hint = f"did you mean '{meant}'? " if meant else ""
+    raise SpecError(f"norm {shown(value)} is unknown; {hint}choose {' or '.join(get_args(Norm))}.")
+
+
+def _seed(value: Any) -> int:
+    return whole("seed", _scalar(value), 0, "give a whole number from 0, of at most 18 digits, such as 0")
+
+
+def _count(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        raise SpecError(
+            f"--n {value} leaves no image to test on; give at least 1, or leave --n out for the whole split."
+        )
+    return whole("n", _scalar(value), 1, "give a whole number from 1, or leave --n out for the whole split")
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise SpecError(f"parameters is a mapping such as {{'attack.steps': 20}}, not {shown(given)}.")
+    for key in given:
+        if not isinstance(key, str):
+            raise SpecError(f"parameters names each by text such as 'attack.steps', not by {shown(key)}.")
+    found = {}
+    for key, value in given.items():
+        plain = _scalar(value)
+        if isinstance(plain, numbers.Rational | Decimal) and not isinstance(plain, int):
+            plain = number(key, plain, "give another")
+        if isinstance(plain, str):
+            _check_utf8(key, plain)
+        if not isinstance(plain, str | int | float | None):
+            raise SpecError(f"-p {key} takes text, a number, a truth value or none, not {shown(value)}.")
+        found[key] = plain
+    return found
+
+
+def _check_utf8(key: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SpecError(
+            f"-p {key}: {shown(value)} is not UTF-8, and a card could not hold it; rename the file or folder, or give "
+            "a link with another name."
+        ) from None
+
+
+def _scalar(value: Any) -> Any:
+    """Return a numpy scalar or an array of one as Python's own number; anything else as it is."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "ndim", None) == 0 else value
