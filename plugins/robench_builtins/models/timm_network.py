@@ -14,8 +14,8 @@ from timm.models import load_state_dict
 from torch import nn
 
 from robench import Classifier, SpecError, Task, WeightsError
-from robench_builtins.models.preset import preset, smooth, square
 from robench_builtins.models.published import Published, other_classes, reason
+from robench_builtins.models.shared.timm_pixels import read_config
 
 
 def build(asked: Published, task: Task) -> Classifier:
@@ -24,13 +24,10 @@ def build(asked: Published, task: Task) -> Classifier:
     local = asked.files()[0] if asked.checkpoint else None
     network = _network(asked, local, len(task.classes))
     config = resolve_model_data_config(network)
-    interpolation = smooth(asked.place, config["interpolation"], asked.interpolation)
-    side = asked.resolution or square(asked.place, config["input_size"][1:])
     if asked.resolution is not None:
-        _resize(network, asked, side)
-    # timm's own rounding; every crop mode is this one for square images.
-    resized = side if asked.resolution is not None else int(side // config["crop_pct"])
-    return Classifier(network, len(task.classes), preset(config["mean"], config["std"], resized, side, interpolation))
+        _resize(network, asked, asked.resolution)
+    preprocess = read_config(config, asked.place, asked.interpolation, task.shape, asked.resolution)
+    return Classifier(network, len(task.classes), preprocess)
 
 
 def _check_name(name: str) -> None:

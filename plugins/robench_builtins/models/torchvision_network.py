@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
+from torchvision.transforms import InterpolationMode
 
 from robench import Classifier, SpecError, Task, WeightsError
-from robench_builtins.models.preset import preset, smooth, square
+from robench_builtins.models.preset import smooth, square
 from robench_builtins.models.published import other_classes, reason
+from robench_builtins.models.shared.pixels import Recipe, held_to, preprocessing
 from robench_builtins.models.state import fetch_state, read_state
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from robench_builtins.models.torchvision_model import Torchvision
 
 State = dict[str, Tensor]
@@ -32,7 +36,17 @@ def build(asked: Torchvision, task: Task) -> Classifier:
     resized = side if asked.resolution is not None else square(asked.place, prepared.resize_size)
     interpolation = smooth(asked.place, prepared.interpolation.value, asked.interpolation)
     network = _network(asked, entry, side, len(task.classes))
-    preprocess = preset(prepared.mean, prepared.std, resized, side, interpolation)
+    mean, std = tuple(prepared.mean), tuple(prepared.std)
+    recipe = Recipe(mean, std, resized, side, interpolation)
+    transform = entry.transforms(
+        crop_size=side, resize_size=resized, interpolation=InterpolationMode(interpolation), antialias=True
+    )
+
+    def library(pictures: list[Image]) -> Tensor:
+        return torch.stack([transform(picture) for picture in pictures])
+
+    whose = f"torchvision's preset of {asked.place}"
+    preprocess = held_to(library, preprocessing(recipe, task.shape), recipe, task.shape, whose)
     return Classifier(network, len(task.classes), preprocess)
 
 
