@@ -71,7 +71,7 @@ SIZES = {
 
 
 #: Scale of the drawn weights at which a network neither forgets its image nor makes noise of it.
-GAINS = {"EfficientNet": 1.5, "Pvt": 0.5}
+GAINS = {"EfficientNet": 1.5}
 
 
 def save(folder, kind, processor, **fields):
@@ -147,7 +147,8 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_every_architecture_answers_as_its_library_does(tmp_path, kind):
     processor, fields = ARCHITECTURES[kind]
-    agrees(tmp_path, save(tmp_path, kind, processor, **fields))
+    side = 64 if kind == "Pvt" else 40  # a random PVT hears nothing but the rounding of a resized image
+    agrees(tmp_path, save(tmp_path, kind, processor, **fields), side)
 
 
 SQUARE = {"height": 32, "width": 32}
@@ -187,6 +188,7 @@ FIELDS = {
     "beit that reduces the labels of masks": ("BeitImageProcessor", {"size": SQUARE, "do_reduce_labels": True}),
     "segformer never crops": ("SegformerImageProcessor", {"size": {"height": 48, "width": 48}}),
     "siglip": ("SiglipImageProcessor", {"size": SQUARE}),
+    "pvt": ("PvtImageProcessor", {"size": SQUARE}),
     "blip": ("BlipImageProcessor", {"size": SQUARE}),
     "textnet resizes to a multiple": ("TextNetImageProcessor", {"size": {"shortest_edge": 33}}),
     "rgb asked for": ("ViTImageProcessor", {"size": SQUARE, "do_convert_rgb": True}),
