@@ -12,10 +12,10 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from robench import Task, WeightsError
 from robench_builtins.models.hf_dir import HfDir
-from robench_builtins.models.hf_model import HuggingFace
-from robench_builtins.models.shared import pixels
-from robench_builtins.models.shared.pixels import CentreCrop, Recipe, held_to, preprocessing
-from robench_builtins.models.shared.processors import KNOWN
+from robench_builtins.models.hf import HuggingFace
+from robench_builtins.models.shared import library_pixels
+from robench_builtins.models.shared.library_pixels import CentreCrop, Recipe, held_to, preprocessing
+from robench_builtins.models.shared.transformers_processor import KNOWN
 
 NAMES = ("cat", "dog", "old bird")
 WIDE = {"image_mean": [0.2, 0.4, 0.6], "image_std": [0.3, 0.25, 0.2]}
@@ -305,7 +305,7 @@ def test_an_odd_border_is_halved_as_each_library_does(border, down, top):
 def test_every_class_of_the_allow_list_is_tried_above():
     tried = {processor for processor, _ in [*ARCHITECTURES.values(), *FIELDS.values()]}
     assert tried == set(KNOWN)
-    assert pixels.MEAN_LEVELS <= 1.0
+    assert library_pixels.MEAN_LEVELS <= 1.0
 
 
 def stated(folder, **fields):

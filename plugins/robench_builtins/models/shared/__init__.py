@@ -1,1 +1,1 @@
-"""What several built-in models share."""
+"""What several models share, and the networks that they load."""
