@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 import transformers
@@ -11,8 +9,8 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from robench import Task, WeightsError
-from robench_builtins.models.hf_dir import HfDir
 from robench_builtins.models.hf import HuggingFace
+from robench_builtins.models.hf_dir import HfDir
 from robench_builtins.models.shared import library_pixels
 from robench_builtins.models.shared.library_pixels import CentreCrop, Recipe, held_to, preprocessing
 from robench_builtins.models.shared.transformers_processor import KNOWN
@@ -47,27 +45,47 @@ SIZES = {
     "Beit": {"image_size": 24, "patch_size": 8, **ATTENTION},
     "ConvNext": {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]},
     "Levit": {
-        "image_size": 32, "hidden_sizes": [16, 32, 48], "num_attention_heads": [1, 2, 3], "depths": [1, 1, 1],
+        "image_size": 32,
+        "hidden_sizes": [16, 32, 48],
+        "num_attention_heads": [1, 2, 3],
+        "depths": [1, 1, 1],
         "key_dim": [4, 4, 4],
     },
     "MobileViT": {
-        "image_size": 32, "hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 24, 32, 32, 64],
+        "image_size": 32,
+        "hidden_sizes": [16, 24, 32],
+        "neck_hidden_sizes": [8, 8, 16, 24, 32, 32, 64],
         "num_attention_heads": 2,
     },
     "EfficientNet": {"image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 320},
     "Perceiver": {
-        "num_latents": 4, "d_latents": 16, "num_blocks": 1, "num_self_attends_per_block": 1, "image_size": 24,
-        "num_self_attention_heads": 2, "num_cross_attention_heads": 1,
+        "num_latents": 4,
+        "d_latents": 16,
+        "num_blocks": 1,
+        "num_self_attends_per_block": 1,
+        "image_size": 24,
+        "num_self_attention_heads": 2,
+        "num_cross_attention_heads": 1,
     },
     "PoolFormer": {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]},
-    "Pvt": {"image_size": 64, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 1, 1]},
-    "Segformer": {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 1, 1], "decoder_hidden_size": 8},
+    "Pvt": {
+        "image_size": 64,
+        "hidden_sizes": [8, 8, 8, 8],
+        "depths": [1, 1, 1, 1],
+        "num_attention_heads": [1, 1, 1, 1],
+    },
+    "Segformer": {
+        "hidden_sizes": [8, 8, 8, 8],
+        "depths": [1, 1, 1, 1],
+        "num_attention_heads": [1, 1, 1, 1],
+        "decoder_hidden_size": 8,
+    },
     "MobileNetV1": {"image_size": 32, "depth_multiplier": 0.25},
     "MobileNetV2": {"image_size": 32, "depth_multiplier": 0.25},
     "Bit": {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "embedding_size": 8, "num_groups": 1},
     "Siglip": {"vision_config": {"image_size": 24, "patch_size": 8, **ATTENTION}, "text_config": dict(ATTENTION)},
     "CLIP": {"vision_config": {"image_size": 24, "patch_size": 8, **ATTENTION}, "text_config": dict(ATTENTION)},
-}  # fmt: skip
+}
 
 
 #: Scale of the drawn weights at which a network neither forgets its image nor makes noise of it.
@@ -132,16 +150,28 @@ ARCHITECTURES = {
     "Levit": ("LevitImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}),
     "MobileViT": ("MobileViTImageProcessor", {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}),
     "EfficientNet": ("EfficientNetImageProcessor", {"size": {"height": 32, "width": 32}}),
-    "Perceiver": ("PerceiverImageProcessor", {"size": {"height": 24, "width": 24}, "crop_size": {"height": 28, "width": 28}}),
-    "PoolFormer": ("PoolFormerImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}),
+    "Perceiver": (
+        "PerceiverImageProcessor",
+        {"size": {"height": 24, "width": 24}, "crop_size": {"height": 28, "width": 28}},
+    ),
+    "PoolFormer": (
+        "PoolFormerImageProcessor",
+        {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}},
+    ),
     "Pvt": ("PvtImageProcessor", {"size": {"height": 64, "width": 64}}),
     "Segformer": ("SegformerImageProcessor", {"size": {"height": 32, "width": 32}}),
-    "MobileNetV1": ("MobileNetV1ImageProcessor", {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}),
-    "MobileNetV2": ("MobileNetV2ImageProcessor", {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}),
+    "MobileNetV1": (
+        "MobileNetV1ImageProcessor",
+        {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}},
+    ),
+    "MobileNetV2": (
+        "MobileNetV2ImageProcessor",
+        {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}},
+    ),
     "Bit": ("BitImageProcessor", {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}),
     "Siglip": ("SiglipImageProcessor", {"size": {"height": 24, "width": 24}}),
     "CLIP": ("CLIPImageProcessor", {"size": {"shortest_edge": 24}, "crop_size": {"height": 24, "width": 24}}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
@@ -155,34 +185,64 @@ SQUARE = {"height": 32, "width": 32}
 CROP = {"do_center_crop": True, "crop_size": SQUARE}
 #: Fields of processors that were once ignored, each on a network that takes images of any side.
 FIELDS = {
-    "crop larger than resize pads with black": ("CLIPImageProcessor", {"size": {"shortest_edge": 24}, "crop_size": SQUARE, **WIDE}),
+    "crop larger than resize pads with black": (
+        "CLIPImageProcessor",
+        {"size": {"shortest_edge": 24}, "crop_size": SQUARE, **WIDE},
+    ),
     "crop by an odd border": ("CLIPImageProcessor", {"size": {"shortest_edge": 35}, "crop_size": SQUARE}),
     "crop without resize": ("CLIPImageProcessor", {"do_resize": False, "crop_size": SQUARE}),
-    "crop larger than the image, without resize": ("CLIPImageProcessor", {"do_resize": False, "crop_size": {"height": 64, "width": 64}, **WIDE}),
+    "crop larger than the image, without resize": (
+        "CLIPImageProcessor",
+        {"do_resize": False, "crop_size": {"height": 64, "width": 64}, **WIDE},
+    ),
     "crop to an odd padding": ("CLIPImageProcessor", {"size": {"shortest_edge": 29}, "crop_size": SQUARE}),
     "neither resize nor crop": ("CLIPImageProcessor", {"do_resize": False, "do_center_crop": False}),
     "not normalised": ("ViTImageProcessor", {"size": SQUARE, "do_normalize": False}),
-    "not rescaled": ("ViTImageProcessor", {"size": SQUARE, "do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3}),
-    "neither rescaled nor normalised": ("ViTImageProcessor", {"size": SQUARE, "do_rescale": False, "do_normalize": False}),
+    "not rescaled": (
+        "ViTImageProcessor",
+        {"size": SQUARE, "do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3},
+    ),
+    "neither rescaled nor normalised": (
+        "ViTImageProcessor",
+        {"size": SQUARE, "do_rescale": False, "do_normalize": False},
+    ),
     "rescaled to [0, 2]": ("ViTImageProcessor", {"size": SQUARE, "rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3}),
     "bicubic": ("ViTImageProcessor", {"size": SQUARE, "resample": 3, **WIDE}),
     "one mean for all channels": ("ViTImageProcessor", {"size": SQUARE, "image_mean": 0.4, "image_std": 0.3}),
     "one size, as a number": ("ViTImageProcessor", {"size": 32}),
-    "convnext below 384 resizes, then crops": ("ConvNextImageProcessor", {"size": {"shortest_edge": 32}, "crop_pct": 0.8}),
+    "convnext below 384 resizes, then crops": (
+        "ConvNextImageProcessor",
+        {"size": {"shortest_edge": 32}, "crop_pct": 0.8},
+    ),
     "convnext from 384 takes both sides": ("ConvNextImageProcessor", {"size": {"shortest_edge": 384}}),
     "convnext that also crops": ("ConvNextImageProcessor", {"size": {"shortest_edge": 40}, "crop_pct": 0.8, **CROP}),
-    "poolformer crop_pct": ("PoolFormerImageProcessor", {"size": {"shortest_edge": 32}, "crop_pct": 0.8, "crop_size": SQUARE}),
-    "poolformer of a height and a width": ("PoolFormerImageProcessor", {"size": SQUARE, "crop_pct": 0.9, "crop_size": SQUARE}),
+    "poolformer crop_pct": (
+        "PoolFormerImageProcessor",
+        {"size": {"shortest_edge": 32}, "crop_pct": 0.8, "crop_size": SQUARE},
+    ),
+    "poolformer of a height and a width": (
+        "PoolFormerImageProcessor",
+        {"size": SQUARE, "crop_pct": 0.9, "crop_size": SQUARE},
+    ),
     "levit resizes to 256 / 224": ("LevitImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": SQUARE}),
     "levit of a height and a width": ("LevitImageProcessor", {"size": SQUARE, "do_center_crop": False}),
     "perceiver crops first": ("PerceiverImageProcessor", {"size": SQUARE, "crop_size": {"height": 40, "width": 40}}),
     "perceiver that does not crop": ("PerceiverImageProcessor", {"size": SQUARE, "do_center_crop": False}),
     "efficientnet with its top": ("EfficientNetImageProcessor", {"size": SQUARE, "include_top": True, **WIDE}),
     "efficientnet without its top": ("EfficientNetImageProcessor", {"size": SQUARE, "include_top": False, **WIDE}),
-    "efficientnet from -1 to 1": ("EfficientNetImageProcessor", {"size": SQUARE, "rescale_offset": True, "rescale_factor": 1 / 127.5}),
-    "efficientnet, offset, not normalised": ("EfficientNetImageProcessor", {"size": SQUARE, "rescale_offset": True, "do_normalize": False}),
+    "efficientnet from -1 to 1": (
+        "EfficientNetImageProcessor",
+        {"size": SQUARE, "rescale_offset": True, "rescale_factor": 1 / 127.5},
+    ),
+    "efficientnet, offset, not normalised": (
+        "EfficientNetImageProcessor",
+        {"size": SQUARE, "rescale_offset": True, "do_normalize": False},
+    ),
     "mobilevit flips channels": ("MobileViTImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": SQUARE}),
-    "mobilevit that does not flip": ("MobileViTImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": SQUARE, "do_flip_channel_order": False}),
+    "mobilevit that does not flip": (
+        "MobileViTImageProcessor",
+        {"size": {"shortest_edge": 32}, "crop_size": SQUARE, "do_flip_channel_order": False},
+    ),
     "mobilevit pads": ("MobileViTImageProcessor", {"size": {"shortest_edge": 28}, "crop_size": SQUARE}),
     "beit that crops": ("BeitImageProcessor", {"size": {"height": 36, "width": 36}, **CROP}),
     "beit that reduces the labels of masks": ("BeitImageProcessor", {"size": SQUARE, "do_reduce_labels": True}),
@@ -192,7 +252,7 @@ FIELDS = {
     "blip": ("BlipImageProcessor", {"size": SQUARE}),
     "textnet resizes to a multiple": ("TextNetImageProcessor", {"size": {"shortest_edge": 33}}),
     "rgb asked for": ("ViTImageProcessor", {"size": SQUARE, "do_convert_rgb": True}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("side", [57])
@@ -202,8 +262,13 @@ def test_every_field_is_done_as_the_library_does_it(tmp_path, field, side):
     agrees(tmp_path, save(tmp_path, "ResNet", processor, **fields), side)
 
 
+OBLONG = ["bicubic", "crop by an odd border", "perceiver crops first", "levit resizes to 256 / 224"]
+
+
 @pytest.mark.parametrize("shape", [(40, 56), (57, 40)])
-@pytest.mark.parametrize("field", ["bicubic", "crop by an odd border", "perceiver crops first", "levit resizes to 256 / 224"])
+@pytest.mark.parametrize(
+    "field", ["bicubic", "crop by an odd border", "perceiver crops first", "levit resizes to 256 / 224"]
+)
 def test_images_that_are_not_square(tmp_path, field, shape):
     processor, fields = FIELDS[field]
     agrees(tmp_path, save(tmp_path, "ResNet", processor, **fields), *shape)
@@ -219,15 +284,49 @@ def refused(folder, served=None, **parameters):
 OWN = "; wrap the model in a function of your own and write FILE.py:NAME."
 #: What is refused, by class and field.
 REFUSALS = {
-    "class": ("ImageGPTImageProcessor", {}, "'s ImageGPTImageProcessor, which is none of the processors that robench reads ("),
-    "pad": ("ViTImageProcessor", {"do_pad": True, "pad_size": SQUARE}, "'s ViTImageProcessor has do_pad=True, and robench does not pad" + OWN),
-    "oblong": ("ViTImageProcessor", {"size": {"height": 32, "width": 24}}, "'s processor resizes to 32 x 24, and robench resizes to squares" + OWN),
-    "oblong crop": ("CLIPImageProcessor", {"crop_size": {"height": 32, "width": 24}}, "'s CLIPImageProcessor has crop_size={'height': 32, 'width': 24}, and robench crops to squares" + OWN),
-    "longest edge": ("ViTImageProcessor", {"size": {"shortest_edge": 32, "longest_edge": 64}}, "'s ViTImageProcessor has size={'longest_edge': 64, 'shortest_edge': 32}, and robench resizes to a shortest_edge or to a height and width" + OWN),
-    "nearest": ("ViTImageProcessor", {"size": SQUARE, "resample": 0}, "'s processor resizes with PIL's filter 0, which has no differentiable counterpart here; add -p victim.interpolation=bicubic (or bilinear) to use that instead."),
-    "lanczos": ("ViTImageProcessor", {"size": SQUARE, "resample": 1}, "'s processor resizes with PIL's filter 1, which has no"),
-    "box": ("ViTImageProcessor", {"size": SQUARE, "resample": 4}, "'s processor resizes with PIL's filter 4, which has no"),
-}  # fmt: skip
+    "class": (
+        "ImageGPTImageProcessor",
+        {},
+        "'s ImageGPTImageProcessor, which is none of the processors that robench reads (",
+    ),
+    "pad": (
+        "ViTImageProcessor",
+        {"do_pad": True, "pad_size": SQUARE},
+        "'s ViTImageProcessor has do_pad=True, and robench does not pad" + OWN,
+    ),
+    "oblong": (
+        "ViTImageProcessor",
+        {"size": {"height": 32, "width": 24}},
+        "'s processor resizes to 32 x 24, and robench resizes to squares" + OWN,
+    ),
+    "oblong crop": (
+        "CLIPImageProcessor",
+        {"crop_size": {"height": 32, "width": 24}},
+        "'s CLIPImageProcessor has crop_size={'height': 32, 'width': 24}, and robench crops to squares" + OWN,
+    ),
+    "longest edge": (
+        "ViTImageProcessor",
+        {"size": {"shortest_edge": 32, "longest_edge": 64}},
+        "'s ViTImageProcessor has size={'longest_edge': 64, 'shortest_edge': 32}, and robench resizes to a shortest_edge or "
+        "to a height and width" + OWN,
+    ),
+    "nearest": (
+        "ViTImageProcessor",
+        {"size": SQUARE, "resample": 0},
+        "'s processor resizes with PIL's filter 0, which has no differentiable counterpart here; add -p "
+        "victim.interpolation=bicubic (or bilinear) to use that instead.",
+    ),
+    "lanczos": (
+        "ViTImageProcessor",
+        {"size": SQUARE, "resample": 1},
+        "'s processor resizes with PIL's filter 1, which has no",
+    ),
+    "box": (
+        "ViTImageProcessor",
+        {"size": SQUARE, "resample": 4},
+        "'s processor resizes with PIL's filter 4, which has no",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", REFUSALS)
@@ -240,7 +339,9 @@ def test_what_cannot_be_expressed_is_refused_by_name(tmp_path, case):
 def test_a_processor_that_does_otherwise_than_it_is_read_is_refused(tmp_path, monkeypatch):
     save(tmp_path, "ResNet", "ViTImageProcessor", size=SQUARE)
     monkeypatch.setattr(
-        transformers.ViTImageProcessor, "normalize", lambda self, image, mean, std, **more: (image - mean[0]) / std[0] / 2
+        transformers.ViTImageProcessor,
+        "normalize",
+        lambda self, image, mean, std, **more: (image - mean[0]) / std[0] / 2,
     )
     said = refused(tmp_path)
     assert f"{tmp_path}'s ViTImageProcessor makes other pixels than robench's reading of it: they differ by " in said
@@ -289,14 +390,18 @@ def test_the_tolerance_is_above_rounding_and_below_a_shift_of_one_pixel():
     ours = preprocessing(recipe, shape)
 
     def shifted(pictures):
-        seen = torch.stack([torch.as_tensor(list(picture.tobytes())).view(57, 57, 3).permute(2, 0, 1) for picture in pictures])
+        seen = torch.stack(
+            [torch.as_tensor(list(picture.tobytes())).view(57, 57, 3).permute(2, 0, 1) for picture in pictures]
+        )
         return ours(seen.roll(1, 3).float() / 255)
 
     with pytest.raises(WeightsError, match="Other makes other pixels than robench's reading of it"):
         held_to(shifted, ours, recipe, shape, "Other")
 
 
-@pytest.mark.parametrize(("border", "down", "top"), [(1, True, 0), (3, True, 1), (3, False, 2), (5, False, 2), (4, True, 2)])
+@pytest.mark.parametrize(
+    ("border", "down", "top"), [(1, True, 0), (3, True, 1), (3, False, 2), (5, False, 2), (4, True, 2)]
+)
 def test_an_odd_border_is_halved_as_each_library_does(border, down, top):
     rows = torch.arange(8.0 + border).view(1, 1, -1, 1).expand(1, 1, -1, 8)
     assert CentreCrop(8, 8, down=down)(rows)[0, 0, 0, 0] == top
@@ -306,7 +411,3 @@ def test_every_class_of_the_allow_list_is_tried_above():
     tried = {processor for processor, _ in [*ARCHITECTURES.values(), *FIELDS.values()]}
     assert tried == set(KNOWN)
     assert library_pixels.MEAN_LEVELS <= 1.0
-
-
-def stated(folder, **fields):
-    (folder / "preprocessor_config.json").write_text(json.dumps(fields))

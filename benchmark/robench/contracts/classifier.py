@@ -76,6 +76,8 @@ class Classifier(nn.Module):
         self.network = network
         self.classes = classes
         self.preprocess = preprocess if preprocess is not None else nn.Identity()
+        #: What had to be done to read it, in words; the harness sets it to the task's notes.
+        self.notes: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for float32 ``images`` (N, C, H, W) in [0, 1]."""

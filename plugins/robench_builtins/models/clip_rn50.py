@@ -43,4 +43,4 @@ class ClipRN50(Prompted):
         from robench_builtins.models.shared.open_clip_network import Asked, build
 
         asked = Asked("RN50", "openai", next(iter(self.files()), None))
-        return build(asked, task.classes, self.prompts(task))
+        return build(asked, task, self.prompts(task))

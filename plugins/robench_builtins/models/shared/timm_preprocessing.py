@@ -9,8 +9,8 @@ import torch
 from timm.data import create_transform
 
 from robench import WeightsError
-from robench_builtins.models.shared.preprocessing_preset import smooth, square
 from robench_builtins.models.shared.library_pixels import OWN_CODE, Recipe, held_to, preprocessing
+from robench_builtins.models.shared.preprocessing_preset import smooth, square
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -99,9 +99,7 @@ def class_order(place: str, labels: dict[int, str], classes: Sequence[str]) -> l
     return [places[name] for name in wanted] if set(wanted) == set(places) else list(range(len(classes)))
 
 
-def read_preprocess(
-    place: str, interpolation: str, shape: Sequence[int], resolution: int | None = None
-) -> nn.Module:
+def read_preprocess(place: str, interpolation: str, shape: Sequence[int], resolution: int | None = None) -> nn.Module:
     """Return what the checkpoint's image processor does to images of ``shape``; ``resolution`` overrides its sizes."""
     try:
         reader: Any = AutoImageProcessor  # transformers leaves its from_pretrained unannotated

@@ -1,4 +1,4 @@
-"""The image processors of transformers that robench knows, each read as a recipe; imported only where torch is wanted."""
+"""The image processors of transformers, each read as a recipe; imported only where torch is wanted."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def _interpolation(processor: Any, place: str, asked: str) -> str:
     number = 2 if resample is None else int(getattr(resample, "value", resample))
     if number not in INTERPOLATIONS:
         raise WeightsError(
-            f"{place}'s processor resizes with PIL's filter {number}, which has no differentiable counterpart here; add "
-            "-p victim.interpolation=bicubic (or bilinear) to use that instead."
+            f"{place}'s processor resizes with PIL's filter {number}, which has no differentiable counterpart here; "
+            "add -p victim.interpolation=bicubic (or bilinear) to use that instead."
         )
     return INTERPOLATIONS[number]
 
@@ -162,7 +162,9 @@ def _poolformer(processor: Any, recipe: Recipe) -> Recipe:
 
 
 def _levit(processor: Any, recipe: Recipe) -> Recipe:
-    return recipe if recipe.exact or recipe.resized is None else replace(recipe, resized=int(256 / 224 * recipe.resized))
+    return (
+        recipe if recipe.exact or recipe.resized is None else replace(recipe, resized=int(256 / 224 * recipe.resized))
+    )
 
 
 def _perceiver(processor: Any, recipe: Recipe) -> Recipe:
