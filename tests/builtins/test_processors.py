@@ -307,8 +307,8 @@ REFUSALS = {
     "longest edge": (
         "ViTImageProcessor",
         {"size": {"shortest_edge": 32, "longest_edge": 64}},
-        "'s ViTImageProcessor has size={'longest_edge': 64, 'shortest_edge': 32}, and robench resizes to a shortest_edge or "
-        "to a height and width" + OWN,
+        "'s ViTImageProcessor has size={'longest_edge': 64, 'shortest_edge': 32}, and robench resizes to a "
+        "shortest_edge or to a height and width" + OWN,
     ),
     "nearest": (
         "ViTImageProcessor",

@@ -57,19 +57,20 @@ class CentreCrop(nn.Module):
 
     def __init__(self, height: int, width: int, fill: Sequence[float] = (0.0,), down: bool = False) -> None:
         super().__init__()
-        self.height, self.width, self.down = height, width, down
+        self.size, self.down = (height, width), down
         self.register_buffer("fill", torch.tensor(fill, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, C, height, width)."""
-        rows, columns = self.height - images.shape[2], self.width - images.shape[3]
+        height, width = self.size
+        rows, columns = height - images.shape[2], width - images.shape[3]
         if rows > 0 or columns > 0:
             tall, wide = max(rows, 0), max(columns, 0)
             fill = self.get_buffer("fill")
             sides = (wide // 2, (wide + 1) // 2, tall // 2, (tall + 1) // 2)
             images = F.pad(images - fill, sides) + fill
-        top, left = (self._half(images.shape[2] - self.height), self._half(images.shape[3] - self.width))
-        return images[..., top : top + self.height, left : left + self.width]
+        top, left = self._half(images.shape[2] - height), self._half(images.shape[3] - width)
+        return images[..., top : top + height, left : left + width]
 
     def _half(self, border: int) -> int:
         return border // 2 if self.down else round(border / 2)
@@ -99,6 +100,7 @@ class Resize(nn.Module):
         return images
 
 
+@torch.device("cpu")
 def preprocessing(recipe: Recipe, shape: Sequence[int]) -> nn.Module:
     """Return the module that does what ``recipe`` says to images of ``shape`` (C, H, W)."""
     channels, height, width = shape
@@ -136,6 +138,7 @@ def _target(recipe: Recipe, height: int, width: int) -> tuple[int, int]:
     return (side, int(side * width / height)) if height <= width else (int(side * height / width), side)
 
 
+@torch.device("cpu")
 def held_to(
     library: Callable[[list[Image.Image]], Tensor], ours: nn.Module, recipe: Recipe, shape: Sequence[int], whose: str
 ) -> nn.Module:
