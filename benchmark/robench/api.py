@@ -25,6 +25,7 @@ from robench.plan.adhoc import offer
 from robench.plan.cell import Cell
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
+from robench.runtime.default_dtype import float32_by_default
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,6 +57,7 @@ class CellsFailed(RobenchError):
         super().__init__(f"{len(failures)} of {len(failures) + len(cards)} cells failed; the others stand.\n{lines}")
 
 
+@float32_by_default()
 def run(
     spec: Spec | None = None,
     *,
@@ -175,6 +177,7 @@ def leaderboard(cards: Iterable[Card]) -> Leaderboard:
     return publish(cards)
 
 
+@float32_by_default()
 def evaluate(
     module: nn.Module,
     *,
@@ -194,7 +197,7 @@ def evaluate(
     Args:
         module: images (N, C, H, W) in [0, 1] -> logits; normalise inside. It is copied and left untouched.
         dataset: a dataset's name, a Dataset of your own, or ``(images, labels)``: uint8 or float32 in [0, 1],
-            (N, C, H, W), and (N,). Empty is the default dataset.
+            (N, C, H, W), and (N,), as tensors, arrays or lists. Empty is the default dataset.
         attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
         eps: radius in pixel units.
         norm: ``Linf`` or ``L2``.
