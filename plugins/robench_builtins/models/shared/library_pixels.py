@@ -100,9 +100,14 @@ class Resize(nn.Module):
         return images
 
 
-@torch.device("cpu")
 def preprocessing(recipe: Recipe, shape: Sequence[int]) -> nn.Module:
     """Return the module that does what ``recipe`` says to images of ``shape`` (C, H, W)."""
+    with torch.device("cpu"):  # also where a network is built on the device meta
+        parts = _parts(recipe, shape)
+    return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+
+
+def _parts(recipe: Recipe, shape: Sequence[int]) -> list[nn.Module]:
     channels, height, width = shape
     before: list[nn.Module] = [FlipChannels()] if recipe.flipped and channels == len(recipe.mean) else []
     if recipe.first is not None:
@@ -127,8 +132,7 @@ def preprocessing(recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         else:
             before.append(CentreCrop(crop, crop, recipe.fill, recipe.down))
     normalise = Preprocess(recipe.mean, recipe.std, resized, cast(Any, recipe.interpolation))
-    parts = [*before, normalise, *last]
-    return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+    return [*before, normalise, *last]
 
 
 def _target(recipe: Recipe, height: int, width: int) -> tuple[int, int]:
@@ -138,7 +142,6 @@ def _target(recipe: Recipe, height: int, width: int) -> tuple[int, int]:
     return (side, int(side * width / height)) if height <= width else (int(side * height / width), side)
 
 
-@torch.device("cpu")
 def held_to(
     library: Callable[[list[Image.Image]], Tensor], ours: nn.Module, recipe: Recipe, shape: Sequence[int], whose: str
 ) -> nn.Module:
@@ -146,9 +149,10 @@ def held_to(
 
     ``whose`` names the library's processing in the error, such as "FOLDER's ViTImageProcessor".
     """
-    images = samples(shape)
     try:
-        theirs = library([_picture(image) for image in images]).float()
+        with torch.device("cpu"):
+            images = samples(shape)
+            theirs = library([_picture(image) for image in images]).float()
     except Exception as error:  # processors raise whatever they trip on
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise WeightsError(
@@ -161,7 +165,7 @@ def held_to(
             f"{whose} makes images of {' x '.join(map(str, theirs.shape[1:]))} and robench's reading of it "
             f"{' x '.join(map(str, mine.shape[1:]))}; {OWN_CODE}."
         )
-    levels = (mine - theirs).abs() * torch.tensor(recipe.std).abs().view(1, -1, 1, 1) * 255
+    levels = (mine - theirs).abs() * torch.tensor(recipe.std, device="cpu").abs().view(1, -1, 1, 1) * 255
     rounded = recipe.resized is not None or recipe.first is not None
     most, mean = (MOST_LEVELS, MEAN_LEVELS) if rounded else (EXACT_LEVELS, EXACT_LEVELS)
     if not (bool(levels.max() <= most) and bool(levels.mean() <= mean)):  # NaN is no agreement
