@@ -23,7 +23,7 @@ def load(path: Path) -> Any:
 
 def named_code(error: BaseException) -> str:
     """Return the class or function that torch would not run; empty if it was another error."""
-    found = re.search(r"(?:GLOBAL|[Uu]nsupported (?:class|global):?) ([\w.]+)", str(error))
+    found = re.search(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)", str(error))
     return found.group(1).rstrip(".") if found else ""
 
 
