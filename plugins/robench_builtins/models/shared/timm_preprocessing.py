@@ -53,7 +53,8 @@ def read_config(
         mean, std, int(side // portion), side, interpolation, exact=mode == "squash" and resolution is None, fill=fill
     )
     stated = {**config, "interpolation": interpolation, "input_size": (3, side, side), "crop_pct": portion}
-    transform = create_transform(**stated, is_training=False)
+    with torch.device("cpu"):  # also where a network is built on the device meta
+        transform = create_transform(**stated, is_training=False)
 
     def library(pictures: list[Image]) -> Tensor:
         return torch.stack([transform(picture) for picture in pictures])
