@@ -159,9 +159,7 @@ def test_torchvisions_preset_is_held_to_its_pixels(monkeypatch):
     assert Torchvision(model="squeezenet1_1", pretrained=False).load(task).classes == 3
     normalize = functional.normalize
     monkeypatch.setattr(functional, "normalize", lambda image, mean, std: normalize(image, std, mean))
-    with pytest.raises(
-        WeightsError, match=r"^torchvision's preset of torchvision:squeezenet1_1 makes other pixels"
-    ):
+    with pytest.raises(WeightsError, match=r"^torchvision's preset of torchvision:squeezenet1_1 makes other pixels"):
         Torchvision(model="squeezenet1_1", pretrained=False).load(task)
 
 

@@ -13,12 +13,12 @@ from timm.data import resolve_model_data_config
 from torch import nn
 
 from robench import Classifier, SpecError, Task, WeightsError
-from robench_builtins.models.shared.library_model import Published, other_classes, reason
+from robench_builtins.models.shared.library_model import LibraryModel, other_classes, reason
 from robench_builtins.models.shared.state_dict import read_state
 from robench_builtins.models.shared.timm_preprocessing import read_config
 
 
-def build(asked: Published, task: Task) -> Classifier:
+def build(asked: LibraryModel, task: Task) -> Classifier:
     """Return the classifier of a timm model, on the CPU."""
     _check_name(asked.model)
     local = asked.files()[0] if asked.checkpoint else None
@@ -44,7 +44,7 @@ def _check_name(name: str) -> None:
     raise SpecError(f"timm has no model '{name}'; {hint}timm.list_models('*resnet*') lists those of a family.")
 
 
-def _network(asked: Published, local: Path | None, task: Task) -> nn.Module:
+def _network(asked: LibraryModel, local: Path | None, task: Task) -> nn.Module:
     """Return the network; with weights, its last layer is theirs or, if a new one is wanted, drawn."""
     classes = len(task.classes)
     if not asked.pretrained:
@@ -61,7 +61,7 @@ def _network(asked: Published, local: Path | None, task: Task) -> nn.Module:
     return network
 
 
-def _weights(asked: Published, local: Path | None, task: Task) -> tuple[str, int, dict[str, Any]]:
+def _weights(asked: LibraryModel, local: Path | None, task: Task) -> tuple[str, int, dict[str, Any]]:
     """Return timm's name for the weights, the classes they tell apart (0: they have no last layer) and their place."""
     published = timm.get_pretrained_cfg(asked.model)
     if local is None:
@@ -80,7 +80,7 @@ def _weights(asked: Published, local: Path | None, task: Task) -> tuple[str, int
     return asked.model, rows, {"state_dict": dict(state), "num_classes": rows, "label_offset": 0, "custom_load": False}
 
 
-def _folder_classes(asked: Published, folder: Path) -> int:
+def _folder_classes(asked: LibraryModel, folder: Path) -> int:
     """Return the classes of a folder that timm saved; WeightsError if it holds another architecture."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def _folder_classes(asked: Published, folder: Path) -> int:
     return rows
 
 
-def _created(asked: Published, model: str, classes: int, **options: Any) -> nn.Module:
+def _created(asked: LibraryModel, model: str, classes: int, **options: Any) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(model, num_classes=classes, **options)
     except Exception as error:  # hub, file readers and constructors each raise their own kinds
@@ -116,7 +116,7 @@ def _created(asked: Published, model: str, classes: int, **options: Any) -> nn.M
     return network
 
 
-def _resize(network: nn.Module, asked: Published, side: int) -> None:
+def _resize(network: nn.Module, asked: LibraryModel, side: int) -> None:
     """Fit position embeddings and windows to images of ``side``; WeightsError if this network cannot take them."""
     fit: Any = getattr(network, "set_input_size", None)
     try:
