@@ -45,7 +45,8 @@ def load_clip(
 ) -> ZeroShotClassifier:
     """Return the zero-shot classifier of a checkpoint: a Hugging Face id or a local folder."""
     model, tokenizer = read_checkpoint(checkpoint)
-    preprocess = _preprocess(checkpoint, model.config.vision_config.image_size, task.shape, resolution)
+    config: Any = model.config.vision_config
+    preprocess = _preprocess(checkpoint, config.image_size, task.shape, resolution)
     if resolution is not None:
         _interpolate_positions(model.vision_model, resolution)
     return zero_shot(model, tokenizer, preprocess, task.classes, templates)
@@ -179,7 +180,10 @@ def _preprocess(checkpoint: str, side: int, shape: Sequence[int], resolution: in
         stated = {}
     size = stated.get("size")
     if not stated or (not stated.get("crop_size") and (not isinstance(size, dict) or side in size.values())):
-        sides = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+        sides: dict[str, Any] = {
+            "size": {"shortest_edge": side},
+            "crop_size": {"height": side, "width": side},
+        }
     else:
         sides = {}
     try:
