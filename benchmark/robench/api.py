@@ -29,6 +29,7 @@ from robench.plan.arguments import spec_from as spec_from
 from robench.plan.cell import Cell
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
+from robench.runtime.default_dtype import float32_by_default
 from robench.runtime.interruption import contained, watching
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class CellsFailed(RobenchError):
         super().__init__(f"{len(failures)} of {len(failures) + len(cards)} cells failed; the others stand.\n{lines}")
 
 
+@float32_by_default()
 def run(
     spec: Spec | None = None,
     *,
@@ -200,6 +202,7 @@ def leaderboard(cards: Iterable[Card]) -> Leaderboard:
     return publish(cards)
 
 
+@float32_by_default()
 def evaluate(
     module: nn.Module,
     *,
@@ -219,7 +222,7 @@ def evaluate(
     Args:
         module: images (N, C, H, W) in [0, 1] -> logits; normalise inside. It is copied and left untouched.
         dataset: a dataset's name, a Dataset of your own, or ``(images, labels)``: uint8 or float32 in [0, 1],
-            (N, C, H, W), and (N,). None is the default dataset.
+            (N, C, H, W), and (N,), as tensors, arrays or lists. None is the default dataset.
         attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
         eps: radius in pixel units.
         norm: ``Linf`` or ``L2``.
@@ -227,7 +230,7 @@ def evaluate(
         seed: determines everything that is drawn.
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
-        store: where artifacts are done; None keeps none, since a module's code cannot be fingerprinted.
+        store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
         **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress and
             gallery as for :func:`run`.
 

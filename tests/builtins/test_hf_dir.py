@@ -187,8 +187,8 @@ def test_a_folder_without_its_processor(tmp_path):
             "'s processor resizes to 24 x 32, and robench resizes to squares; wrap",
         ),
         (
-            {"rescale_factor": 1 / 127.5},
-            "'s processor does not scale bytes to [0, 1], which robench cannot express; wrap",
+            {"do_pad": True, "pad_size": {"height": 48, "width": 48}},
+            "'s ViTImageProcessor has do_pad=True, and robench does not pad; wrap",
         ),
     ],
 )

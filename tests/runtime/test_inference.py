@@ -165,6 +165,67 @@ def test_a_patch_embedding_alone_stays_as_it_is(probe):
     assert prepare(model, probe).steps == ()
 
 
+class Spike(torch.autograd.Function):
+    """Fire where the potential is positive; the gradient is a surrogate's."""
+
+    @staticmethod
+    def forward(ctx, potential):
+        ctx.save_for_backward(potential)
+        return (potential > 0).float()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (potential,) = ctx.saved_tensors
+        return gradient / (1 + 3 * potential.abs()).square()
+
+
+class Spiking(nn.Module):
+    """Count spikes behind a convolution and a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv2d(3, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(Spike.apply(self.norm(self.stem(x))).mean((2, 3)))
+
+
+def of_logits(model, images):
+    images = images.clone().requires_grad_(True)
+    return torch.autograd.grad(model(images)[:, 0].sum(), images)[0]
+
+
+def test_a_rewrite_that_keeps_answers_and_loses_a_stated_gradient_is_dropped(probe, fresh):
+    model = trained(Spiking)
+    folded = inference._fold_batch_norms(model)
+    assert agree(model, folded, fresh)  # by its logits alone it would be taken
+    prepared = prepare(model, probe)
+    assert prepared.steps == ("channels last",)
+    assert torch.allclose(of_logits(prepared.model, fresh), of_logits(model, fresh), atol=1e-6)
+    assert of_logits(model, fresh).abs().max() > 0
+
+
+class Detached(ResNet):
+    """Answer without a gradient."""
+
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+def test_where_no_gradient_comes_through_logits_decide(probe):
+    assert prepare(trained(Detached), probe).steps == ("batch norms folded", "channels last")
+
+
+def test_a_rewrite_that_makes_up_a_gradient_is_dropped(probe, monkeypatch):
+    def attached(model):
+        copied = model.inference_copy()
+        copied.network.__class__ = ResNet
+        return copied
+
+    monkeypatch.setattr(inference, "_REWRITES", {"attached": attached})
+    assert prepare(trained(Detached), probe).steps == ()
+
+
 def scaled(factor):
     def rewrite(model):
         copied = model.inference_copy()

@@ -39,6 +39,8 @@ def print_verdict(card: Card, console: Console) -> None:
     rates = f"clean {100 * card.clean.rate:.1f} %, attacked {100 * card.robust.rate:.1f} %"
     # A card may come from anyone: no control characters reach the terminal.
     console.print(Text(f"{plain(title, 300)}: {threat}, {rates}"))
+    for note in card.model.loading:
+        console.print(Text(f"loaded: {plain(note, 300)}"))
     console.print(f"verdict: {gate.verdict}: {_MEANS[gate.verdict]}")
     effort = f"{spent.forwards:,} forwards + {spent.backwards:,} backwards, {gate.share:.2f} of the cell's own"
     console.print(Text(f"gate: {plain(gate.level, 40)}, {effort}\n"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Defense
+from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Task, derive_seed
 from robench.errors import attributed_to, require
 
@@ -96,7 +96,7 @@ def adapt(defense: Defense, fitted: Classifier, prepared: Classifier, task: Task
     target = prepared
     if defense.gradient == "straight-through":
         with attributed_to(f"{defense.name}.adaptive"):
-            target = defense.adaptive(copy.deepcopy(fitted), task)
+            target = defense.adaptive(copy_module(fitted), task)
         require(
             isinstance(target, Classifier),
             f"{defense.name}.adaptive must return a robench.Classifier, not {type(target).__name__}.",

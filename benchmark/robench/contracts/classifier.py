@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
+from robench.contracts.module_copy import copy_module
 from robench.errors import require
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -76,6 +76,8 @@ class Classifier(nn.Module):
         self.network = network
         self.classes = classes
         self.preprocess = preprocess if preprocess is not None else nn.Identity()
+        #: What had to be done to read it, in words; the harness sets it to the task's notes.
+        self.notes: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for float32 ``images`` (N, C, H, W) in [0, 1]."""
@@ -87,7 +89,7 @@ class Classifier(nn.Module):
 
         The harness checks that the logits agree and falls back to this classifier if they do not.
         """
-        return copy.deepcopy(self)
+        return copy_module(self)
 
 
 class ZeroShotClassifier(Classifier):

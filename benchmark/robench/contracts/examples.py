@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from robench.contracts.array_inputs import as_labels, as_tensor, check_images
 from robench.contracts.image_files import StoredImage, decode_image, describe_image, read_bytes
 from robench.errors import ContractError, DataError
 
@@ -55,15 +56,18 @@ class Examples:
         self.shape = shape
 
     @classmethod
-    def from_tensors(cls, images: Tensor, labels: Tensor) -> Examples:
-        """Serve ``images`` (N, C, H, W) from memory, uint8 or float32 in [0, 1], with integer ``labels`` (N,)."""
+    def from_tensors(cls, images: Any, labels: Any, *, who: str = "Examples.from_tensors") -> Examples:
+        """Serve ``images`` (N, C, H, W) from memory, uint8 or float32 in [0, 1], with integer ``labels`` (N,).
+
+        Arrays and lists are taken too, and labels as a column, one-hot or whole floats. ``who`` is named in errors.
+        """
+        images, labels = as_tensor(images, "images", who), as_labels(labels, who)
         if images.dtype not in (torch.uint8, torch.float32) or images.dim() != 4 or len(images) != len(labels):
             raise ContractError(
-                f"Examples.from_tensors takes uint8 or float32 images (N, C, H, W) and N labels, not {images.dtype} "
+                f"{who} takes uint8 or float32 images (N, C, H, W) and N labels, not {images.dtype} "
                 f"{tuple(images.shape)} and {len(labels)} labels."
             )
-        if images.dtype == torch.float32 and not bool(((images >= 0) & (images <= 1)).all()):
-            raise ContractError("Examples.from_tensors takes float32 images in [0, 1]; normalise inside the model.")
+        check_images(images, who)
         shape = (images.shape[1], images.shape[2], images.shape[3])
 
         def digest(rows: Sequence[int]) -> bytes:
@@ -72,7 +76,7 @@ class Examples:
                 hasher.update(images[list(rows[start : start + 1024])].contiguous().numpy().data)
             return hasher.digest()
 
-        return cls(labels.long(), shape, lambda rows: images[list(rows)], digest)
+        return cls(labels, shape, lambda rows: images[list(rows)], digest)
 
     @classmethod
     def from_files(cls, paths: Sequence[Path], labels: Sequence[int], size: int) -> Examples:

@@ -114,6 +114,7 @@ class Task:
         stop_early: an image may leave the batch once an iterate fools the model.
         indices: position in the test set of each image of this batch, so that randomness is per image.
         history: training metrics in the order they were logged.
+        notes: what a model that is loaded had to have done to it, in words.
         threat_model: what crafting is held to, read as ``task.threat``; None while a defense is fitted.
         timeout: seconds an attack may take for one batch; None waits.
         checkpoint: keeps the state of a long fit or attack, so that it continues after a kill.
@@ -132,6 +133,7 @@ class Task:
     timeout: float | None = None
     progress: Progress = dataclasses.field(default_factory=Silent)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
     checkpoint: Checkpoint = dataclasses.field(default_factory=lambda: Checkpoint())
     load_model: Callable[[str], Classifier] = _no_model
 
@@ -156,6 +158,12 @@ class Task:
     def log(self, **metrics: float) -> None:
         """Record one point of the training curves (it goes into the card)."""
         self.history.append({name: float(value) for name, value in metrics.items()})
+
+    def note(self, text: str) -> None:
+        """Say on the screen and in the card what was done to weights or images to read them; no text, no note."""
+        if text:
+            self.notes.append(text)
+            self.progress.note(text)
 
     def generator(self, *words: object) -> torch.Generator:
         """Return a CPU generator that depends on the stage's seed and on ``words``."""

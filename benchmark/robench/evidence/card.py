@@ -133,6 +133,9 @@ class ModelRecord(Record, frozen=True, kw_only=True):
         TrainingRecord | None, Meta(description="how the victim itself was trained, if it came without weights")
     ] = None
     training_cost: Annotated[Cost | None, Meta(description="and what that cost")] = None
+    loading: Annotated[
+        list[str], Meta(description="what was unwrapped or left out of a checkpoint to load the victim")
+    ] = []
     inference: Annotated[list[str], Meta(description="exact rewrites applied, such as folded batch norms")]
     logit_difference: Annotated[float, Meta(description="largest |difference| those rewrites made, in logits")] = 0.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
+from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check, Status
@@ -107,7 +107,7 @@ def contradicted(
     computes in float32 is measured with a wider step and along the gradient only.
     """
     try:
-        exact = copy.deepcopy(model).double()
+        exact = copy_module(model).double()
         return _slopes(exact, images.double(), labels, gradient.double(), STEP, 2, generator)
     except Exception:  # it holds float32 constants, casts to float32, or cannot be copied
         return _slopes(model, images, labels, gradient, COARSE_STEP, 1, generator)

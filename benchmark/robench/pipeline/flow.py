@@ -231,6 +231,7 @@ def model_record(cell: Cell, workbench: Workbench) -> ModelRecord:
         reference=None if trained is not None else victim.reference.get(workbench.data(cell).dataset.origin()),
         training=trained.training if trained is not None else None,
         training_cost=trained.cost if trained is not None else None,
+        loading=list(workbench.model(cell, cell.victim).notes),
         inference=list(defended.prepared.steps),
         logit_difference=round(defended.prepared.difference, 9),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from robench.contracts.components import Dataset, Model, Split
 from robench.contracts.parameters import Value, parameter
-from robench.errors import DataError
+from robench.errors import ContractError, DataError
+from robench.plan.user_module import checked, first_answer
 from robench.plugin.catalog import Catalog, Offer
 from robench.plugin.discovery import Plugin
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from robench.contracts.classifier import Classifier
     from robench.contracts.examples import Examples
 
+WHO = "robench.evaluate"
 HERE = Plugin("evaluate", "robench.evaluate", "", None)
 
 
@@ -25,10 +26,11 @@ def offer(
 ) -> tuple[Catalog, str, dict[str, Value]]:
     """Return a catalog that also offers ``module`` and the dataset, the dataset's name, and its parameters."""
     wider = Catalog(list(known.plugins), dict(known.offers))
+    module = checked(module, name)
     wider.offers["victim", name] = Offer("victim", name, user_model(module, name), HERE)
     if isinstance(dataset, str):
         return wider, dataset, {}
-    served = user_images(module, *dataset) if isinstance(dataset, tuple) else dataset
+    served = user_images(module, name, dataset) if not isinstance(dataset, Dataset) else dataset
     wider.offers["dataset", served.name] = Offer("dataset", served.name, type(served), HERE)
     return wider, served.name, {f"dataset.{key}": value for key, value in served.parameters.items()}
 
@@ -45,21 +47,28 @@ def user_model(module: nn.Module, label: str) -> type[Model]:
         weights: str = parameter(default=weights_digest(module), help="sha256 of the module's tensors")
 
         def load(self, task: Any) -> Classifier:
-            import torch
+            from robench.contracts.module_copy import copy_module
 
-            with torch.no_grad():  # recorded, the copy of a TorchScript module would have no leaves
-                copied = copy.deepcopy(module)
+            copied = copy_module(module, label)
             return copied if isinstance(copied, Classifier) else Classifier(copied, classes=len(task.classes))
 
     return UserModel
 
 
-def user_images(module: nn.Module, images: Tensor, labels: Tensor) -> Dataset:
-    """Return a Dataset component that serves these images as its test split, with as many classes as ``module`` has."""
+def user_images(module: nn.Module, name: str, given: Any) -> Dataset:
+    """Return a Dataset component that serves (images, labels) as its test split, with the module's classes."""
+    from robench.contracts.array_inputs import as_images, check_range
     from robench.contracts.examples import Examples
 
-    served = Examples.from_tensors(images.cpu(), labels.cpu())
-    count = _classes(module, served)
+    if not isinstance(given, tuple) or len(given) != 2:
+        what = f"a tuple of {len(given)}" if isinstance(given, tuple) else f"a {type(given).__name__}"
+        raise ContractError(
+            f"{WHO} takes as dataset a name, a robench.Dataset, or (images, labels), not {what}; collect its images "
+            "and labels into two tensors."
+        )
+    served = Examples.from_tensors(as_images(given[0], WHO), given[1], who=WHO)
+    count = _classes(module, served, name)
+    check_range(served.labels, count, WHO)
 
     class UserImages(Dataset):
         """Images handed to robench.evaluate."""
@@ -78,13 +87,11 @@ def user_images(module: nn.Module, images: Tensor, labels: Tensor) -> Dataset:
     return UserImages()
 
 
-def _classes(module: nn.Module, served: Examples) -> int:
+def _classes(module: nn.Module, served: Examples, name: str) -> int:
     """Return the width of the module's logits, which the labels at hand may not exhaust."""
     import torch
 
-    probe = copy.deepcopy(module).cpu().eval()
-    with torch.no_grad():
-        logits = probe(next(served[:1].batches(1)).images)
+    logits = first_answer(module, next(served[:1].batches(1)).images, name)
     if isinstance(logits, torch.Tensor) and logits.dim() == 2:
         return logits.shape[1]
     return int(served.labels.max()) + 1  # what the module returns instead is refused when it is loaded

@@ -80,6 +80,7 @@ def provenance(card: Card) -> Iterator[tuple[str, list[tuple[str, str]]]]:
             ("Python", f"{made.python} on {made.platform}"),
             ("packages", ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))),
             ("device", f"{made.device}, {made.dtype}, {'TF32, ' if made.tf32 else ''}{made.threads} threads"),
+            ("loaded", "; ".join(model.loading) or "as it was saved"),
             ("inference", ", ".join(model.inference) or "as loaded"),
             ("recorded", card.created),
         ],

@@ -42,4 +42,4 @@ class ClipRN50(ZeroShotModel):
         from robench_builtins.models.shared.open_clip_network import OpenClipRequest, build
 
         asked = OpenClipRequest("RN50", "openai", next(iter(self.files()), None))
-        return build(asked, task.classes, self.prompts(task))
+        return build(asked, task, self.prompts(task))

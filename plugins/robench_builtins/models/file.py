@@ -73,7 +73,7 @@ class PythonFile(UserModel):
             module = self._import()
             built = self._build(self._find(module), task)
         if self.weights:
-            self._load_weights(built)
+            self._load_weights(built, task)
         return self.check(self._wrapped(built, task), task)
 
     @property
@@ -152,10 +152,13 @@ class PythonFile(UserModel):
         plain = self.size is None and self.normalisation == "none"
         return built.eval() if isinstance(built, Classifier) and plain else self.classifier(built, task)
 
-    def _load_weights(self, built: nn.Module) -> None:
+    def _load_weights(self, built: nn.Module, task: Task) -> None:
+        from robench_builtins.models.shared.checkpoint_layouts import fitted
         from robench_builtins.models.shared.state_dict import read_state
 
-        state = read_state(Path(self.weights).expanduser(), "victim.weights")
+        whole = read_state(Path(self.weights).expanduser(), "victim.weights", whole=True)
+        state = fitted(whole, built.state_dict())
+        task.note(state.noted(self.weights))
         try:
             built.load_state_dict(state)
         except RuntimeError as error:

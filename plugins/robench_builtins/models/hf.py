@@ -23,6 +23,7 @@ class HuggingFace(LibraryModel, ZeroShotModel):
     """
 
     name = "hf"
+    version = 2  # pixels are held to those of the library's own preprocessing
     source = "transformers (Wolf et al., EMNLP 2020) and the Hugging Face hub; each model's page cites its paper."
     licence = "transformers: Apache-2.0; the weights: each model's own, on its page of the hub"
     typed = "hf:ORG/NAME"

@@ -20,6 +20,7 @@ class HfDir(Model):
     """
 
     name = "hf-dir"
+    version = 2  # pixels are held to those of the library's own preprocessing
     source = "the user's own model"
     licence = "the model's own"
 

@@ -10,6 +10,8 @@ from robench_builtins.models.shared.from_scratch import UntilPlateau
 if TYPE_CHECKING:
     from torch import nn
 
+    from robench_builtins.models.shared.checkpoint_layouts import State
+
 
 class InceptionV3(UntilPlateau):
     """Build torchvision's Inception-v3 for the dataset's classes, at 299 x 299 or smaller, to be trained on it.
@@ -32,6 +34,6 @@ class InceptionV3(UntilPlateau):
         network: nn.Module = Inception3(num_classes=len(task.classes), aux_logits=False, init_weights=True)
         return network
 
-    def read(self) -> dict[str, object]:
+    def read(self) -> State:
         """Return the file's tensors without those of the auxiliary classifier."""
-        return {name: tensor for name, tensor in super().read().items() if not name.startswith("AuxLogits.")}
+        return super().read().without("AuxLogits.")

@@ -62,4 +62,4 @@ class OpenClip(ZeroShotModel):
 
         local = next(iter(self.files()), None)
         asked = OpenClipRequest(self.model, self.weights, local, self.quick_gelu, self.resolution)
-        return build(asked, task.classes, self.prompts(task))
+        return build(asked, task, self.prompts(task))

@@ -111,6 +111,7 @@ class ResNet20(TrainableModel):
         place = self.checkpoint or self.url(self.weights)
         local = read_state(self.files()[0], "victim.checkpoint") if self.checkpoint else None
         state = local if local is not None else fetch_state(place, self.title)
+        task.note(state.noted(place))
         option: Option = "A" if "linear.weight" in state else "B"
         head = state.get("linear.weight", state.get("fc.weight"))
         if head is None or "conv1.weight" not in state:

@@ -21,6 +21,7 @@ class Timm(LibraryModel):
     """
 
     name = "timm"
+    version = 2  # pixels are held to those of the library's own preprocessing
     source = "Wightman, PyTorch Image Models (github.com/huggingface/pytorch-image-models); each model cites its paper."
     licence = "timm: Apache-2.0; the weights: each model's own, on its page of huggingface.co/timm"
     typed = "timm:NAME"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 from robench.contracts.classifier import Classifier, check_logits
 from robench.contracts.components import Defense
 from robench.contracts.examples import Examples
+from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Checkpoint, Task
 from robench.contracts.test_split_guard import guarding_test_split
 from robench.errors import ContractError, DataError, DeviceError, attributed_to, require
@@ -99,7 +99,7 @@ def _signatures(train: Examples | None, task: Task) -> ImageSignatures:
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
     with attributed_to(f"{defense.name}.wrap"):
-        defended = defense.wrap(freeze(copy.deepcopy(victim), task.device), task)
+        defended = defense.wrap(freeze(copy_module(victim), task.device), task)
     require(
         isinstance(defended, Classifier),
         f"{defense.name}.wrap must return a robench.Classifier, not {type(defended).__name__}.",

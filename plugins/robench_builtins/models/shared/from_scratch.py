@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robench import Classifier, Examples
+    from robench_builtins.models.shared.checkpoint_layouts import State
     from robench_builtins.training.loop import Recipe
 
 
@@ -123,16 +124,17 @@ class FromScratch(TrainableModel):
             self._take(network, task)
         return Classifier(network, len(task.classes), self.preprocess(task)).eval()
 
-    def read(self) -> dict[str, object]:
+    def read(self) -> State:
         """Return the file's tensors under the network's names."""
         from robench_builtins.models.shared.state_dict import read_state
 
-        state = read_state(self.files()[0], "victim.checkpoint")
-        return {name.removeprefix("network."): tensor for name, tensor in state.items()}
+        return read_state(self.files()[0], "victim.checkpoint")
 
     def _take(self, network: nn.Module, task: Task) -> None:
+        state = self.read()
+        task.note(state.noted(self.checkpoint))
         try:
-            network.load_state_dict(self.read())
+            network.load_state_dict(state)
         except RuntimeError as error:
             shape = " x ".join(map(str, task.shape))
             reason = " ".join(str(error).split())

@@ -8,16 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import open_clip
 import torch
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL.Image import Image
 from torch import Tensor, nn
 
-from robench import Preprocess, SpecError, WeightsError, ZeroShotClassifier
+from robench import SpecError, Task, WeightsError, ZeroShotClassifier
+from robench_builtins.models.shared.checkpoint_layouts import State
 from robench_builtins.models.shared.library_model import reason
+from robench_builtins.models.shared.library_pixels import Recipe, held_to, preprocessing
 from robench_builtins.models.shared.preprocessing_preset import smooth, square
+from robench_builtins.models.shared.state_dict import read_state
 from robench_builtins.models.shared.transformers_clip import EncodeText, class_features
 
 #: What of a tag's entry is preprocessing.
@@ -52,7 +58,7 @@ class OpenClipTower(nn.Module):
         return cast(Tensor, features[0] if isinstance(features, tuple) else features)  # CoCa adds the tokens
 
 
-def build(asked: OpenClipRequest, classes: Sequence[str], templates: Sequence[str]) -> ZeroShotClassifier:
+def build(asked: OpenClipRequest, task: Task, templates: Sequence[str]) -> ZeroShotClassifier:
     """Return the zero-shot classifier of an open_clip model, on the CPU."""
     if asked.checkpoint is not None and not asked.checkpoint.exists():
         raise WeightsError(
@@ -60,19 +66,19 @@ def build(asked: OpenClipRequest, classes: Sequence[str], templates: Sequence[st
         )
     folder = asked.checkpoint if asked.checkpoint is not None and asked.checkpoint.is_dir() else None
     named = f"local-dir:{folder}" if folder else asked.model
-    model = _folder(asked, named) if folder or named.startswith("hf-hub:") else _tagged(asked)
+    model = _folder(asked, named) if folder or named.startswith("hf-hub:") else _tagged(asked, task)
     model.eval()
     encode_text = _text_encoder(model, _tokenizer(asked, named))
     return ZeroShotClassifier(
         OpenClipTower(model.visual),
-        class_features(encode_text, classes, templates),
+        class_features(encode_text, task.classes, templates),
         logit_scale=model.logit_scale.detach().exp().item(),
-        preprocess=_preprocess(asked, model.visual),
+        preprocess=_preprocess(asked, model.visual, task.shape),
         encode_text=encode_text,
     ).eval()
 
 
-def _tagged(asked: OpenClipRequest) -> Any:
+def _tagged(asked: OpenClipRequest, task: Task) -> Any:
     """Return a model of open_clip's own list, with a tag's weights or local ones."""
     entry = _entry(asked)
     quick = _quick_gelu(asked, entry)
@@ -82,13 +88,31 @@ def _tagged(asked: OpenClipRequest) -> Any:
     prepared = {name: entry[name] for name in PREPARED if name in entry}
     model = _created(asked, asked.model, force_preprocess_cfg=prepared, **options)
     try:
-        open_clip.load_checkpoint(model, str(asked.checkpoint), weights_only=True)
+        with _unwrapped(asked.checkpoint, task) as readable:
+            open_clip.load_checkpoint(model, str(readable), weights_only=True)
     except Exception as error:  # readers of damaged files raise whatever they trip on
         raise WeightsError(
             f"checkpoint {asked.checkpoint} does not make open_clip's {asked.model} ({reason(error)}); give an "
             "undamaged state dict of this very architecture, as .safetensors or a .pt file without code in it."
         ) from error
     return model
+
+
+@contextmanager
+def _unwrapped(path: Path, task: Task) -> Iterator[Path]:
+    """Yield a file that open_clip reads: ``path``, or, if its tensors are wrapped, a copy of them alone."""
+    try:
+        state = read_state(path, "victim.checkpoint")
+    except WeightsError:  # such as OpenAI's own archives, which open_clip knows; or its error says what is wrong
+        state = State()
+    if not state.unwrapped:
+        yield path
+        return
+    task.note(state.noted(str(path)))
+    with TemporaryDirectory(prefix="robench-") as folder:
+        alone = Path(folder) / "state_dict.pt"
+        torch.save(dict(state), alone)
+        yield alone
 
 
 def _entry(asked: OpenClipRequest) -> dict[str, Any]:
@@ -209,11 +233,20 @@ def _text_encoder(model: Any, tokenizer: Any) -> EncodeText:
     return encode
 
 
-def _preprocess(asked: OpenClipRequest, visual: Any) -> Preprocess:
+def _preprocess(asked: OpenClipRequest, visual: Any, shape: Sequence[int]) -> nn.Module:
+    """Return open_clip's own preprocessing of images of ``shape``, held to its pixels."""
     stated = visual.preprocess_cfg
     sides = stated["size"] if isinstance(stated["size"], tuple | list) else (stated["size"],)
-    interpolation = smooth(asked.model, stated["interpolation"], "")
-    return Preprocess(stated["mean"], stated["std"], square(asked.model, sides), cast(Any, interpolation))
+    side = square(asked.model, sides)
+    mean, std = tuple(map(float, stated["mean"])), tuple(map(float, stated["std"]))
+    exact = stated.get("resize_mode") == "squash"
+    recipe = Recipe(mean, std, side, side, smooth(asked.model, stated["interpolation"], ""), exact=exact)
+    transform: Any = image_transform_v2(PreprocessCfg(**stated), is_train=False)
+
+    def library(pictures: list[Image]) -> Tensor:
+        return torch.stack([transform(picture) for picture in pictures])
+
+    return held_to(library, preprocessing(recipe, shape), recipe, shape, f"open_clip's transform of {asked}")
 
 
 @contextmanager

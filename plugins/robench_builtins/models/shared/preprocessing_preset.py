@@ -1,25 +1,13 @@
-"""The preprocessing that came with published weights, differentiable; imported only where torch is wanted."""
+"""What of a library's stated preprocessing robench can take over."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
 
-from torch import nn
-from torchvision.transforms.v2 import CenterCrop
-
-from robench import Preprocess, WeightsError
+from robench import WeightsError
 
 #: The interpolations that torch computes as PIL does.
 SMOOTH = ("bilinear", "bicubic")
-
-
-def preset(
-    mean: Sequence[float], std: Sequence[float], resized: int | None, side: int | None, interpolation: str
-) -> nn.Module:
-    """Return: resize the shorter side to ``resized``, crop the middle ``side``, normalise; None resizes nothing."""
-    preprocess = Preprocess(mean, std, resized, cast(Any, interpolation))
-    return preprocess if side == resized or side is None else nn.Sequential(preprocess, CenterCrop(side))
 
 
 def smooth(place: str, stated: str, asked: str) -> str:

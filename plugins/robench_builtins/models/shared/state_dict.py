@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from robench import WeightsError
+from robench_builtins.models.shared.checkpoint_layouts import State, stripped, unwrap
+from robench_builtins.models.shared.safe_pickles import load, named_code
 from robench_builtins.offline import offline
 
 
-def read_state(path: Path, parameter: str) -> dict[str, Tensor]:
-    """Return the state dict in a .safetensors or .pt file; ``parameter`` is what the user names the file with."""
+def read_state(path: Path, parameter: str, *, whole: bool = False) -> State:
+    """Return the state dict in a .safetensors or .pt file; ``parameter`` is what the user names the file with.
+
+    Prefixes that wrappers leave are taken off, unless the ``whole`` names are asked for.
+    """
     if not path.is_file():
         raise WeightsError(f"weights file {path} does not exist; pass -p {parameter}=FILE with one that does.")
     try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        loaded = load_file(path) if path.suffix == ".safetensors" else load(path)
     except Exception as error:  # readers of damaged files raise whatever they trip on
+        code = named_code(error)
         raise WeightsError(
             f"weights file {path} cannot be read ({type(error).__name__}); it must be a .safetensors file or a plain "
-            "torch state dict, undamaged and without code in it."
+            f"torch state dict, undamaged and without code in it{f', and it names {code}' if code else ''}."
         ) from error
-    return plain_state(loaded, str(path))
+    state = unwrap(loaded, str(path))
+    return state if whole else stripped(state)
 
 
-def fetch_state(url: str, owner: str) -> dict[str, Tensor]:
+def fetch_state(url: str, owner: str) -> State:
     """Return the state dict at ``url``, from torch hub's cache where it is there; ``owner`` is whose weights they are.
 
     The file's name holds the beginning of its hash, which is checked.
@@ -47,13 +52,4 @@ def fetch_state(url: str, owner: str) -> dict[str, Tensor]:
             f"{owner}'s weights could not be downloaded ({error}); download {url} elsewhere and pass "
             "-p victim.checkpoint=FILE."
         ) from error
-    return plain_state(loaded, url)
-
-
-def plain_state(loaded: Any, place: str) -> dict[str, Tensor]:
-    """Return the plain state dict of a training checkpoint, without the prefix DataParallel leaves."""
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise WeightsError(f"{place} holds no state dict of tensors, but a {type(loaded).__name__}.")
-    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+    return stripped(unwrap(loaded, url))

@@ -10,27 +10,24 @@ from typing import Any
 import timm
 import torch
 from timm.data import resolve_model_data_config
-from timm.models import load_state_dict
 from torch import nn
 
 from robench import Classifier, SpecError, Task, WeightsError
 from robench_builtins.models.shared.library_model import LibraryModel, other_classes, reason
-from robench_builtins.models.shared.preprocessing_preset import preset, smooth, square
+from robench_builtins.models.shared.state_dict import read_state
+from robench_builtins.models.shared.timm_preprocessing import read_config
 
 
 def build(asked: LibraryModel, task: Task) -> Classifier:
     """Return the classifier of a timm model, on the CPU."""
     _check_name(asked.model)
     local = asked.files()[0] if asked.checkpoint else None
-    network = _network(asked, local, len(task.classes))
+    network = _network(asked, local, task)
     config = resolve_model_data_config(network)
-    interpolation = smooth(asked.place, config["interpolation"], asked.interpolation)
-    side = asked.resolution or square(asked.place, config["input_size"][1:])
     if asked.resolution is not None:
-        _resize(network, asked, side)
-    # timm's own rounding; every crop mode is this one for square images.
-    resized = side if asked.resolution is not None else int(side // config["crop_pct"])
-    return Classifier(network, len(task.classes), preset(config["mean"], config["std"], resized, side, interpolation))
+        _resize(network, asked, asked.resolution)
+    preprocess = read_config(config, asked.place, asked.interpolation, task.shape, asked.resolution)
+    return Classifier(network, len(task.classes), preprocess)
 
 
 def _check_name(name: str) -> None:
@@ -47,21 +44,24 @@ def _check_name(name: str) -> None:
     raise SpecError(f"timm has no model '{name}'; {hint}timm.list_models('*resnet*') lists those of a family.")
 
 
-def _network(asked: LibraryModel, local: Path | None, classes: int) -> nn.Module:
+def _network(asked: LibraryModel, local: Path | None, task: Task) -> nn.Module:
     """Return the network; with weights, its last layer is theirs or, if a new one is wanted, drawn."""
+    classes = len(task.classes)
     if not asked.pretrained:
         return _created(asked, asked.model, classes, pretrained=False)
-    model, rows, overlay = _weights(asked, local)
+    model, rows, overlay = _weights(asked, local, task)
     if asked.head == "own" and rows != classes:
         raise other_classes(asked.place, rows, classes)
     network = _created(asked, model, rows or classes, pretrained=True, pretrained_cfg_overlay=overlay)
+    if "state_dict" in overlay:  # or every copy of the network would hold it once more
+        network.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]  # a dict, says timm
     if asked.head == "new" and rows:
         reset: Any = network.reset_classifier
         reset(classes)
     return network
 
 
-def _weights(asked: LibraryModel, local: Path | None) -> tuple[str, int, dict[str, Any]]:
+def _weights(asked: LibraryModel, local: Path | None, task: Task) -> tuple[str, int, dict[str, Any]]:
     """Return timm's name for the weights, the classes they tell apart (0: they have no last layer) and their place."""
     published = timm.get_pretrained_cfg(asked.model)
     if local is None:
@@ -73,16 +73,11 @@ def _weights(asked: LibraryModel, local: Path | None) -> tuple[str, int, dict[st
         return asked.model, published.num_classes, {}
     if local.is_dir():
         return f"local-dir:{local}", _folder_classes(asked, local), {}
-    try:
-        state = load_state_dict(str(local), weights_only=True)
-    except Exception as error:  # readers of damaged files raise whatever they trip on
-        raise WeightsError(
-            f"{local} cannot be read ({reason(error)}); it must be a .safetensors file or a plain torch state dict, "
-            "undamaged and without code in it."
-        ) from error
+    state = read_state(local, "victim.checkpoint")
+    task.note(state.noted(str(local)))
     heads = [published.classifier] if isinstance(published.classifier, str) else list(published.classifier or ())
     rows = next((len(state[f"{head}.weight"]) for head in heads if f"{head}.weight" in state), 0)
-    return asked.model, rows, {"file": str(local), "num_classes": rows, "label_offset": 0, "custom_load": False}
+    return asked.model, rows, {"state_dict": dict(state), "num_classes": rows, "label_offset": 0, "custom_load": False}
 
 
 def _folder_classes(asked: LibraryModel, folder: Path) -> int:

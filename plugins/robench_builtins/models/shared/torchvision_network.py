@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
+from torchvision.transforms import InterpolationMode
 
 from robench import Classifier, SpecError, Task, WeightsError
+from robench_builtins.models.shared.checkpoint_layouts import State
 from robench_builtins.models.shared.library_model import LibraryModel, other_classes, reason
-from robench_builtins.models.shared.preprocessing_preset import preset, smooth, square
+from robench_builtins.models.shared.library_pixels import Recipe, held_to, preprocessing
+from robench_builtins.models.shared.preprocessing_preset import smooth, square
 from robench_builtins.models.shared.state_dict import fetch_state, read_state
 
-State = dict[str, Tensor]
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: Prefixes of the classifiers that only help training.
 AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
@@ -28,8 +32,18 @@ def build(asked: LibraryModel, weights: str, task: Task) -> Classifier:
     side = asked.resolution or square(asked.place, prepared.crop_size)
     resized = side if asked.resolution is not None else square(asked.place, prepared.resize_size)
     interpolation = smooth(asked.place, prepared.interpolation.value, asked.interpolation)
-    network = _network(asked, entry, side, len(task.classes))
-    preprocess = preset(prepared.mean, prepared.std, resized, side, interpolation)
+    network = _network(asked, entry, side, task)
+    mean, std = tuple(prepared.mean), tuple(prepared.std)
+    recipe = Recipe(mean, std, resized, side, interpolation)
+    transform = entry.transforms(
+        crop_size=side, resize_size=resized, interpolation=InterpolationMode(interpolation), antialias=True
+    )
+
+    def library(pictures: list[Image]) -> Tensor:
+        return torch.stack([transform(picture) for picture in pictures])
+
+    whose = f"torchvision's preset of {asked.place}"
+    preprocess = held_to(library, preprocessing(recipe, task.shape), recipe, task.shape, whose)
     return Classifier(network, len(task.classes), preprocess)
 
 
@@ -50,14 +64,17 @@ def _entry(asked: LibraryModel, weights: str) -> Any:
         raise SpecError(f"torchvision has no weights '{weights}' of {asked.model}; it has {names}.") from None
 
 
-def _network(asked: LibraryModel, entry: Any, side: int, classes: int) -> nn.Module:
+def _network(asked: LibraryModel, entry: Any, side: int, task: Task) -> nn.Module:
     """Return the network; with weights, its last layer is theirs or, if a new one is wanted, drawn."""
+    classes = len(task.classes)
     if not asked.pretrained:
         return _created(asked, side, classes, _kind(asked.model, None))
     published = len(entry.meta["categories"])
     if not asked.checkpoint and asked.head == "own" and published != classes:
         raise other_classes(asked.place, published, classes)
-    state = _state(asked, entry)
+    found = _state(asked, entry)
+    task.note(found.noted(asked.place))
+    state: dict[str, Tensor] = found
     options = _kind(asked.model, state)
     heads = _heads(asked, state, options)
     rows = len(state[f"{heads[0]}.weight"]) if heads else classes  # without one, it is another architecture
@@ -82,7 +99,7 @@ def _state(asked: LibraryModel, entry: Any) -> State:
     return fetch_state(entry.url, asked.place)
 
 
-def _kind(model: str, state: State | None) -> dict[str, Any]:
+def _kind(model: str, state: dict[str, Tensor] | None) -> dict[str, Any]:
     """Return the options that torchvision itself derives from whether there are weights."""
     if model not in ("inception_v3", "googlenet"):
         return {}
@@ -105,7 +122,7 @@ def _created(asked: LibraryModel, side: int, classes: int, options: dict[str, An
     return network
 
 
-def _heads(asked: LibraryModel, state: State, options: dict[str, Any]) -> list[str]:
+def _heads(asked: LibraryModel, state: dict[str, Tensor], options: dict[str, Any]) -> list[str]:
     """Return the modules that give the logits: those that are another size in a network of one class."""
     with torch.device("meta"):
         single = models.get_model(asked.model, weights=None, num_classes=1, **options).state_dict()

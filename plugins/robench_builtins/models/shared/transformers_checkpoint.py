@@ -19,12 +19,9 @@ from transformers import (
 )
 
 from robench import Classifier, SpecError, Task, WeightsError
-from robench_builtins.models.shared.preprocessing_preset import SMOOTH, preset
 from robench_builtins.models.shared.transformers_clip import load_clip, quiet
+from robench_builtins.models.shared.transformers_processor import read_processor
 from robench_builtins.offline import offline
-
-#: PIL's numbers of the interpolations that torch computes as PIL does.
-INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
 
 #: What the network starts from: the checkpoint; the checkpoint, but for a drawn last layer; or nothing.
 Start = Literal["weights", "new head", "drawn"]
@@ -72,7 +69,7 @@ def load_checkpoint(
             "wrap it in a function of your own and write FILE.py:NAME."
         )
     order = class_order(place, config.id2label, task.classes) if start == "weights" else range(len(task.classes))
-    preprocess = read_preprocess(place, interpolation, resolution)
+    preprocess = read_preprocess(place, interpolation, task.shape, resolution)
     network = HfNetwork(_model(place, config, task, start), order)
     if resolution is not None:
         _resize(place, network, config, resolution)
@@ -102,8 +99,8 @@ def class_order(place: str, labels: dict[int, str], classes: Sequence[str]) -> l
     return [places[name] for name in wanted] if set(wanted) == set(places) else list(range(len(classes)))
 
 
-def read_preprocess(place: str, interpolation: str, resolution: int | None = None) -> nn.Module:
-    """Return what the checkpoint's image processor does to an image, differentiably; ``resolution`` overrides sizes."""
+def read_preprocess(place: str, interpolation: str, shape: Sequence[int], resolution: int | None = None) -> nn.Module:
+    """Return what the checkpoint's image processor does to images of ``shape``; ``resolution`` overrides its sizes."""
     try:
         reader: Any = AutoImageProcessor  # transformers leaves its from_pretrained unannotated
         processor = reader.from_pretrained(place, **_local(place))
@@ -112,49 +109,7 @@ def read_preprocess(place: str, interpolation: str, resolution: int | None = Non
             f"{place} holds no image processor that can be read ({_reason(error)}); save it there with "
             "processor.save_pretrained, since without it the model's resizing and normalisation are unknown."
         ) from error
-
-    def stated(name: str, default: Any = None) -> Any:
-        return getattr(processor, name, default)
-
-    if stated("do_rescale", True) and (
-        abs(stated("rescale_factor", 1 / 255) * 255 - 1) > 1e-3 or stated("rescale_offset", False)
-    ):
-        raise WeightsError(
-            f"{place}'s processor does not scale bytes to [0, 1], which robench cannot express; wrap the model in a "
-            "function of your own and write FILE.py:NAME."
-        )
-    normalised = stated("do_normalize", True)
-    mean, std = (stated("image_mean"), stated("image_std")) if normalised else ((0.0,), (1.0,))
-    resized, side = (resolution, resolution) if resolution is not None else _sides(place, stated)
-    smooth = "bicubic" if resized is None else _interpolation(place, stated("resample"), interpolation)
-    return preset(mean, std, resized, side, smooth)
-
-
-def _sides(place: str, stated: Any) -> tuple[int | None, int | None]:
-    """Return the side that images are resized to, and the side they are then cropped to."""
-    if not stated("do_resize", True):
-        return None, None
-    size, crop = stated("size"), stated("crop_size")
-    if size.shortest_edge is None and size.height != size.width:
-        raise WeightsError(
-            f"{place}'s processor resizes to {size.height} x {size.width}, and robench resizes to squares; wrap the "
-            "model in a function of your own and write FILE.py:NAME."
-        )
-    side = int(size.shortest_edge or size.height)
-    if stated("crop_pct") is not None and side < 384:  # ConvNeXt's processor, which crops small images only
-        return int(side / stated("crop_pct")), side
-    return side, int(crop.height) if stated("do_center_crop") and crop is not None else side
-
-
-def _interpolation(place: str, resample: Any, asked: str) -> Any:
-    if asked in SMOOTH:
-        return asked
-    if resample is not None and int(resample) not in INTERPOLATIONS:
-        raise WeightsError(
-            f"{place}'s processor resizes with PIL's filter {int(resample)}, which has no differentiable counterpart "
-            "here; add -p victim.interpolation=bicubic (or bilinear) to use that instead."
-        )
-    return INTERPOLATIONS[int(resample)] if resample is not None else "bilinear"
+    return read_processor(processor, place, interpolation, shape, resolution)
 
 
 def _model(place: str, config: Any, task: Task, start: Start) -> nn.Module:

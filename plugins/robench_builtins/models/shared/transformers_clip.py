@@ -10,10 +10,11 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
 from transformers.utils import logging
 
-from robench import Preprocess, SpecError, Task, WeightsError, ZeroShotClassifier
+from robench import SpecError, Task, WeightsError, ZeroShotClassifier
+from robench_builtins.models.shared.transformers_processor import read_processor
 from robench_builtins.offline import offline
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -43,15 +44,16 @@ def load_clip(
     checkpoint: str, task: Task, templates: Sequence[str], resolution: int | None = None
 ) -> ZeroShotClassifier:
     """Return the zero-shot classifier of a checkpoint: a Hugging Face id or a local folder."""
-    model, tokenizer, preprocess = read_checkpoint(checkpoint)
+    model, tokenizer = read_checkpoint(checkpoint)
+    config: Any = model.config.vision_config
+    preprocess = _preprocess(checkpoint, config.image_size, task.shape, resolution)
     if resolution is not None:
         _interpolate_positions(model.vision_model, resolution)
-        preprocess.size = resolution
     return zero_shot(model, tokenizer, preprocess, task.classes, templates)
 
 
 def zero_shot(
-    model: CLIPModel, tokenizer: Any, preprocess: Preprocess, classes: Sequence[str], templates: Sequence[str]
+    model: CLIPModel, tokenizer: Any, preprocess: nn.Module, classes: Sequence[str], templates: Sequence[str]
 ) -> ZeroShotClassifier:
     """Build the classifier whose head is the prompts of ``classes``; several templates make an ensemble."""
     model.train(False)
@@ -112,8 +114,8 @@ def text_encoder(model: CLIPModel, tokenizer: Any) -> EncodeText:
     return encode
 
 
-def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any, Preprocess]:
-    """Return model (float32), tokenizer and preprocessing; raise WeightsError if it is no complete CLIP model."""
+def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any]:
+    """Return model (float32) and tokenizer; raise WeightsError if it is no complete CLIP model."""
     try:
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=offline())
         if not isinstance(config, CLIPConfig):
@@ -138,7 +140,7 @@ def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any, Preprocess]:
             f"checkpoint '{checkpoint}' lacks {len(missing)} of CLIP's tensors or has them in other shapes, such as "
             f"{missing[0]}; it is truncated or belongs to another architecture, so download it again."
         )
-    return model, tokenizer, _preprocess(checkpoint, model.config.vision_config.image_size)
+    return model, tokenizer
 
 
 @contextmanager
@@ -167,15 +169,35 @@ def _unreadable(checkpoint: str, error: Exception) -> str:
     )
 
 
-def _preprocess(checkpoint: str, size: int) -> Preprocess:
+def _preprocess(checkpoint: str, side: int, shape: Sequence[int], resolution: int | None) -> nn.Module:
+    """Return what the checkpoint's processor does; CLIP's own, at the tower's ``side``, where it has none.
+
+    A processor that does not say to which side it crops crops to the tower's, which takes no other.
+    """
     try:
         stated, _ = CLIPImageProcessor.get_image_processor_dict(checkpoint, local_files_only=offline())
     except OSError:
         stated = {}
-    # The position embeddings fix the side; a preprocessor cannot state another one that works.
-    return Preprocess(
-        mean=stated.get("image_mean") or CLIP_MEAN,
-        std=stated.get("image_std") or CLIP_STD,
-        size=size,
-        interpolation="bicubic",
-    )
+    size = stated.get("size")
+    if not stated or (not stated.get("crop_size") and (not isinstance(size, dict) or side in size.values())):
+        sides: dict[str, Any] = {
+            "size": {"shortest_edge": side},
+            "crop_size": {"height": side, "width": side},
+        }
+    else:
+        sides = {}
+    try:
+        reader: Any = AutoImageProcessor if stated.get("image_processor_type") else CLIPImageProcessor
+        options = {"local_files_only": offline(), **sides}
+        processor = reader.from_pretrained(checkpoint, **options) if stated else CLIPImageProcessor(**sides)
+    except Exception as error:  # damaged files raise whatever they trip on
+        raise WeightsError(_unreadable(checkpoint, error)) from error
+    preprocess = read_processor(processor, checkpoint, "processor", shape, resolution)
+    with torch.no_grad():
+        found = preprocess(torch.zeros(1, *shape)).shape[2:]
+    if resolution is None and tuple(found) != (side, side):
+        raise WeightsError(
+            f"{checkpoint}'s processor makes images of {found[0]} x {found[1]}, and its tower takes {side} x {side}; "
+            f"correct size and crop_size in preprocessor_config.json, or choose -p victim.resolution."
+        )
+    return preprocess
