@@ -17,7 +17,7 @@ PAPER = "Radford et al., Learning Transferable Visual Models From Natural Langua
 class ClipVit(Prompted):
     """Load a CLIP checkpoint of transformers as a zero-shot classifier; a subclass says which by default."""
 
-    checkpoint: str = parameter(default="", help="Hugging Face id or local folder of a CLIP checkpoint")
+    checkpoint: str = parameter(default="", help="Hugging Face id or local folder of a CLIP checkpoint", path=True)
     resolution: int | None = parameter(
         default=None, help="side in pixels of the tower's input, to which its positions are interpolated", minimum=1
     )
