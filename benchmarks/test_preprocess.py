@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from robench import Preprocess
 from robench_builtins.datasets.digits import Digits
-from robench_builtins.models.clip import CLIP_MEAN, CLIP_STD
+from robench_builtins.models.shared.transformers_clip import CLIP_MEAN, CLIP_STD
 
 from .interleave import interleave, ratios, report, timed_rows
 

@@ -21,8 +21,8 @@ from transformers import CLIPConfig, CLIPModel
 from robench import Classifier, Preprocess, Task, ThreatModel, ZeroShotClassifier
 from robench.runtime.inference import freeze, prepare
 from robench_builtins.attacks.pgd import PGD
-from robench_builtins.defenses.lora import add_lora
-from robench_builtins.models.clip import CLIP_MEAN, CLIP_STD, ClipImageTower
+from robench_builtins.defenses.shared.lora_adapters import add_lora
+from robench_builtins.models.shared.transformers_clip import CLIP_MEAN, CLIP_STD, ClipImageTower
 
 from .interleave import interleave, ratios, report, timed_rows
 from .resnet20 import SHAPE, resnet20

@@ -31,20 +31,20 @@ def robench_victims() -> list[type[Model]]:
     from robench_builtins.models.clip_vit_b16 import ClipVitB16
     from robench_builtins.models.clip_vit_b32 import ClipVitB32
     from robench_builtins.models.clip_vit_l14 import ClipVitL14
-    from robench_builtins.models.exported import Exported
+    from robench_builtins.models.export import Exported
+    from robench_builtins.models.file import PythonFile
+    from robench_builtins.models.hf import HuggingFace
     from robench_builtins.models.hf_dir import HfDir
-    from robench_builtins.models.hf_model import HuggingFace
     from robench_builtins.models.inception_v3 import InceptionV3
     from robench_builtins.models.mlp import Linear, Mlp
-    from robench_builtins.models.open_clip_model import OpenClip
+    from robench_builtins.models.open_clip import OpenClip
     from robench_builtins.models.plant_vit import PlantViT
-    from robench_builtins.models.python_file import PythonFile
     from robench_builtins.models.resnet20 import ResNet20, ResNet32, ResNet44, ResNet56
     from robench_builtins.models.small_cnn import SmallCnn
-    from robench_builtins.models.timm_model import Timm
+    from robench_builtins.models.timm import Timm
     from robench_builtins.models.tiny_clip import TinyClip
     from robench_builtins.models.torchscript import TorchScript
-    from robench_builtins.models.torchvision_model import Torchvision
+    from robench_builtins.models.torchvision import Torchvision
 
     clips = [ClipRN50, ClipVitB16, ClipVitB32, ClipVitL14, OpenClip, TinyClip]
     resnets = [ResNet20, ResNet32, ResNet44, ResNet56]

@@ -13,7 +13,7 @@ SIDE = 8
 
 
 def clip_victim(vision_model, width, features, preprocess, scale=20.0, seed=0):
-    from robench_builtins.models.clip import ClipImageTower
+    from robench_builtins.models.shared.transformers_clip import ClipImageTower
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -18,12 +18,12 @@ from robench_builtins.defenses.adv_finetune import AdvFinetune
 from robench_builtins.defenses.fare import Fare
 from robench_builtins.defenses.fgsm_at import FgsmAT
 from robench_builtins.defenses.gaussian import Gaussian
-from robench_builtins.defenses.layers import reaching
-from robench_builtins.defenses.modes import gathering_norms
 from robench_builtins.defenses.pgd_at import PgdAT
 from robench_builtins.defenses.pmg_aft import PmgAFT
+from robench_builtins.defenses.shared.layer_selection import reaching
 from robench_builtins.defenses.tecoa import Tecoa
 from robench_builtins.defenses.trades import TradesAT
+from robench_builtins.training.model_modes import gathering_norms
 
 QUICK = {"epochs": 2, "batch_size": 7, "learning_rate": 1e-2}
 STEPS = {"attack_steps": 2}

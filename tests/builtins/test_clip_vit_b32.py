@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from transformers import BertConfig, CLIPConfig, CLIPModel
 
 from robench import Preprocess, Task, WeightsError, ZeroShotClassifier, input_gradient
-from robench_builtins.models.clip import CLIP_MEAN, CLIP_STD, ClipImageTower, zero_shot
 from robench_builtins.models.clip_vit_b32 import ClipVitB32
-from robench_builtins.models.tiny_clip_recipe import build_tokenizer
+from robench_builtins.models.shared.tiny_clip_training import build_tokenizer
+from robench_builtins.models.shared.transformers_clip import CLIP_MEAN, CLIP_STD, ClipImageTower, zero_shot
 
 CLASSES = ("cat", "dog", "truck")
 TEMPLATES = ("a photo of a {}", "a blurry photo of a {}")

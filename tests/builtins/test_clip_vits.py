@@ -15,7 +15,7 @@ from robench_builtins.defenses.vpt import VPT
 from robench_builtins.models.clip_vit_b16 import ClipVitB16
 from robench_builtins.models.clip_vit_b32 import ClipVitB32
 from robench_builtins.models.clip_vit_l14 import ClipVitL14
-from robench_builtins.models.tiny_clip_recipe import build_tokenizer
+from robench_builtins.models.shared.tiny_clip_training import build_tokenizer
 
 from .small_clip import small_clip
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from robench import Task, WeightsError, input_gradient
 from robench.runtime.inference import freeze, prepare
-from robench_builtins.models.exported import Exported
+from robench_builtins.models.export import Exported
 
 TASK = Task(classes=("a", "b", "c"), shape=(3, 8, 8), seed=0)
 IMAGES = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))

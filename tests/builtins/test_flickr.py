@@ -16,8 +16,8 @@ from PIL import Image
 from robench import DataError
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
-from robench_builtins.datasets.captions import find
 from robench_builtins.datasets.flickr import Flickr, own_caption
+from robench_builtins.datasets.shared.caption_files import find
 
 #: Image -> captions; of each form below, three test images in this order.
 PHOTOS = {

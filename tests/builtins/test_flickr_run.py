@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from robench.evidence.card_file import read
 from robench_builtins.datasets.flickr import Flickr
-from robench_builtins.models.clip import CLIP_MEAN, CLIP_STD
-from robench_builtins.models.tiny_clip_recipe import build_tokenizer
+from robench_builtins.models.shared.tiny_clip_training import build_tokenizer
+from robench_builtins.models.shared.transformers_clip import CLIP_MEAN, CLIP_STD
 
 from .small_clip import small_clip
 

@@ -13,8 +13,8 @@ from torchvision import datasets
 
 from robench import DataError
 from robench.testing import check_component
-from robench_builtins.datasets.idx import PARTS
 from robench_builtins.datasets.mnist import FashionMnist, Mnist
+from robench_builtins.datasets.shared.idx_files import PARTS
 
 TRAIN, TEST = 60, 30
 

@@ -18,10 +18,10 @@ from robench.evidence.meter import Meter
 from robench_builtins.attacks.di_fgsm import DIFGSM
 from robench_builtins.attacks.fgsm import FGSM
 from robench_builtins.attacks.mi_fgsm import MIFGSM
-from robench_builtins.attacks.momentum import normalised
 from robench_builtins.attacks.ni_fgsm import NIFGSM
+from robench_builtins.attacks.shared.momentum_fgsm import normalised
+from robench_builtins.attacks.shared.transfer_transforms import resized_and_padded, smooth
 from robench_builtins.attacks.ti_fgsm import TIFGSM
-from robench_builtins.attacks.transforms import resized_and_padded, smooth
 from robench_builtins.attacks.vmi_fgsm import VMIFGSM
 
 SHAPE = (3, 8, 8)

@@ -9,7 +9,7 @@ import torch
 
 from robench import Classifier, ContractError, SpecError, Task, WeightsError
 from robench.evidence.fingerprint import of_component
-from robench_builtins.models.python_file import PythonFile
+from robench_builtins.models.file import PythonFile
 
 TASK = Task(classes=("bright", "dark"), shape=(3, 4, 4), seed=0)
 IMAGES = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))

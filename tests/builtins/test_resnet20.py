@@ -14,7 +14,7 @@ from robench import Preprocess, Task, WeightsError
 from robench_builtins.datasets.cifar10 import Cifar10
 from robench_builtins.datasets.imagefolder import ImageFolder
 from robench_builtins.models.resnet20 import STATISTICS, ResNet20
-from robench_builtins.models.resnet_cifar import CifarResNet, Option
+from robench_builtins.models.shared.cifar_resnet import CifarResNet, Option
 
 TASK = Task(classes=Cifar10().classes(), shape=(3, 32, 32))
 LAYOUTS: list[tuple[Option, str]] = [("A", "imagenet"), ("B", "cifar10")]

@@ -15,7 +15,7 @@ from robench.plugin.catalog import catalog
 from robench.runtime.inference import freeze
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.datasets.digits import Digits
-from robench_builtins.models.python_file import PythonFile
+from robench_builtins.models.file import PythonFile
 from robench_builtins.models.tiny_clip import TinyClip
 
 NET_FILE = """

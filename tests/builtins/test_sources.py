@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from robench_builtins.models.sources import find_module, module_sources, sources
+from robench_builtins.models.shared.python_sources import find_module, module_sources, sources
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_module_depends_on_its_whole_package(write, dotted, start):
 
 
 def test_a_huge_package_is_represented_by_the_module(write, monkeypatch):
-    import robench_builtins.models.sources as room
+    import robench_builtins.models.shared.python_sources as room
 
     root = write(pack__mod="", pack__other="")
     (root / "pack" / "__init__.py").write_text("")

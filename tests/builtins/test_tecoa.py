@@ -12,7 +12,7 @@ from robench import Classifier, SpecError, Task, ThreatModel, ZeroShotClassifier
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.defenses.lora_ce import LoraCE
-from robench_builtins.defenses.objective import tecoa_loss
+from robench_builtins.defenses.shared.cross_entropy_objectives import tecoa_loss
 from robench_builtins.defenses.tecoa import Tecoa
 from robench_builtins.models.tiny_clip import TinyClip
 

@@ -11,8 +11,14 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from robench import Examples, SpecError, Task, WeightsError, ZeroShotClassifier, input_gradient
 from robench_builtins.datasets.digits import Digits
+from robench_builtins.models.shared.tiny_clip_training import (
+    CAPTIONS,
+    accuracy,
+    build_tokenizer,
+    captions_for,
+    train_tiny_clip,
+)
 from robench_builtins.models.tiny_clip import WEIGHTS, TinyClip
-from robench_builtins.models.tiny_clip_recipe import CAPTIONS, accuracy, build_tokenizer, captions_for, train_tiny_clip
 
 DIGITS = Digits()
 TASK = Task(classes=DIGITS.classes(), templates=DIGITS.templates, shape=(3, 32, 32))

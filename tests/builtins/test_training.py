@@ -14,10 +14,10 @@ from robench import SpecError
 from robench.contracts.task import Checkpoint, Silent
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.defenses.lora_ce import LoraCE
-from robench_builtins.defenses.modes import under_attack, under_training
-from robench_builtins.defenses.schedules import rate_factor
 from robench_builtins.defenses.tecoa import Tecoa
 from robench_builtins.defenses.vpt import VPT
+from robench_builtins.training.learning_rates import rate_factor
+from robench_builtins.training.model_modes import under_attack, under_training
 
 LORA = Tecoa(epochs=3, batch_size=8, learning_rate=1e-2, attack_steps=2, dropout=0.2)
 DEFENSES = {
@@ -225,7 +225,8 @@ def test_a_diverged_fit_says_what_to_lower(small_clip, task, train):
 def test_the_components_import_no_torch():
     code = (
         "import sys\n"
-        "from robench_builtins.defenses import adv_finetune, fare, fgsm_at, fine_tuning, gaussian, lora_ce, none\n"
+        "from robench_builtins.defenses import adv_finetune, fare, fgsm_at, gaussian, lora_ce, none\n"
+        "from robench_builtins.defenses.shared import adversarial_training, clip_fine_tuning\n"
         "from robench_builtins.defenses import pgd_at, pmg_aft, tecoa, trades, ttc, vpt\n"
         "print([name for name in ('torch', 'peft', 'transformers') if name in sys.modules])"
     )

@@ -14,7 +14,7 @@ from robench.evidence.meter import Meter
 from robench.runtime.inference import freeze
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.datasets.digits import Digits
-from robench_builtins.defenses.counterattack import soft_sign
+from robench_builtins.defenses.shared.counterattack import soft_sign
 from robench_builtins.defenses.ttc import TTC
 from robench_builtins.models.tiny_clip import TinyClip
 

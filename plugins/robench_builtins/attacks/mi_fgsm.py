@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robench_builtins.attacks.momentum import Momentum
+from robench_builtins.attacks.shared.momentum_fgsm import Momentum
 
 
 class MIFGSM(Momentum):

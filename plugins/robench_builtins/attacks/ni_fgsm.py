@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robench import parameter
-from robench_builtins.attacks.momentum import HELP, Momentum
+from robench_builtins.attacks.shared.momentum_fgsm import HELP, Momentum
 
 
 class NIFGSM(Momentum):

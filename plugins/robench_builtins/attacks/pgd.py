@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.attacks.projected import Aims, Left, Projected, least_likely, logits_of, random_wrong
+from robench_builtins.attacks.shared.projected_gradient import (
+    Aims,
+    Left,
+    Projected,
+    least_likely,
+    logits_of,
+    random_wrong,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench import DataError, Dataset, parameter
-from robench_builtins.datasets.official import cut, data_folder
-from robench_builtins.network import offline
+from robench_builtins.datasets.shared.official_splits import cut, data_folder
+from robench_builtins.offline import offline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench_builtins.datasets.cifar10 import TEMPLATES, checked
-from robench_builtins.datasets.official import Official, data_folder
+from robench_builtins.datasets.shared.official_splits import Official, data_folder
 
 if TYPE_CHECKING:
     from robench import Examples, Split

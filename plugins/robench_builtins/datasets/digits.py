@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import Dataset, parameter
-from robench_builtins.datasets.splits import stratified_order
+from robench_builtins.datasets.shared.stratified_splits import stratified_order
 
 if TYPE_CHECKING:
     from robench import Examples, Split

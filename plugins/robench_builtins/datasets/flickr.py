@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from robench import DataError, Dataset, parameter
-from robench_builtins.datasets.captions import TEST_IMAGES, Captions, find, read, within
+from robench_builtins.datasets.shared.caption_files import TEST_IMAGES, Captions, find, read, within
 
 if TYPE_CHECKING:
     from robench import Examples, Split

@@ -9,7 +9,7 @@ from robench import DataError, Dataset, parameter
 
 if TYPE_CHECKING:
     from robench import Examples, Split
-    from robench_builtins.datasets.hf_source import Source
+    from robench_builtins.datasets.shared.hf_tables import Source
 
 
 class Hf(Dataset):
@@ -77,6 +77,6 @@ class Hf(Dataset):
             import datasets  # noqa: F401 - an optional extra
         except ImportError as error:
             raise DataError("hf needs the package 'datasets'; install it with pip install 'robench[hf]'.") from error
-        from robench_builtins.datasets.hf_source import Source
+        from robench_builtins.datasets.shared.hf_tables import Source
 
         return Source(self)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from robench import DataError, Dataset, parameter
-from robench_builtins.datasets.splits import share_of
+from robench_builtins.datasets.shared.stratified_splits import share_of
 
 if TYPE_CHECKING:
     from robench import Examples, Split

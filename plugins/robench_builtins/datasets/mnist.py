@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from robench_builtins.datasets.official import Official, data_folder
+from robench_builtins.datasets.shared.official_splits import Official, data_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ class Mnist(Official):
 
     def files(self) -> tuple[Path, ...]:
         """Return the local copy that the user named; the official files are known by their MD5."""
-        from robench_builtins.datasets.idx import local_files
+        from robench_builtins.datasets.shared.idx_files import local_files
 
         return local_files(data_folder(self.path), self.official) if self.path else ()
 
@@ -47,7 +47,7 @@ class Mnist(Official):
         from torchvision import datasets
 
         from robench import Examples
-        from robench_builtins.datasets.idx import read
+        from robench_builtins.datasets.shared.idx_files import read
 
         source: Any = getattr(datasets, self.official)
         images, labels = read(self.name, source, self.path, self.installed, train=split != "test")

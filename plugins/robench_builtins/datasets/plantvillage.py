@@ -77,7 +77,7 @@ class PlantVillage(ImageFolder):
         examples = self._hub_examples(split) if self._hub() else super().load(split)
         if split != "train" or not self.balance:
             return examples
-        from robench_builtins.datasets.derived import balanced
+        from robench_builtins.datasets.shared.class_balancing import balanced
 
         return balanced(examples, self.balance, self.split_seed, self.name)
 
@@ -116,7 +116,7 @@ class PlantVillage(ImageFolder):
         return sorted((name, label) for label, name in enumerate(names) if self.keeps(name))
 
     def _hub_examples(self, split: Split) -> Examples:
-        from robench_builtins.datasets.derived import derived
+        from robench_builtins.datasets.shared.class_balancing import derived
 
         hub = self._hub()
         kept = self._hub_classes()

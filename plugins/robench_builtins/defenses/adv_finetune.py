@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.classifier_training import AdversarialTraining
-from robench_builtins.defenses.trained import words
+from robench_builtins.defenses.shared.adversarial_training import AdversarialTraining
+from robench_builtins.defenses.shared.trained_defense import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

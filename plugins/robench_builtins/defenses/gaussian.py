@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.classifier_training import Mixed
+from robench_builtins.defenses.shared.adversarial_training import Mixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.objective import Objective
+    from robench_builtins.training.objective import Objective
 
 
 class Gaussian(Mixed):
@@ -45,7 +45,7 @@ class Gaussian(Mixed):
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the cross-entropy on noisy images."""
-        from robench_builtins.defenses.objective import Noisy
+        from robench_builtins.defenses.shared.cross_entropy_objectives import Noisy
 
         return Noisy(defended, self.sigma, self.mix)
 

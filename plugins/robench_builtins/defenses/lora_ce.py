@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.fine_tuning import LoraTuning
+from robench_builtins.defenses.shared.clip_fine_tuning import LoraTuning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from robench import parameter
-from robench_builtins.defenses.classifier_training import AdversarialTraining
+from robench_builtins.defenses.shared.adversarial_training import AdversarialTraining
 
 
 class PgdAT(AdversarialTraining):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.fine_tuning import zero_shot
-from robench_builtins.defenses.trained import Adversarial
+from robench_builtins.defenses.shared.clip_fine_tuning import zero_shot
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.objective import Objective
+    from robench_builtins.training.objective import Objective
 
 
-class PmgAFT(Adversarial):
+class PmgAFT(AdversarialDefense):
     """Train the image tower on adversarial images, held near the pre-trained model's answers and its own clean ones.
 
     L(x, y) = CE(f(x_a), y) + guide * KL(p_org(x_a) || p(x_a)) + keep * KL(p(x) || p(x_a))
@@ -68,7 +68,7 @@ class PmgAFT(Adversarial):
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the guided loss."""
-        from robench_builtins.defenses.regularised import Guided
+        from robench_builtins.defenses.shared.divergence_objectives import Guided
 
         clip = zero_shot(defended, self.name)
         temperature = 1 / clip.logit_scale if self.temperature is None else self.temperature

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import Defense, parameter
-from robench_builtins.defenses.fine_tuning import FEATURES, zero_shot
+from robench_builtins.defenses.shared.clip_fine_tuning import FEATURES, zero_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class TTC(Defense):
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
         """Return the victim behind its counterattack."""
-        from robench_builtins.defenses.counterattack import Counterattacking
+        from robench_builtins.defenses.shared.counterattack import Counterattacking
 
         return Counterattacking(zero_shot(victim, self.name, FEATURES), self)
 

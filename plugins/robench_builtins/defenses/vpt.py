@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.fine_tuning import FineTuning, zero_shot
+from robench_builtins.defenses.shared.clip_fine_tuning import FineTuning, zero_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class VPT(FineTuning):
 
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
         """Return the victim with prompts in place; they alone have gradients."""
-        from robench_builtins.defenses import prompts
+        from robench_builtins.defenses.shared import visual_prompts as prompts
 
         clip = zero_shot(victim, self.name)
         draw = prompts.initializer(clip, self.init, task.generator("prompts"))

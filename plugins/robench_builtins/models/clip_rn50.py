@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import Task, parameter
-from robench_builtins.models.clip_vit import PAPER
-from robench_builtins.models.extras import needed
-from robench_builtins.models.prompted import Prompted
+from robench_builtins.models.shared.clip_vit import PAPER
+from robench_builtins.models.shared.optional_dependencies import needed
+from robench_builtins.models.shared.zero_shot import Prompted
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -41,7 +41,7 @@ class ClipRN50(Prompted):
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""
         needed("open_clip", "open-clip-torch", self.name)
-        from robench_builtins.models.open_clip_network import Asked, build
+        from robench_builtins.models.shared.open_clip_network import Asked, build
 
         asked = Asked("RN50", "openai", next(iter(self.files()), None))
         return build(asked, task.classes, self.prompts(task))

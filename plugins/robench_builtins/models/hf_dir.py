@@ -52,7 +52,7 @@ class HfDir(Model):
                 f"hf-dir: {folder} {what}; name the folder that save_pretrained wrote (hub ids are "
                 "written hf:ORG/NAME)."
             )
-        from robench_builtins.models.hf_classifier import load_checkpoint
+        from robench_builtins.models.shared.transformers_checkpoint import load_checkpoint
 
         return load_checkpoint(
             str(folder), task, [self.template or task.templates[0]], interpolation=self.interpolation

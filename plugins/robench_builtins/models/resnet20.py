@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import Task, WeightsError, parameter
-from robench_builtins.models.scratch import drawn
-from robench_builtins.models.supervised import Supervised
+from robench_builtins.models.shared.from_scratch import TrainableModel, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robench import Classifier
-    from robench_builtins.models.resnet_cifar import CifarResNet
+    from robench_builtins.models.shared.cifar_resnet import CifarResNet
 
 RELEASE = "https://github.com/chenyaofo/pytorch-cifar-models/releases/download/resnet/"
 
@@ -27,7 +26,7 @@ STATISTICS = {
 }
 
 
-class ResNet20(Supervised):
+class ResNet20(TrainableModel):
     """Load a ResNet-20 trained on CIFAR-10 (270,000 parameters), the usual surrogate of transfer attacks.
 
     Two layouts are read: chenyaofo's (the torch hub's; 1x1 convolutions as shortcuts, head ``fc``) and akamaster's
@@ -105,7 +104,7 @@ class ResNet20(Supervised):
 
     def _drawn(self, task: Task) -> tuple[CifarResNet, str]:
         """Return a network with drawn weights, and the statistics of its normalisation."""
-        from robench_builtins.models.resnet_cifar import CifarResNet, draw
+        from robench_builtins.models.shared.cifar_resnet import CifarResNet, draw
 
         with drawn(task):
             network = CifarResNet(len(task.classes), "B", self.blocks)
@@ -114,8 +113,8 @@ class ResNet20(Supervised):
 
     def _read(self, task: Task) -> tuple[CifarResNet, str]:
         """Return a network with the file's or the hub's weights, and the statistics they were trained with."""
-        from robench_builtins.models.resnet_cifar import CifarResNet, Option
-        from robench_builtins.models.state import fetch_state, read_state
+        from robench_builtins.models.shared.cifar_resnet import CifarResNet, Option
+        from robench_builtins.models.shared.state_dict import fetch_state, read_state
 
         place = self.checkpoint or self.url(self.weights)
         local = read_state(self.files()[0], "victim.checkpoint") if self.checkpoint else None

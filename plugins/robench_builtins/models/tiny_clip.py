@@ -86,7 +86,7 @@ class TinyClip(Model):
 
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""
-        from robench_builtins.models.clip import load_clip
+        from robench_builtins.models.shared.transformers_clip import load_clip
 
         folder = self._folder()
         if not (folder / "config.json").is_file():
@@ -101,7 +101,7 @@ class TinyClip(Model):
 
         On ``digits`` this repeats the shipped weights. Captions about digits are left out elsewhere.
         """
-        from robench_builtins.models.tiny_clip_recipe import accuracy, captions_for, train_tiny_clip
+        from robench_builtins.models.shared.tiny_clip_training import accuracy, captions_for, train_tiny_clip
 
         captions = captions_for(dataset.origin(), dataset.templates)
         classifier = train_tiny_clip(task, dataset.load("train"), folder, self.epochs, captions)

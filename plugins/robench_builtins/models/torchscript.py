@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from robench import Task, WeightsError
-from robench_builtins.models.brought import Brought
+from robench_builtins.models.shared.user_model import Brought
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -37,7 +37,7 @@ class TorchScript(Brought):
             try:
                 program = torch.jit.load(path, map_location="cpu")
             except Exception as error:  # the reader of damaged files raises whatever it trips on
-                from robench_builtins.models.archive import kind_of
+                from robench_builtins.models.shared.torch_file_kind import kind_of
 
                 raise WeightsError(
                     f"{path} is no TorchScript program: {kind_of(path)}; torch.jit.save writes one."

@@ -16,8 +16,8 @@ from robench.contracts.classifier import Classifier, check_logits
 from robench.contracts.components import Defense
 from robench.contracts.examples import Examples
 from robench.contracts.task import Checkpoint, Task
-from robench.contracts.test_split_guard import sealing_test_split
-from robench.errors import ContractError, DataError, DeviceError, require, told
+from robench.contracts.test_split_guard import guarding_test_split
+from robench.errors import ContractError, DataError, DeviceError, attributed_to, require
 from robench.evidence.card import Cost, TrainingRecord
 from robench.evidence.image_signatures import ImageSignatures, signatures
 from robench.evidence.meter import Meter
@@ -25,7 +25,7 @@ from robench.evidence.store import Store
 from robench.evidence.tensor_digests import derived, tensor_digests, weights_digest
 from robench.runtime.inference import freeze
 from robench.runtime.restored_tensors import built_by_wrap, restore, sketch, tensors_of
-from robench.runtime.trained_parameters import gradients_seen, manifest
+from robench.runtime.trained_parameters import gradients_seen, training_record
 
 KIND = "fit"
 #: The signatures of the training images, apart from the fit: they are no tensors of the model.
@@ -98,7 +98,7 @@ def _signatures_of(train: Callable[[], Examples] | None, task: Task, store: Stor
 
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
-    with told(f"{defense.name}.wrap"):
+    with attributed_to(f"{defense.name}.wrap"):
         defended = defense.wrap(freeze(copy.deepcopy(victim), task.device), task)
     require(
         isinstance(defended, Classifier),
@@ -113,26 +113,27 @@ def _train(
     """Fit, and return what is known about it and the tensors that it changed, declared or made beside the victim's."""
     declared = [name for name, parameter in defended.named_parameters() if parameter.requires_grad]
     before, touched = tensor_digests(defended), set[str]()
-    made = built_by_wrap(victim, before, derived(defended) | {*declared})
-    computed = {name: sketch(defended.get_buffer(name)) for name in derived(defended)}
+    at_load = derived(defended)
+    made = built_by_wrap(victim, before, at_load | {*declared})
+    computed = {name: sketch(tensor) for name, tensor in tensors_of(defended).items() if name in at_load}
     meter = Meter(device=task.device, batch_size=0)
     if train is not None:
         _fit_metered(defense, defended, train, task, unfinished, meter, touched)
-    training, kept = manifest(defense, defended, declared, before, touched if train is not None else None)
+    training, tensors = training_record(defense, defended, declared, before, touched if train is not None else None)
     training |= {"recipe": dict(defense.recipe()), "history": task.history}
-    made -= {*kept}
-    kept |= {name: tensors_of(defended)[name] for name in made}
+    made -= {*tensors}
+    tensors |= {name: tensors_of(defended)[name] for name in made}
     meta = {
         "training": training,
         "cost": meter.state(),
-        "defended": weights_digest(defended, kept),
+        "defended": weights_digest(defended, tensors),
         "victim": weights_digest(victim),
         "made": sorted(made),
-        "derived": {name: seen for name, seen in computed.items() if name not in kept},
+        "derived": {name: seen for name, seen in computed.items() if name not in tensors},
         "train": train.fingerprint if train is not None else None,
         "train_n": len(train) if train is not None else 0,
     }
-    return meta, kept
+    return meta, tensors
 
 
 def _fit_metered(
@@ -165,7 +166,7 @@ def _fit_metered(
 
 def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
     try:
-        with sealing_test_split(), told(f"{defense.name}.fit"):
+        with guarding_test_split(), attributed_to(f"{defense.name}.fit"):
             defense.fit(defended, train, task)
     except ContractError as error:
         if not isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
@@ -196,9 +197,9 @@ def _resumable(meter: Meter, touched: set[str], history: list[dict[str, float]])
     def get() -> dict[str, Any]:
         return {"meter": meter.state(), "touched": sorted(touched), "history": list(history)}
 
-    def put(kept: dict[str, Any]) -> None:
-        meter.add(kept["meter"])
-        touched.update(kept["touched"])
-        history[:] = kept["history"]
+    def put(saved: dict[str, Any]) -> None:
+        meter.add(saved["meter"])
+        touched.update(saved["touched"])
+        history[:] = saved["history"]
 
     return get, put

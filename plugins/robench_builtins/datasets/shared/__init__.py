@@ -1,0 +1,1 @@
+"""What several datasets share, and how they read their files."""

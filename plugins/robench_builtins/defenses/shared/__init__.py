@@ -1,0 +1,1 @@
+"""What several defenses share, and the networks that they put around a victim."""

@@ -1,0 +1,48 @@
+"""Any image classifier or CLIP of transformers, by hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robench import Task, parameter
+from robench_builtins.models.shared.library_model import Published
+from robench_builtins.models.shared.zero_shot import Prompted
+
+if TYPE_CHECKING:
+    from robench import Classifier
+
+
+class HuggingFace(Published, Prompted):
+    """Load an image classifier or CLIP of transformers by its hub id: ``hf:microsoft/resnet-50``.
+
+    Resizing and normalisation are those of its image processor, and happen inside. An image classifier's logits are
+    put into the dataset's order of classes where the names agree; ``head=new`` draws a last layer for the dataset's
+    classes. A CLIP model is used zero-shot. ``checkpoint`` is a folder that save_pretrained wrote. Code in a repository
+    is never run, and weights are read as tensors only.
+    """
+
+    name = "hf"
+    source = "transformers (Wolf et al., EMNLP 2020) and the Hugging Face hub; each model's page cites its paper."
+    licence = "transformers: Apache-2.0; the weights: each model's own, on its page of the hub"
+    typed = "hf:ORG/NAME"
+
+    model: str = parameter(default="", help="hub id, or the folder of a checkpoint", path=True)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the local folder, if the model or the checkpoint is one."""
+        typed = Path(self.model).expanduser()
+        return super().files() or ((typed,) if self.model and typed.is_dir() else ())
+
+    def build(self, task: Task) -> Classifier:
+        """Return the classifier of the hub's checkpoint, or of the local one."""
+        from robench_builtins.models.shared.transformers_checkpoint import load_checkpoint
+
+        return load_checkpoint(
+            str(self.files()[0]) if self.files() else self.model,
+            task,
+            self.prompts(task),
+            interpolation=self.interpolation,
+            resolution=self.resolution,
+            start="drawn" if not self.pretrained else "new head" if self.head == "new" else "weights",
+        )

@@ -1,0 +1,1 @@
+"""What several models share, and the networks that they load."""
