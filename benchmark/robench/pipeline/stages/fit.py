@@ -148,7 +148,7 @@ def _fit_metered(
     """Fit with every pass counted and every gradient seen, surrogates' passes included."""
     if not len(train):
         raise DataError(f"{defense.name} needs training images, and the dataset has none.")
-    checkpoint = Checkpoint(unfinished, extra=_resumable(meter, touched, task.history))
+    checkpoint = Checkpoint(unfinished, _resumable(meter, touched, task.history), task.progress.note)
     with ExitStack() as stack:
 
         def surrogate(name: str) -> Classifier:
@@ -185,6 +185,9 @@ def _check_trained(defense: Defense, defended: Classifier, train: Examples, task
             bool(torch.isfinite(parameter).all()),
             f"{defense.name} diverged: after training, {name} holds NaN or infinite values. Lower its learning rate.",
         )
+    for name, buffer in defended.named_buffers():
+        hollow = buffer.is_floating_point() and bool(torch.isnan(buffer).any())  # a mask may well be infinite
+        require(not hollow, f"{defense.name} diverged: after training, {name} holds NaN. Lower its learning rate.")
     defended.eval()
     with torch.no_grad():
         probe = next(train[: min(2, len(train))].batches(2, task.device)).images
