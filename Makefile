@@ -5,6 +5,7 @@ check: lint types docs test  ## everything CI runs
 lint:
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
 
 format:
 	ruff check --fix .

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from robench.contracts.components import Component
+from robench.contracts.parameters import parameters_of
 from robench.evidence.code_digest import SHIPPED
 from robench.pipeline.stages.fit import trains
 from robench.plugin.catalog import catalog
@@ -118,6 +120,12 @@ def test_what_a_built_in_computes_is_what_its_version_computed(name):
     )
     gap = float((recorded - found).abs().max() / recorded.abs().max().clamp_min(1e-6))
     assert gap <= TOLERANCE, f"{name} computes something else (by {gap:.1%}): raise its version, then {AGAIN}"
+
+
+def test_parameters_that_name_local_files_are_declared_so():
+    for name, offer in offers().items():
+        if offer.component.files is not Component.files:
+            assert any(entry.path for entry in parameters_of(offer.component).values()), name
 
 
 def test_the_figures_tell_one_radius_from_another():

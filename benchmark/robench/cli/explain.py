@@ -23,7 +23,7 @@ def explain_command(card: Path) -> None:
     from rich.console import Console
 
     from robench.evidence import card_file, training_card_file
-    from robench.evidence.bounded_read import read_bounded
+    from robench.evidence.files import read_bounded
 
     console, text = Console(highlight=False), read_bounded(card)
     if training_card_file.is_training(text):

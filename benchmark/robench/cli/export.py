@@ -20,7 +20,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     """
     from robench.contracts.components import Exporter
     from robench.errors import SpecError, StoreError, attributed_to
-    from robench.plan.spec import split_reference
+    from robench.plan.references import split_reference
     from robench.plugin.catalog import catalog
     from robench_leaderboard import read_cards
 

@@ -186,7 +186,7 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
     """Print published figures beside the measured ones, and keep the comparison as a page."""
     from rich.console import Console
 
-    from robench.evidence.atomic_write import write_whole
+    from robench.evidence.files import write_whole
     from robench.plan.published_figures import pair
     from robench_leaderboard.compare.published_vs_measured import beside_page, print_beside
 

@@ -37,7 +37,7 @@ def _identity(probed: AttackContext) -> dict[str, int]:
     count = min(probed.budget.images(0.2, probed.cost, IDENTITY_IMAGES), len(test))
     batch = next(test[:count].batches(count, task.device))
     nothing = ThreatModel(task.threat.norm, 0.0, task.threat.access)
-    task = task.replace(attacked=nothing, indices=batch.indices)
+    task = task.replace(threat_model=nothing, indices=batch.indices)
     try:
         moved = probed.move(batch.images, batch.labels, task)
     except Exception as error:  # a plugin may raise anything

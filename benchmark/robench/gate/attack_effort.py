@@ -83,7 +83,7 @@ def _sweep(probed: AttackContext) -> dict[str, Any]:
 def _fallen_at(probed: AttackContext, threat: ThreatModel, rows: list[int]) -> list[bool]:
     fell: list[bool] = []
     for images, labels, indices in probed.context.batches(rows):
-        task = probed.context.task.replace(indices=indices, attacked=threat)
+        task = probed.context.task.replace(indices=indices, threat_model=threat)
         moved = threat.project(images, probed.move(images, labels, task))
         fell += probed.context.wrong(moved, labels).tolist()
     return fell

@@ -27,8 +27,6 @@ ONE_STEP_IMAGES = 256
 #: Share of all images that a stronger attack may win. From PGD to AutoAttack honest adversarial training loses 0.5 to
 #: 3.5 points on CIFAR-10, and 5.4 here (PGD-20 to APGD, TeCoA on digits); masked defenses lose 11 (TGA-ZSR) to all.
 STRONGER = (0.08, 0.20)
-#: Draws of the random-noise control that are answered at a time.
-NOISE_BATCH = 4
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:

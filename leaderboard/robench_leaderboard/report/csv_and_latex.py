@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from robench.evidence.atomic_write import write_whole
+from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.row import Score

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import RobenchError
-from robench.evidence.atomic_write import write_whole
 from robench.evidence.card import Card
+from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
 from robench_leaderboard.report import plots
 from robench_leaderboard.report.axis_scales import Logarithmic, scale

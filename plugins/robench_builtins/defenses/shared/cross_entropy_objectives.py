@@ -49,7 +49,7 @@ class CrossEntropy(Objective):
         return F.cross_entropy(logits, batch.labels), logits
 
 
-class Noisy(CrossEntropy):
+class NoisyCrossEntropy(CrossEntropy):
     """Learn images under Gaussian noise of standard deviation ``sigma``, clamped to the box."""
 
     def __init__(self, model: Classifier, sigma: float, mix: float) -> None:
@@ -61,7 +61,7 @@ class Noisy(CrossEntropy):
         return (batch.images + self.sigma * normal(batch.images, task, "noise")).clamp(0, 1)
 
 
-class Attacked(CrossEntropy):
+class AdversarialCrossEntropy(CrossEntropy):
     """Learn what PGD makes of the images on ``source``.
 
     Args:
@@ -88,12 +88,12 @@ class Attacked(CrossEntropy):
         """Return adversarial images, crafted on the source in eval mode."""
         if self.source is None:
             return batch.images
-        attacker = task.replace(attacked=self.threat, stop_early=False)
+        attacker = task.replace(threat_model=self.threat, stop_early=False)
         with under_attack(self.source):
             return self.attack.craft(self.source, batch.images, batch.labels, attacker).detach()
 
 
-class Contrastive(Attacked):
+class ContrastiveCrossEntropy(AdversarialCrossEntropy):
     """Minimise the cross-entropy of cosines over a temperature: TeCoA's loss, with all class texts.
 
     Args:
