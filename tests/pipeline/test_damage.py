@@ -62,7 +62,7 @@ def exchange_data(path, store):
 
 
 def other_kind(path, store):
-    source = objects(store, "fit" if path.parents[1].name != "fit" else "outcomes")[0]
+    source = next(each for kind in KINDS if kind != path.parents[1].name for each in objects(store, kind))
     shutil.rmtree(path)
     shutil.copytree(source, path)
 
