@@ -74,7 +74,7 @@ class Checkpoint:
         scratch = self._path.with_suffix(".writing")
         with scratch.open("wb") as file:
             file.write(bytes(DIGEST))  # its place: the digest is known at the end
-            written = _Hashed(file, self._path.name)
+            written: Any = _Hashed(file, self._path.name)
             torch.save({"state": state, "extra": self._get_extra()}, written)
             file.seek(0)
             file.write(written.hash.digest())
