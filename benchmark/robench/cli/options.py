@@ -31,6 +31,13 @@ class Names(click.ParamType[list[str]]):
         return completers.names(ctx, param, incomplete)
 
 
+def warn(sentence: str) -> None:
+    """Say on the error stream what went otherwise than asked, and go on."""
+    from robench.evidence.plain_text import plain
+
+    click.echo(f"warning: {plain(sentence, 600)}", err=True)
+
+
 def store_option(text: str) -> Callable[[Command], Command]:
     """Return the option that names the store; ``text`` says what this command does with it."""
     return click.option("--store", type=click.Path(path_type=Path), default=None, envvar="ROBENCH_STORE", help=text)

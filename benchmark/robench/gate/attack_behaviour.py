@@ -13,9 +13,9 @@ from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel
 from robench.errors import ContractError
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import check, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
-from robench.gate.verdict import check, skip, zero
 
 #: Images on which the eps = 0 identity is tried; it may take every step, so few.
 IDENTITY_IMAGES = 4

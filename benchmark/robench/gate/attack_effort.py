@@ -11,11 +11,11 @@ from typing import Any
 from robench.contracts.components import Attack
 from robench.contracts.threat_model import ThreatModel
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import TOLERATED, check, lost, skip
 from robench.evidence.statistics import wilson
 from robench.gate.attack_behaviour import MOVING
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
-from robench.gate.verdict import TOLERATED, check, lost, skip
 
 #: Share of all images that twice the steps, or another seed, may win.
 MORE = (0.02, 0.10)

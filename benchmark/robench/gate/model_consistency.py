@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import check, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
-from robench.gate.verdict import check, skip, zero
 from robench.runtime.inference import BATCH_NORMS
 
 #: Images on which answers are compared.
