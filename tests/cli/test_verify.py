@@ -31,6 +31,7 @@ def test_a_true_card_verifies(robench, real_run):
     assert done.code == 0
     assert set(marks(done).values()) == {"ok"}
     assert {"clean outcomes", "robust outcomes", "weights", "ball and box", "re-score"} <= set(marks(done))
+    assert done.out.splitlines()[-1].endswith(".json is identical.")
 
 
 def test_a_true_card_verifies_from_scratch(robench, real_run):
@@ -39,12 +40,14 @@ def test_a_true_card_verifies_from_scratch(robench, real_run):
     assert done.code == 0, done.said
     assert set(marks(done).values()) == {"ok"}
     assert "rerun, robust" in marks(done)
+    assert done.out.splitlines()[-1].endswith(".json is identical.")
 
 
 def test_without_its_store_a_card_says_so(robench, real_run):
     done = robench("verify", real_run.card("tecoa-pgd"))
-    assert done.code == 0
+    assert done.code == 3
     assert "not at hand" in done.out
+    assert "could not be compared with anything; give --store, or compute it again with --rerun." in done.said
     assert "give --store, or recompute with --rerun" in done.said
 
 
@@ -72,7 +75,7 @@ def test_outcomes_of_another_cell_are_found_out(robench, tamper, copied_run):
     assert done.code == 1
     assert marks(done)["robust outcomes"] == "WRONG"
     assert marks(done)["re-score"] == "WRONG"
-    assert "does not verify: 2 findings above are wrong." in done.said
+    assert "does not repeat. It does not verify: 2 findings above are wrong." in done.said
 
 
 def test_a_stated_fingerprint_that_is_not_the_images(robench, tamper, copied_run):
@@ -93,6 +96,7 @@ def test_a_damaged_tensor_is_set_aside_and_said(robench, copied_run):
     assert done.code == 0
     assert "is damaged (its tensors do not match their checksum)" in done.said
     assert marks(done)["robust outcomes"] == "not at hand"
+    assert "is identical, as far as it is at hand (1 findings are not)." in done.said
 
 
 def test_a_card_of_components_that_are_not_here(robench, tamper, copied_run):

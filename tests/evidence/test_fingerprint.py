@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +15,11 @@ from torch import nn
 
 from robench.contracts.components import Attack
 from robench.contracts.parameters import parameter
-from robench.evidence import fingerprint as module
-from robench.evidence.fingerprint import STAGES, fingerprint, of_code, of_component, of_files
-from robench.evidence.tensor_digests import digest, tensor_digests, weights_digest
+from robench.errors import DataError
+from robench.evidence.code_digest import of_class, of_code
+from robench.evidence.file_digest import of_files
+from robench.evidence.fingerprint import STAGES, fingerprint, of_component
+from robench.evidence.tensor_digests import derived, digest, tensor_digests, weights_digest
 
 
 class Step(Attack):
@@ -25,30 +27,6 @@ class Step(Attack):
 
     name = "step"
     steps: int = parameter(3, "how many")
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """Return a function that imports a fresh package made of the given files and hashes its code."""
-    monkeypatch.syspath_prepend(tmp_path)
-    made = []
-
-    def code(name, files, module_name=None):
-        for path, text in files.items():
-            target = tmp_path / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-        importlib.invalidate_caches()
-        importlib.import_module(module_name or name)
-        made.append(name)
-        of_code.cache_clear()
-        return of_code(module_name or name)
-
-    yield code
-    for name in list(sys.modules):
-        if name.partition(".")[0] in made:
-            del sys.modules[name]
-    of_code.cache_clear()
 
 
 # Of a stage
@@ -79,6 +57,7 @@ def test_an_unknown_stage_or_a_value_json_lacks_is_an_error():
 
 def test_a_component_is_its_name_version_parameters_code_and_files(monkeypatch):
     key = of_component(Step(steps=5))
+    assert of_class(Step) == of_code(__name__)
     assert key == {
         "name": "step",
         "version": 1,
@@ -90,36 +69,48 @@ def test_a_component_is_its_name_version_parameters_code_and_files(monkeypatch):
     assert of_component(Step(steps=5)) == {**key, "version": 2}
 
 
-def test_editing_any_file_of_a_package_changes_its_code(package):
-    files = {"robtoy/__init__.py": "", "robtoy/inner/__init__.py": "", "robtoy/inner/attack.py": "x = 1"}
-    prints = [
-        package("robtoy", files),
-        package("robtoy", {"robtoy/inner/attack.py": "x = 2"}),
-        package("robtoy", {"robtoy/helper.py": ""}),
-        package("robtoy", {"robtoy/data.txt": "not code"}),
+class Weighs(Attack):
+    """Read files."""
+
+    name = "weighs"
+    kept: str = parameter(default="", help="a file or folder", path=True)
+    typed: str = parameter(default="", help="a word")
+    known: str = parameter(default="usual", help="a place whose files are compared with checksums", path="checked")
+
+    def files(self):
+        return (Path(self.kept),) if self.kept and self.kept != "elsewhere" else ()
+
+
+def test_where_a_file_lies_is_no_part_of_a_component(tmp_path, monkeypatch):
+    for folder in ("one", "two"):
+        (tmp_path / folder / "in").mkdir(parents=True)
+        (tmp_path / folder / "in" / "weights").write_bytes(b"abc")
+    monkeypatch.chdir(tmp_path)
+    keys = [
+        of_component(Weighs(kept=str(kept)))
+        for kept in (
+            tmp_path / "one",
+            tmp_path / "two",
+            "one",
+            "two/../one",
+            "two/in/weights",
+            tmp_path / "one/in/weights",
+        )
     ]
-    assert len(set(prints)) == 3
-    assert prints[3] == prints[2]
-    assert package("robtoy", {}, "robtoy.inner.attack") == prints[2]
+    assert keys[0] == keys[1] == keys[2] == keys[3] != keys[4] == keys[5]
+    assert keys[0]["parameters"] == {"kept": ["local"], "typed": "", "known": "usual"}
+    (tmp_path / "two" / "in" / "weights").write_bytes(b"abd")
+    assert of_component(Weighs(kept="two")) != keys[0]
 
 
-def test_a_single_module_is_its_own_file(package):
-    first = package("robsingle", {"robsingle.py": "x = 1", "neighbour.py": "x = 1"})
-    assert package("robsingle", {"neighbour.py": "x = 2"}) == first
-    assert package("robsingle", {"robsingle.py": "x = 2"}) != first
-
-
-def test_a_huge_package_is_represented_by_the_components_own_module(package, monkeypatch):
-    monkeypatch.setattr(module, "MOST_SOURCES", 2)
-    files = {"robhuge/__init__.py": "", "robhuge/a.py": "x = 1", "robhuge/b.py": "x = 1"}
-    first = package("robhuge", files, "robhuge.a")
-    assert package("robhuge", {"robhuge/b.py": "x = 2"}, "robhuge.a") == first
-    assert package("robhuge", {"robhuge/a.py": "x = 2"}, "robhuge.a") != first
-
-
-def test_what_has_no_file_is_its_name():
-    of_code.cache_clear()
-    assert of_code("nowhere.at.all") == hashlib.sha256(b"nowhere.at.all").hexdigest()
+def test_only_what_is_declared_a_place_and_is_among_the_files_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for word in ("one", "two"):
+        assert of_component(Weighs(kept=word))["parameters"]["kept"] == word  # not there: it may be an id on a hub
+        assert of_component(Weighs(typed=word))["parameters"]["typed"] == word
+    assert of_component(Weighs(kept="elsewhere"))["parameters"]["kept"] == "elsewhere"  # its content is in no digest
+    assert of_component(Weighs(known="here")) == of_component(Weighs(known="there")) == of_component(Weighs())
 
 
 # Of files
@@ -150,7 +141,7 @@ def photos(tmp_path):
     return photo, lambda: of_files([tmp_path / "photos"])
 
 
-def test_a_small_folder_is_its_names_and_contents(photos):
+def test_a_folder_is_its_names_and_contents(photos):
     photo, now = photos
     seen = [now()]
     os.utime(photo, (2, 2))
@@ -165,17 +156,24 @@ def test_a_small_folder_is_its_names_and_contents(photos):
     assert len({*seen, now()}) == 5
 
 
-def test_a_folder_of_many_files_is_its_names_sizes_and_times(photos, monkeypatch):
-    monkeypatch.setattr(module, "MOST_READ", 0)
+def test_what_file_managers_leave_behind_does_not_count(photos):
     photo, now = photos
-    seen = [now()]
-    os.utime(photo, (2, 2))
-    seen.append(now())
-    photo.write_bytes(b"abcd")
-    os.utime(photo, (2, 2))
-    seen.append(now())
-    photo.rename(photo.with_name("2.png"))
-    assert len({*seen, now()}) == 4
+    before = now()
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", ".git/config", "__pycache__/a.pyc"):
+        litter = photo.parent / name
+        litter.parent.mkdir(exist_ok=True)
+        litter.write_text(name)
+    assert now() == before
+
+
+def test_folders_behind_links_count_once(photos, tmp_path):
+    photo, now = photos
+    before = now()
+    photo.parent.rename(tmp_path / "cats")
+    (tmp_path / "photos" / "cat").symlink_to(tmp_path / "cats")
+    assert now() == before
+    (tmp_path / "cats" / "round").symlink_to(tmp_path / "photos")
+    assert now() == before
 
 
 def test_where_files_lie_does_not_matter(photos, tmp_path):
@@ -218,7 +216,10 @@ def test_what_is_no_file_or_has_an_odd_name_has_a_fingerprint(tmp_path):
 
 
 def test_the_whole_file_system_is_not_read(tmp_path):
-    assert of_files([module.Path("/")]) == of_files([module.Path("/")])
+    with pytest.raises(
+        DataError, match=r"^/ is the root of the file system, with every file there is; name the folder"
+    ):
+        of_files([Path("/")])
 
 
 def test_what_may_not_be_read_counts_as_missing(tmp_path, monkeypatch):
@@ -228,7 +229,7 @@ def test_what_may_not_be_read_counts_as_missing(tmp_path, monkeypatch):
     def refuse(place):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(module.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     assert of_files([tmp_path]) != readable
 
 
@@ -256,6 +257,20 @@ def test_weights_are_parameters_and_buffers_by_name():
     assert weights_digest(model.eval().requires_grad_(False)) == before
     model[1].running_mean += 1
     assert weights_digest(model) != before
+
+
+def test_what_no_state_dict_holds_is_derived_and_does_not_count():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Identity())
+    before = weights_digest(model)
+    model[1].register_buffer("table", torch.arange(3.0), persistent=False)
+    model.register_buffer("own", torch.ones(1), persistent=False)
+    assert derived(model) == {"1.table", "own"}
+    assert weights_digest(model) == before
+    assert {*tensor_digests(model)} == {"0.weight", "0.bias", "1.table", "own"}
+    named = weights_digest(model, ["own"])
+    assert named != before
+    model.own += 1
+    assert weights_digest(model, ["own"]) not in (named, before)
 
 
 def test_swapped_weights_are_other_weights():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -108,7 +111,7 @@ def test_an_artifact_is_checked_once_a_process(store, monkeypatch):
     monkeypatch.setattr(module, "read_checked", lambda path: read.append(path) or real(path))
     store.put("fit", KEY, {})
     store.get("fit", KEY)
-    assert len(read) == 1
+    assert len(read) == 2  # once to see that it is not there
 
 
 # Interrupted writes
@@ -244,15 +247,148 @@ def test_what_does_not_read_back_is_an_error(store, monkeypatch):
     )
 
 
-def test_an_artifact_that_cannot_be_read_is_named(store):
+def test_a_file_or_folder_in_the_place_of_another_is_damage(store, again, told):
     path = store.folder("fit", KEY)
     path.parent.mkdir(parents=True)
     path.write_text("a file where a folder should be")
+    assert store.get("fit", KEY) is None
+    (path / META).mkdir(parents=True)
+    assert store.get("fit", KEY) is None
+    assert store.put("fit", KEY, {"a": 1}).meta == again().get("fit", KEY).meta == {"a": 1}
+    assert ["something else is in its place" in text for text in told] == [True, True]
+
+
+def test_a_folder_of_artifacts_that_is_a_file_is_named(store):
+    path = store.folder("fit", KEY)
+    path.parent.parent.mkdir(parents=True)
+    path.parent.write_text("a file where a folder should be")
     with pytest.raises(StoreError) as raised:
         store.get("fit", KEY)
-    assert str(raised.value) == (
-        f"The store cannot read {path} (Not a directory); mend it or choose another with --store."
+    assert str(raised.value) == f"The store needs a folder at {path.parent}, where a file is; remove that."
+
+
+@pytest.mark.parametrize("other", [("fit", KEY[::-1]), ("craft", KEY), ("craft", KEY[::-1])])
+def test_an_artifact_in_the_place_of_another_is_none(store, again, told, other):
+    store.put("fit", KEY, {"whose": "own"}, TENSORS)
+    store.put(*other, {"whose": "other"}, TENSORS)
+    one, two = store.folder("fit", KEY), store.folder(*other)
+    aside = store.root / "aside"
+    for source, target in ((one, aside), (two, one), (aside, two)):
+        source.rename(target)
+    later = again()
+    assert later.get("fit", KEY) is None
+    assert later.get(*other) is None
+    assert [", in the place of another); it was moved to" in text for text in told] == [True, True]
+    assert later.put("fit", KEY, {"whose": "again"}).meta == {"whose": "again"}
+
+
+def test_exchanged_tensors_are_found_out(store, again):
+    paths = [
+        store.put("fit", key, {}, {"x": torch.full((3,), place)}).path for place, key in enumerate((KEY, KEY[::-1]))
+    ]
+    one, two = (path / DATA for path in paths)
+    content = one.read_bytes(), two.read_bytes()
+    one.write_bytes(content[1])
+    two.write_bytes(content[0])
+    assert again().get("fit", KEY) is again().get("fit", KEY[::-1]) is None
+
+
+def test_both_files_of_an_artifact_say_what_it_is(store):
+    from safetensors import safe_open
+
+    path = store.put("fit", KEY, {}, TENSORS).path
+    checks = json.loads((path / META).read_text())
+    with safe_open(path / DATA, "pt") as file:
+        assert file.metadata() == {"kind": "fit", "key": KEY} == {name: checks[name] for name in ("kind", "key")}
+
+
+def test_damage_that_nobody_looked_at_does_not_stand_in_the_way(store, again, told):
+    # Two cards of one group: the first is found damaged, and both are written again.
+    for key in (KEY, KEY[::-1]):
+        flip(store.put("card", key, {"a": 1}).path / META)
+    later = again()
+    for key in (KEY, KEY[::-1]):
+        assert later.put("card", key, {"a": 1}).meta == {"a": 1}
+    assert len(told) == 2
+
+
+# Several users
+
+
+@pytest.fixture
+def umask():
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+def test_a_group_shares_what_one_of_it_writes(tmp_path, umask):
+    root = tmp_path / "shared"
+    root.mkdir()
+    root.chmod(0o2775)
+    store = Store(root)
+    store.put("fit", KEY, {}, TENSORS)
+    with store.lock("fit", KEY):
+        modes = {path: stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*")}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o664}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o2775}
+    assert len([path for path in modes if path.is_file()]) == 3
+
+
+@pytest.fixture
+def nobody():
+    """Be a user who may not write others' folders."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+def test_a_store_that_cannot_be_written_answers_what_it_has(tmp_path, request, told):
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    root = tmp_path / "store"
+    Store(root).put("fit", KEY, {"a": 1}, TENSORS)
+    flip(Store(root).put("fit", KEY[::-1], {"a": 1}, TENSORS).path / DATA)
+    for path in root.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    root.chmod(0o555)
+    request.getfixturevalue("nobody")
+    store = Store(root, told.append)
+    assert store.read_only
+    with store.lock("fit", KEY):
+        assert store.get("fit", KEY).tensors().keys() == TENSORS.keys()
+    assert store.put("fit", KEY, {"a": 2}).meta == {"a": 1}
+    assert store.get("fit", KEY[::-1]) is None
+    assert told[0].endswith(
+        "(its tensors do not match their checksum), and the store cannot be written; it is not used."
     )
+    with pytest.raises(StoreError, match=r"^The store at .* cannot be written \(Permission denied\)"):
+        store.put("craft", KEY, {})
+
+
+# What killed runs leave behind
+
+
+def test_what_a_killed_run_was_writing_is_collected(store, again):
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    gone, here = int(done.stdout), f"{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}"
+    names = {
+        f"writing-{here}-{gone}-a": False,
+        f"writing-{here}-{os.getpid()}-a": True,
+        "writing-elsewhere-1-a": True,
+        "writing-elsewhere-1-b": False,
+        "fit-abc.partial": True,
+        "damaged-x": True,
+    }
+    for name in names:
+        (store.root / "tmp" / name).mkdir()
+        (store.root / "tmp" / name / META).write_text("{")
+    os.utime(store.root / "tmp" / "writing-elsewhere-1-b", (1, 1))
+    again()
+    assert {name: (store.root / "tmp" / name).exists() for name in names} == names
 
 
 # Several processes
@@ -341,9 +477,10 @@ def test_a_root_that_cannot_be_written_is_named_at_once(tmp_path):
     )
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_root_without_permission_is_named_at_once(tmp_path):
-    (tmp_path / "store").mkdir(mode=0o500)
+def test_a_new_root_without_permission_is_named_at_once(tmp_path, request):
+    for folder in (*tmp_path.parents[:2], tmp_path):
+        folder.chmod(0o755)
+    request.getfixturevalue("nobody")
     with pytest.raises(StoreError, match=r"cannot be written \(Permission denied\)"):
         Store(tmp_path / "store")
 

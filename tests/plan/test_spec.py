@@ -445,7 +445,7 @@ def test_a_component_version_changes_its_stages(one, monkeypatch):
 def test_edited_code_changes_every_stage(one, monkeypatch):
     before = one()
     ids(before)
-    monkeypatch.setattr(fingerprints, "of_code", lambda module: "edited")
+    monkeypatch.setattr(fingerprints, "of_class", lambda kind: "edited")
     assert changed(before, one()) == {"data", "fit", "craft", "clean", "score"}
 
 

@@ -10,6 +10,9 @@ from robench.cli import completers
 from robench.cli.options import device_option, store_option
 from robench.cli.strict import Command
 
+#: Exit code where neither a store nor a re-run had anything to compare the card with.
+NOTHING_COMPARED = 3
+
 
 @click.command("verify", cls=Command)
 @click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
@@ -20,7 +23,11 @@ from robench.cli.strict import Command
 def verify_command(card: Path, rerun: bool, store: Path | None, device: str, trust_code: bool) -> None:
     """Recompute a card's numbers from the stored adversarial set and outcomes.
 
-    Nothing in a card is executed. Exit code 1 if a number is wrong; what is not in the store is "not at hand".
+    Nothing in a card is executed. It ends in one of three words: a card is identical, repeats within rounding (another
+    processor, thread count or batch size rounds otherwise; docs/numbers.md states how much that may change), or does
+    not repeat. What is not in the store is "not at hand".
+
+    Exit code 0 if it is identical or repeats within rounding, 1 if it does not repeat, 3 if nothing could be compared.
 
     \b
     robench verify results/cards/CARD.json
@@ -33,6 +40,7 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
     from robench.evidence.store import default_root
     from robench.verify.recompute import rerun as run_again
     from robench.verify.recompute import verify
+    from robench.verify.repetition import IDENTICAL, OTHER, word
 
     found = read(card)
     with terminal() as progress:
@@ -41,12 +49,19 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
             if rerun
             else verify(found, store or default_root(), device, progress, trust=trust_code)
         )
-        wrong = 0
+        seen = []
         for finding in findings:
+            seen.append(finding)
             mark = {True: "ok", False: "WRONG", None: "not at hand"}[finding.good]
             # A detail quotes the card, which may come from anyone: no control characters reach the terminal.
-            click.echo(f"{mark:12}{finding.what}: {plain(finding.detail, 600)}")
-            wrong += finding.good is False
-    if wrong:
-        click.echo(f"{card} does not verify: {wrong} findings above are wrong.")
+            click.echo(f"{'rounding' if finding.rounded else mark:12}{finding.what}: {plain(finding.detail, 600)}")
+    said, missing = word(seen), sum(finding.good is None for finding in seen)
+    if not said:
+        click.echo(f"{card} could not be compared with anything; give --store, or compute it again with --rerun.")
+        raise click.exceptions.Exit(NOTHING_COMPARED)
+    if said == OTHER:
+        wrong = sum(finding.good is False for finding in seen)
+        click.echo(f"{card} {OTHER}. It does not verify: {wrong} findings above are wrong.")
         raise click.exceptions.Exit(1)
+    is_so = f"is {said}" if said == IDENTICAL else said
+    click.echo(f"{card} {is_so}{f', as far as it is at hand ({missing} findings are not)' if missing else ''}.")

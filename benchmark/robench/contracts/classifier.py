@@ -115,7 +115,9 @@ class ZeroShotClassifier(Classifier):
         encode_text: Callable[[Sequence[str]], Tensor] | None = None,
     ) -> None:
         super().__init__(image_tower, classes=len(text_features), preprocess=preprocess)
-        self.register_buffer("text_features", F.normalize(text_features.detach().float(), dim=1))
+        # Not persistent: computed when the model is loaded, so its last bits are the processor's, not the weights'.
+        normalised = F.normalize(text_features.detach().float(), dim=1)
+        self.register_buffer("text_features", normalised, persistent=False)
         self.logit_scale = logit_scale
         self.encode_text = encode_text
 

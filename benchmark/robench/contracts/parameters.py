@@ -26,12 +26,18 @@ def parameter(
     *,
     minimum: float | None = None,
     maximum: float | None = None,
+    path: bool | Literal["checked"] = False,
 ) -> Any:
     """Declare one component parameter: its default, a sentence on what it means, and its range (inclusive).
 
+    With ``path=True`` a value that is a file or folder among ``Component.files`` is known by its content, and where it
+    lies enters no fingerprint; with ``path="checked"`` the component itself compares what it finds there with
+    checksums, and the value never enters.
+
     Name the arguments, ``parameter(default=8, help="...")``: type checkers see a default only by its name (PEP 681).
     """
-    return dataclasses.field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "path": path}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Parameter:
     help: str
     minimum: float | None = None
     maximum: float | None = None
+    path: bool | Literal["checked"] = False
 
     @property
     def type_name(self) -> str:
@@ -69,7 +76,13 @@ def parameters_of(component: type) -> dict[str, Parameter]:
             )
         meta = field.metadata
         found[field.name] = Parameter(
-            field.name, hints[field.name], field.default, meta["help"], meta["minimum"], meta["maximum"]
+            field.name,
+            hints[field.name],
+            field.default,
+            meta["help"],
+            meta["minimum"],
+            meta["maximum"],
+            meta.get("path", False),
         )
         _check_default(component, found[field.name])
     return found

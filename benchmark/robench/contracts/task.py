@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Bytes of the sha256 that a checkpoint's file begins with.
+DIGEST = 32
+
 
 class Progress(Protocol):
     """Show how far a stage is."""
@@ -49,14 +52,17 @@ class Checkpoint:
     Args:
         path: the file, replaced atomically; None keeps nothing.
         extra: what the harness adds to each state (pass counts), and takes back when one is loaded.
+        note: told when a damaged file is dropped.
     """
 
     def __init__(
         self,
         path: Path | None = None,
         extra: tuple[Callable[[], Any], Callable[[Any], None]] = (lambda: None, lambda _: None),
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._path = path
+        self._note = note
         self._get_extra, self._set_extra = extra
 
     def save(self, state: Any) -> None:
@@ -66,26 +72,57 @@ class Checkpoint:
         import torch
 
         scratch = self._path.with_suffix(".writing")
-        torch.save({"state": state, "extra": self._get_extra()}, scratch)
+        with scratch.open("wb") as file:
+            file.write(bytes(DIGEST))  # its place: the digest is known at the end
+            written: Any = _Hashed(file, self._path.name)
+            torch.save({"state": state, "extra": self._get_extra()}, written)
+            file.seek(0)
+            file.write(written.hash.digest())
         scratch.replace(self._path)
 
     def load(self) -> Any | None:
-        """Return the last state saved, or None; a damaged file counts as none."""
+        """Return the last state saved, or None; a damaged file, or another work's, counts as none."""
         if self._path is None or not self._path.is_file():
             return None
+        import io
+
         import torch
 
         try:
-            saved = torch.load(self._path, map_location="cpu", weights_only=True)
-            self._set_extra(saved["extra"])
-        except Exception:  # whatever a cut-off or foreign file raises, the work starts afresh
+            content = memoryview(self._path.read_bytes())
+            if hashlib.sha256(self._path.name.encode() + content[DIGEST:]).digest() != content[:DIGEST]:
+                raise ValueError("its checksum does not match")
+            kept = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
+            self._set_extra(kept["extra"])
+        except Exception as error:  # whatever a cut-off or foreign file raises, the work starts afresh
+            self.drop(str(error).partition("\n")[0])
             return None
-        return saved["state"]
+        return kept["state"]
+
+    def drop(self, reason: str) -> None:
+        """Forget a state that is not to be trusted, and say so."""
+        self._note(f"Unfinished work in {self._path} is damaged ({reason}); it is begun again.")
+        self.discard()
 
     def discard(self) -> None:
         """Forget the state: the work is finished."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+class _Hashed:
+    """Write through to a file, and hash what is written, the name of the work it belongs to first."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file = file
+        self.hash = hashlib.sha256(name.encode())
+
+    def write(self, content: Any) -> int:
+        self.hash.update(content)
+        return int(self._file.write(content))
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def derive_seed(*words: object) -> int:

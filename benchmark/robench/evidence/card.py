@@ -58,7 +58,10 @@ class ComponentRecord(Record, frozen=True, kw_only=True):
         dict[str, Scalar], Meta(description="those that differ from the defaults, or from the victim's tuning")
     ]
     plugin: Annotated[str, Meta(description="distribution and version that offered it")]
-    code: Annotated[str, Meta(description="sha256 of the plugin package's source files")]
+    code: Annotated[
+        str,
+        Meta(description="sha256 of a plugin's source, with what it imports from its own package; empty: built in"),
+    ]
     files: Annotated[str, Meta(description="sha256 over the local files it reads; empty if none")] = ""
 
     @property

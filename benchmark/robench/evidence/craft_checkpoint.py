@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,21 @@ class Unfinished:
         images: (N, C, H, W) of the chunk, on the CPU; finished ones from an earlier process are put in here.
         found: counts of what was wrong with the images, likewise brought up to date.
         meter: likewise.
+        sound: says of places and their images from an earlier process whether the harness would have let them pass.
+        note: told when damaged work is dropped.
     """
 
-    def __init__(self, path: Path, images: Tensor, found: dict[str, Any], meter: Meter) -> None:
-        self._file = Checkpoint(path)
+    def __init__(
+        self,
+        path: Path,
+        images: Tensor,
+        found: dict[str, Any],
+        meter: Meter,
+        sound: Callable[[list[int], Tensor], bool] = lambda places, images: True,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._file = Checkpoint(path, note=note)
+        self._sound = sound
         self._images, self._found, self._meter = images, found, meter
         self._batch: tuple[list[int], Any] | None = None
         self._written, self._pause = time.monotonic(), EVERY
@@ -84,14 +95,27 @@ class Unfinished:
         self._written = time.monotonic()
         self._pause = max(EVERY, SHARE * (self._written - begun))
 
-    def _restore(self, saved: Any) -> None:
-        if not isinstance(saved, dict) or saved["done"].shape != self.done.shape:
+    def _restore(self, kept: Any) -> None:
+        if kept is None:
             return
-        self.done = saved["done"]
-        self._images[self.done] = saved["images"]
-        self._found.update(saved["found"])
-        self._meter.add(saved["meter"])
-        self._batch = saved["batch"]
+        if not self._usable(kept):
+            self._file.drop("it is not what robench writes, or its images are none that an attack may return")
+            return
+        self.done = kept["done"]
+        self._images[self.done] = kept["images"]
+        self._found.update(kept["found"])
+        self._meter.add(kept["meter"])
+        self._batch = kept["batch"]
+
+    def _usable(self, kept: Any) -> bool:
+        if not isinstance(kept, dict) or {*kept} != {"done", "images", "found", "meter", "batch"}:
+            return False
+        done, images = kept["done"], kept["images"]
+        if done.shape != self.done.shape or done.dtype != torch.bool or {*kept["found"]} != {*self._found}:
+            return False
+        if images.dtype != torch.float32 or images.shape != (int(done.sum()), *self._images.shape[1:]):
+            return False
+        return self._sound(done.nonzero().flatten().tolist(), images)
 
 
 class _OfBatch(Checkpoint):

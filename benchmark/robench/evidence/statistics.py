@@ -35,6 +35,13 @@ def proportion(correct: float, n: int) -> tuple[float, float]:
     return round(low, 6), round(high, 6)
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the two-sided exact p-value for two counts of discordant images (Q. McNemar 1947)."""
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail: float = 2 * sum(math.comb(n, count) for count in range(fewer + 1)) / (1 << n)
+    return min(1.0, tail)
+
+
 def pack_bits(flags: Sequence[bool]) -> str:
     """Return the flags as base64 of big-endian packed bits."""
     padded = [*flags, *[False] * (-len(flags) % 8)]

@@ -167,7 +167,8 @@ class Workbench:
         """Return the digest of the victim's weights."""
         key = cell.model_id(cell.victim)
         if key not in self._digests:
-            self._digests[key] = weights_digest(self.model(cell, cell.victim))
+            trained = self.trained(cell, cell.victim)
+            self._digests[key] = weights_digest(self.model(cell, cell.victim)) if trained is None else trained.digest
         return self._digests[key]
 
     def surrogate(self, cell: Cell, chosen: SelectedComponent) -> Prepared:

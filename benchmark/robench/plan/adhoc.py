@@ -38,13 +38,13 @@ def offer(
 def user_model(module: nn.Module, label: str) -> type[Model]:
     """Return a Model component that serves a copy of ``module``."""
     from robench.contracts.classifier import Classifier
-    from robench.evidence.tensor_digests import weights_digest
+    from robench.evidence.tensor_digests import derived, weights_digest
 
     class UserModel(Model):
         """A module handed to robench.evaluate."""
 
         name = label
-        weights: str = parameter(default=weights_digest(module), help="sha256 of the module's tensors")
+        weights: str = parameter(default=weights_digest(module, derived(module)), help="sha256 of the module's tensors")
 
         def load(self, task: Any) -> Classifier:
             from robench.contracts.module_copy import copy_module

@@ -6,19 +6,17 @@ Nothing in a card is executed. A card may name code (``file[path=net.py]``); tha
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from robench.api import choose_device, run
 from robench.contracts.task import Progress
 from robench.contracts.threat_model import parse_eps
 from robench.errors import CardError, attributed_to
 from robench.evidence.card import Card, ComponentRecord
-from robench.evidence.fingerprint import CHUNK, fingerprint
+from robench.evidence.fingerprint import CHUNK
 from robench.evidence.statistics import pack_bits
 from robench.evidence.store import Artifact, Store
 from robench.pipeline.stages.craft import KIND as ADVERSARIAL
@@ -28,8 +26,9 @@ from robench.plan.cell import SELF, Cell
 from robench.plan.references import foreign_code, resolve_reference, split_reference
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import catalog
-from robench.verify.rescore import Finding as Finding
-from robench.verify.rescore import against_images
+from robench.verify.repetition import Finding as Finding
+from robench.verify.repetition import compare
+from robench.verify.rescore import against_images, chunk_key, margins_of
 
 
 def request_of(card: Card) -> Spec:
@@ -110,7 +109,8 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
     yield Finding("card", True, "follows the schema; counts, bits and intervals agree")
     for name, outcome in (("clean", card.clean), ("robust", card.robust)):
         yield _check_outcome(name, outcome.bits, outcome.correct, artifacts.get(OUTCOMES, outcome.artifact))
-    chunks = [artifacts.get(ADVERSARIAL, _chunk_key(card, start)) for start in range(0, card.cell.n, CHUNK)]
+    starts = range(0, card.cell.n, CHUNK)
+    chunks = [artifacts.get(ADVERSARIAL, chunk_key(card.adversarial.artifact, start)) for start in starts]
     if any(chunk is None for chunk in chunks):
         yield Finding("adversarial set", None, f"not in the store at {store}; give --store, or recompute with --rerun")
         return
@@ -124,9 +124,9 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
         return
     # A stranger's card may name another set of the store than its own, whose sizes then do not fit together.
     with attributed_to("Comparing the card with the store", CardError):
-        yield from against_images(
-            card, cell, [chunk for chunk in chunks if chunk], Options(store=store, progress=progress), device
-        )
+        answers = artifacts.get(OUTCOMES, card.robust.artifact)
+        found, options = [chunk for chunk in chunks if chunk], Options(store=store, progress=progress)
+        yield from against_images(card, cell, found, answers, options, device)
 
 
 def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
@@ -135,23 +135,25 @@ def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -
     Raises:
         CardError: the card names code to run, and ``trust`` is not given.
     """
-    code = "" if trust else foreign_code(plan(of_same_model(card), choose_device(device), catalog()))
+    device = choose_device(device)
+    request = of_same_model(card)
+    cells = plan(request, device, catalog())
+    code = "" if trust else foreign_code(cells)
     if code:
         raise CardError(f"The card was not re-run: {_untrusted(code)}.")
     with tempfile.TemporaryDirectory(prefix="robench-verify-") as empty:
-        effort = level_of_card(card)
-        cards = run(of_same_model(card), store=empty, device=device, progress=progress, **effort)
-    again = next((found for found in cards if found.id == card.id), None)
-    if again is None:
-        again = _same_cell(card, cards)
-        yield Finding("code", None, "this installation's components are not byte for byte those of the card")
-    if again is None:
-        yield Finding("rerun", False, "this installation plans no such cell")
-        return
-    old, new = _deterministic(card), _deterministic(again)
-    for name in ("cell", "data", "model", "training", "clean", "adversarial", "robust", "cost", "gate"):
-        same = old[name] == new[name]
-        yield Finding(f"rerun, {name}", same, "the same" if same else _first_difference(old[name], new[name]))
+        cards = run(request, store=empty, device=device, progress=progress, **level_of_card(card))
+        again = next((found for found in cards if found.id == card.id), None)
+        if again is None:
+            again = _same_cell(card, cards)
+            yield Finding(
+                "code", None, "this installation gives the cell another id: a version, file or plugin differs"
+            )
+        if again is None:
+            yield Finding("rerun", False, "this installation plans no such cell")
+            return
+        cell = next(cell for cell in cells if cell.score_id == again.id)
+        yield from compare(card, again, margins_of(cell, Options(store=Path(empty)), device))
 
 
 def level_of_card(card: Card) -> dict[str, Any]:
@@ -176,10 +178,6 @@ def _check_outcome(name: str, bits: str, correct: int, artifact: Artifact | None
     return Finding(f"{name} outcomes", good, detail)
 
 
-def _chunk_key(card: Card, start: int) -> str:
-    return fingerprint("craft", set=card.adversarial.artifact, start=start)
-
-
 def _same_cell(card: Card, cards: list[Card]) -> Card | None:
     def place(one: Card) -> tuple[Any, ...]:
         cell = one.cell
@@ -187,28 +185,3 @@ def _same_cell(card: Card, cards: list[Card]) -> Card | None:
         return (cell.defense.label, cell.attack.label, via, cell.threat, cell.seed)
 
     return next((found for found in cards if place(found) == place(card)), None)
-
-
-def _deterministic(card: Card) -> dict[str, Any]:
-    """Return the card as JSON values without its clocks and without keys that name code."""
-    values: dict[str, Any] = msgspec.to_builtins(card)
-    for stage in values["cost"].values():
-        for clock in ("seconds", "peak_bytes", "joules"):
-            stage.pop(clock)
-    values["adversarial"].pop("artifact")
-    # What was typed asks for more than this cell; what names code may differ here, and is said elsewhere.
-    values["cell"].pop("given")
-    parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
-    for part in [*parts, *values["cell"]["loads"]]:
-        for code in ("plugin", "code", "files"):
-            part.pop(code)
-    for outcome in (values["clean"], values["robust"]):
-        outcome.pop("artifact")
-    return values
-
-
-def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    for key, value in old.items():
-        if value != new.get(key):
-            return f"{key}: {str(value)[:80]} in the card, {str(new.get(key))[:80]} now"
-    return "new fields"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from robench import Attack, attack_sources, parameter
+from robench import Attack, parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,10 +54,6 @@ class APGD(Attack):
         targeted = self.loss == "dlr-targeted"
         starts = self.restarts * self.draws * (self.targets if targeted else 1)
         return starts * (self.steps + 1) + targeted, starts * self.steps
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the algorithm's source."""
-        return attack_sources()
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return each image's best iterate."""

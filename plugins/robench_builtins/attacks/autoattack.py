@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from robench import Attack, attack_sources, parameter
+from robench import Attack, parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,10 +46,6 @@ class AutoAttack(Attack):
             return 2 * self.draws * (steps + 2), 2 * self.draws * steps
         forwards = (steps + 1) + targets * (steps + 2) + targets * (2 * steps + 1) + self.queries
         return forwards + 2 + 2 * targets, (1 + 2 * targets) * steps
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the algorithms' sources."""
-        return attack_sources()
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return the first error found for each image, else its closest miss."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robench import Attack, attack_sources, parameter
+from robench import Attack, parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,10 +49,6 @@ class FAB(Attack):
         """Return the most an image costs: the ranking of targets, and two forwards and a backward a step."""
         steps = self.targets * self.restarts * self.steps
         return 2 * steps + 1, steps
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the algorithm's source."""
-        return attack_sources()
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return each image's nearest error, moved back to the ball where it lies outside."""

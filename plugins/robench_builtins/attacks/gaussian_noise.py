@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from robench import Attack, attack_sources, parameter
+from robench import Attack, parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +35,6 @@ class GaussianNoise(Attack):
     def passes(self) -> tuple[int, int]:
         """Return that the model is not asked."""
         return 0, 0
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the source of what draws the noise."""
-        return attack_sources()
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return one noisy version of each image."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from robench import Attack, attack_sources, parameter
+from robench import Attack, parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +32,6 @@ class Noise(Attack):
     def passes(self) -> tuple[int, int]:
         """Return the most an image costs: a forward for each draw, if there is a choice."""
         return (self.draws if self.draws > 1 else 0), 0
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the algorithm's source."""
-        return attack_sources()
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return the best draw."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from robench import Attack, attack_sources, parameter
+from robench import Attack, parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,10 +38,6 @@ class Square(Attack):
     def passes(self) -> tuple[int, int]:
         """Return the most an image costs: every query."""
         return self.queries * self.restarts, 0
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the algorithm's source."""
-        return attack_sources()
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return the point of largest margin found."""

@@ -41,6 +41,7 @@ class Cifar10(Dataset):
     root: str = parameter(
         default="",
         help="folder that holds cifar-10-batches-py; empty: $ROBENCH_DATA, or robench's cache folder of the user",
+        path="checked",
     )
     val: int = parameter(
         default=5000, help="validation images, cut from the official train images", minimum=10, maximum=49990

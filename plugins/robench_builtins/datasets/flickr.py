@@ -39,7 +39,7 @@ class Flickr(Dataset):
     licence = "images: Flickr's terms of use, for non-commercial research and education"
     templates: ClassVar[tuple[str, ...]] = ("{}",)
 
-    path: str = parameter(default="", help="the folder that holds the captions and the images' folder")
+    path: str = parameter(default="", help="the folder that holds the captions and the images' folder", path=True)
     images: int = parameter(default=1000, help="images, and so captions to choose among; or all there are", minimum=2)
     caption: int = parameter(default=0, help="which of an image's captions, from 0", minimum=0)
     size: int = parameter(default=224, help="side in pixels to which the images are resized and cropped", minimum=8)

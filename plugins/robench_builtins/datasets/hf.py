@@ -28,7 +28,7 @@ class Hf(Dataset):
     licence = "the data set's own"
     templates = ("a photo of a {}", "a blurry photo of a {}", "a picture of a {}", "an image of a {}")
 
-    path: str = parameter(default="", help="id on the hub, such as uoft-cs/cifar10, or a local folder")
+    path: str = parameter(default="", help="id on the hub, such as uoft-cs/cifar10, or a local folder", path=True)
     config: str = parameter(default="", help="configuration of the data set, where it has several")
     revision: str = parameter(default="", help="commit or tag on the hub; empty: the newest")
     image_column: str = parameter(default="", help="column of the images; empty: the only one")

@@ -56,7 +56,7 @@ class ImageFolder(Dataset):
     #: The word before the colon of the shorthand.
     typed: ClassVar[str] = "folder"
 
-    path: str = parameter(default="", help="the folder of class folders")
+    path: str = parameter(default="", help="the folder of class folders", path=True)
     size: int = parameter(default=224, help="side in pixels to which the images are resized and cropped", minimum=8)
     split_seed: int = parameter(default=0, help="seed that cuts the splits", minimum=0)
     test: float = parameter(

@@ -45,7 +45,7 @@ class ImageNet(ImageFolder):
     )
     typed = "imagenet"
 
-    path: str = parameter(default="", help="the folder that holds val (and train), or class folders")
+    path: str = parameter(default="", help="the folder that holds val (and train), or class folders", path=True)
     test: float = parameter(
         default=1.0, help="share of each class for test, where there is no train folder", minimum=0, maximum=1
     )
@@ -53,6 +53,7 @@ class ImageNet(ImageFolder):
         default="",
         help="file with the names of wnids: lines 'n01440764 tench, ...', or imagenet_class_index.json; empty: the one "
         "beside the images, or torchvision's where all thousand are there",
+        path=True,
     )
 
     def words(self, folders: Sequence[str]) -> list[str]:

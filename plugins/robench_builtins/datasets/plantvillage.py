@@ -47,7 +47,7 @@ class PlantVillage(ImageFolder):
     )
     typed = "plantvillage"
 
-    path: str = parameter(default="", help="the folder of class folders, or an id on the Hugging Face hub")
+    path: str = parameter(default="", help="the folder of class folders, or an id on the Hugging Face hub", path=True)
     size: int = parameter(default=256, help="side in pixels to which the images are resized and cropped", minimum=8)
     crop: str = parameter(default="", help="crop whose classes are kept, such as tomato; empty: all")
     balance: int = parameter(

@@ -30,6 +30,7 @@ class ClipRN50(ZeroShotModel):
     checkpoint: str = parameter(
         default="",
         help="local state dict or folder, such as huggingface.co/timm/resnet50_clip.openai; empty: from the hub",
+        path=True,
     )
 
     def files(self) -> tuple[Path, ...]:

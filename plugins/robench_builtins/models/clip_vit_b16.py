@@ -17,5 +17,5 @@ class ClipVitB16(ClipVit):
     reference_tolerance = 0.025
 
     checkpoint: str = parameter(
-        default="openai/clip-vit-base-patch16", help="Hugging Face id or local folder of a CLIP checkpoint"
+        default="openai/clip-vit-base-patch16", help="Hugging Face id or local folder of a CLIP checkpoint", path=True
     )

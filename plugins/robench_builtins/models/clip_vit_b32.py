@@ -18,5 +18,5 @@ class ClipVitB32(ClipVit):
     reference_tolerance = 0.02
 
     checkpoint: str = parameter(
-        default="openai/clip-vit-base-patch32", help="Hugging Face id or local folder of a CLIP checkpoint"
+        default="openai/clip-vit-base-patch32", help="Hugging Face id or local folder of a CLIP checkpoint", path=True
     )

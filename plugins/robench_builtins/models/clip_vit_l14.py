@@ -17,5 +17,5 @@ class ClipVitL14(ClipVit):
     reference_tolerance = 0.025
 
     checkpoint: str = parameter(
-        default="openai/clip-vit-large-patch14", help="Hugging Face id or local folder of a CLIP checkpoint"
+        default="openai/clip-vit-large-patch14", help="Hugging Face id or local folder of a CLIP checkpoint", path=True
     )

@@ -40,9 +40,11 @@ class PythonFile(UserModel):
     runs_code = True
     typed = "FILE.py:NAME"
 
-    path: str = parameter(default="", help="the Python file, or the dotted name of an installed module")
+    path: str = parameter(default="", help="the Python file, or the dotted name of an installed module", path=True)
     function: str = parameter(default="", help="the function, class or module object in it that is the model")
-    weights: str = parameter(default="", help="state dict (.safetensors or .pt) that is loaded into the model")
+    weights: str = parameter(
+        default="", help="state dict (.safetensors or .pt) that is loaded into the model", path=True
+    )
 
     @classmethod
     def shorthand(cls, text: str) -> dict[str, str] | None:

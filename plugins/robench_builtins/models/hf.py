@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robench import Task
+from robench import Task, parameter
 from robench_builtins.models.shared.library_model import LibraryModel
 from robench_builtins.models.shared.zero_shot import ZeroShotModel
 
@@ -27,6 +27,8 @@ class HuggingFace(LibraryModel, ZeroShotModel):
     source = "transformers (Wolf et al., EMNLP 2020) and the Hugging Face hub; each model's page cites its paper."
     licence = "transformers: Apache-2.0; the weights: each model's own, on its page of the hub"
     typed = "hf:ORG/NAME"
+
+    model: str = parameter(default="", help="hub id, or the folder of a checkpoint", path=True)
 
     def files(self) -> tuple[Path, ...]:
         """Return the local folder, if the model or the checkpoint is one."""

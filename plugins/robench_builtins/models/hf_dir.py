@@ -24,7 +24,9 @@ class HfDir(Model):
     source = "the user's own model"
     licence = "the model's own"
 
-    path: str = parameter(default="", help="the folder that save_pretrained wrote, with the processor's files")
+    path: str = parameter(
+        default="", help="the folder that save_pretrained wrote, with the processor's files", path=True
+    )
     template: str = parameter(default="", help="CLIP: prompt with {} for the class name; empty: the dataset's first")
     interpolation: Literal["processor", "bicubic", "bilinear"] = parameter(
         default="processor", help="how images are resized; processor: as the folder's processor does"

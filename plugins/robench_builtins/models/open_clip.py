@@ -30,6 +30,7 @@ class OpenClip(ZeroShotModel):
     checkpoint: str = parameter(
         default="",
         help="local state dict (.safetensors, .pt), or a folder with open_clip_config.json, in place of them",
+        path=True,
     )
     quick_gelu: bool | None = parameter(
         default=None, help="activation of a checkpoint without a tag; none: as the tag's weights were trained"

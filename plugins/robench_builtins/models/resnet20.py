@@ -47,7 +47,9 @@ class ResNet20(TrainableModel):
         "cifar100": "cifar100_resnet20-23dac2f1.pt",
     }
 
-    checkpoint: str = parameter(default="", help="weights as .safetensors or .pt; empty: those that weights names")
+    checkpoint: str = parameter(
+        default="", help="weights as .safetensors or .pt; empty: those that weights names", path=True
+    )
     weights: Literal["cifar10", "cifar100", "none"] = parameter(
         default="cifar10",
         help="weights of the torch hub, by what they were trained on; none: drawn and trained on the dataset",

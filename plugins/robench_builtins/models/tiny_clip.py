@@ -73,7 +73,9 @@ class TinyClip(Model):
         "vpt": {"mode": "padding", "prompt_size": 12, "learning_rate": 1e-1, "epochs": 8, "attack_steps": 3},
     }
 
-    checkpoint: str = parameter(default="", help="folder of a checkpoint to load in place of the shipped one")
+    checkpoint: str = parameter(
+        default="", help="folder of a checkpoint to load in place of the shipped one", path=True
+    )
     template: str = parameter(default="", help="prompt with {} for the class name; empty: the dataset's first")
 
     epochs: int = parameter(default=60, help="robench train: passes over the training images", minimum=1)

@@ -122,7 +122,12 @@ def _craft_chunk(
     meter = Meter(device=task.device)
     result = torch.empty(len(part), *part.shape)
     found = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
-    unfinished = Unfinished(path, result, found, meter)
+
+    def sound(places: list[int], images: Tensor) -> bool:
+        clean = [batch.images.cpu() for batch in part[places].batches(task.batch_size)] if places else []
+        return not clean or _inside(torch.cat(clean), images, task)
+
+    unfinished = Unfinished(path, result, found, meter, sound, task.progress.note)
 
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
         chosen = task.replace(indices=[start + place for place in places], checkpoint=unfinished.checkpoint(places))
@@ -206,6 +211,17 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
     found["excess"] = max(found["excess"], float((distance - task.threat.eps).max()), 0.0)
     found["largest"] = max(found["largest"], float(task.threat.distance(images, moved).max()))
     return moved
+
+
+def _inside(images: Tensor, moved: Tensor, task: Task) -> bool:
+    """Tell whether images are finite, in the box and in the ball, as those are that :func:`inspect` returned."""
+    finite = bool(torch.isfinite(moved).all())
+    # Clean images that were not worth attacking are among them, at no distance.
+    return (
+        finite
+        and bool(((moved >= 0) & (moved <= 1)).all())
+        and bool((task.threat.distance(images, moved) <= task.threat.eps + BALL_TOLERANCE).all())
+    )
 
 
 def _warm_up(model: Classifier, test: Examples, task: Task) -> None:

@@ -22,8 +22,9 @@ from robench.evidence.card import Cost, TrainingRecord
 from robench.evidence.image_signatures import ImageSignatures, signatures
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
-from robench.evidence.tensor_digests import tensor_digests, weights_digest
+from robench.evidence.tensor_digests import derived, tensor_digests, weights_digest
 from robench.runtime.inference import freeze
+from robench.runtime.restored_tensors import built_by_wrap, restore, sketch, tensors_of
 from robench.runtime.trained_parameters import gradients_seen, training_record
 
 KIND = "fit"
@@ -69,23 +70,17 @@ def fit(
         if artifact is None:
             unfinished = store.scratch(KIND, key)
             examples = train() if train is not None else None
-            store.put(SIGNATURES, key, {}, _signatures(examples, task)._asdict())
-            artifact = store.put(KIND, key, *_train(defense, defended, examples, task, unfinished))
+            known = _signatures_of((lambda: examples) if examples is not None else None, task, store, key)
+            artifact = store.put(KIND, key, *_train(defense, victim, defended, examples, task, unfinished))
             unfinished.unlink(missing_ok=True)
         else:
-            _restore(defense, defended, artifact.tensors())
+            restore(defense, victim, defended, artifact)
+            # Lost or damaged, they are taken again: without them, leakage into the test split would pass unseen.
+            known = _signatures_of(train, task, store, key)
     meta = artifact.meta
     freeze(defended, task.device)
-    digest = weights_digest(defended)
-    require(
-        digest == meta["defended"],
-        f"{defense.name}.wrap gave other values than when it was fitted; draw initial values from "
-        "task.generator(...), never from the global generator.",
-    )
     training = TrainingRecord(**{**meta["training"], "recipe": dict(defense.recipe())})
-    stored = store.get(SIGNATURES, key)
-    known = ImageSignatures(**stored.tensors()) if stored is not None else signatures([])
-    return Fitted(defended, training, Cost(**meta["cost"]), digest, meta["train"], meta["train_n"], known)
+    return Fitted(defended, training, Cost(**meta["cost"]), meta["defended"], meta["train"], meta["train_n"], known)
 
 
 def trains(defense: Defense) -> bool:
@@ -93,8 +88,13 @@ def trains(defense: Defense) -> bool:
     return type(defense).fit is not Defense.fit
 
 
-def _signatures(train: Examples | None, task: Task) -> ImageSignatures:
-    return signatures(batch.images for batch in train.batches(task.batch_size)) if train is not None else signatures([])
+def _signatures_of(train: Callable[[], Examples] | None, task: Task, store: Store, key: str) -> ImageSignatures:
+    """Return the training images' signatures: from the store if they are there, else taken and stored."""
+    kept = store.get(SIGNATURES, key)
+    if kept is None:
+        taken = signatures(batch.images for batch in train().batches(task.batch_size)) if train else signatures([])
+        kept = store.put(SIGNATURES, key, {}, taken._asdict())
+    return ImageSignatures(**kept.tensors())
 
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
@@ -108,20 +108,28 @@ def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
 
 
 def _train(
-    defense: Defense, defended: Classifier, train: Examples | None, task: Task, unfinished: Path
+    defense: Defense, victim: Classifier, defended: Classifier, train: Examples | None, task: Task, unfinished: Path
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Fit, and return what is known about it and the tensors that it changed or declared."""
+    """Fit, and return what is known about it and the tensors that it changed, declared or made beside the victim's."""
     declared = [name for name, parameter in defended.named_parameters() if parameter.requires_grad]
     before, touched = tensor_digests(defended), set[str]()
+    at_load = derived(defended)
+    made = built_by_wrap(victim, before, at_load | {*declared})
+    computed = {name: sketch(tensor) for name, tensor in tensors_of(defended).items() if name in at_load}
     meter = Meter(device=task.device, batch_size=0)
     if train is not None:
         _fit_metered(defense, defended, train, task, unfinished, meter, touched)
     training, tensors = training_record(defense, defended, declared, before, touched if train is not None else None)
     training |= {"recipe": dict(defense.recipe()), "history": task.history}
+    made -= {*tensors}
+    tensors |= {name: tensors_of(defended)[name] for name in made}
     meta = {
         "training": training,
         "cost": meter.state(),
-        "defended": weights_digest(defended),
+        "defended": weights_digest(defended, tensors),
+        "victim": weights_digest(victim),
+        "made": sorted(made),
+        "derived": {name: seen for name, seen in computed.items() if name not in tensors},
         "train": train.fingerprint if train is not None else None,
         "train_n": len(train) if train is not None else 0,
     }
@@ -140,7 +148,7 @@ def _fit_metered(
     """Fit with every pass counted and every gradient seen, surrogates' passes included."""
     if not len(train):
         raise DataError(f"{defense.name} needs training images, and the dataset has none.")
-    checkpoint = Checkpoint(unfinished, extra=_resumable(meter, touched, task.history))
+    checkpoint = Checkpoint(unfinished, _resumable(meter, touched, task.history), task.progress.note)
     with ExitStack() as stack:
 
         def surrogate(name: str) -> Classifier:
@@ -177,21 +185,13 @@ def _check_trained(defense: Defense, defended: Classifier, train: Examples, task
             bool(torch.isfinite(parameter).all()),
             f"{defense.name} diverged: after training, {name} holds NaN or infinite values. Lower its learning rate.",
         )
+    for name, buffer in defended.named_buffers():
+        hollow = buffer.is_floating_point() and bool(torch.isnan(buffer).any())  # a mask may well be infinite
+        require(not hollow, f"{defense.name} diverged: after training, {name} holds NaN. Lower its learning rate.")
     defended.eval()
     with torch.no_grad():
         probe = next(train[: min(2, len(train))].batches(2, task.device)).images
         check_logits(defended(probe), len(probe), len(task.classes), defense.name)
-
-
-def _restore(defense: Defense, defended: Classifier, tensors: dict[str, Tensor]) -> None:
-    state = dict([*defended.named_parameters(), *defended.named_buffers()])
-    for name, tensor in tensors.items():
-        require(
-            name in state and state[name].shape == tensor.shape,
-            f"{defense.name}.wrap no longer builds the tensor {name} that its stored fit has; raise its version.",
-        )
-        with torch.no_grad():
-            state[name].copy_(tensor)
 
 
 def _resumable(meter: Meter, touched: set[str], history: list[dict[str, float]]) -> Any:

@@ -18,7 +18,7 @@ class OfficialSplits(Dataset):
     """Serve the official test images as they are; cut val and train, stratified and seeded, from the train images."""
 
     path: str = parameter(
-        default="", help="folder of the files; empty: $ROBENCH_DATA, or robench's cache folder of the user"
+        default="", help="folder of the files; empty: $ROBENCH_DATA, or robench's cache folder of the user", path=True
     )
     val: int = parameter(default=5000, help="validation images, cut from the official train images", minimum=10)
     train: int = parameter(default=0, help="train images; 0: all that val leaves", minimum=0)

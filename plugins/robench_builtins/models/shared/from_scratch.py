@@ -95,7 +95,9 @@ class FromScratch(TrainableModel):
     """Build a network for the dataset's images and classes, and train it there unless it is given weights."""
 
     checkpoint: str = parameter(
-        default="", help="weights as .safetensors or .pt; empty: drawn from the seed and trained on the dataset"
+        default="",
+        help="weights as .safetensors or .pt; empty: drawn from the seed and trained on the dataset",
+        path=True,
     )
 
     def files(self) -> tuple[Path, ...]:

@@ -22,7 +22,7 @@ class LibraryModel(TrainableModel):
     typed: ClassVar[str] = ""
 
     model: str = parameter(default="", help="the architecture, as the library names it")
-    checkpoint: str = parameter(default="", help="local weights in place of the published ones")
+    checkpoint: str = parameter(default="", help="local weights in place of the published ones", path=True)
     pretrained: bool = parameter(
         default=True, help="start from weights; false: draw them at random, which makes sense with training only"
     )

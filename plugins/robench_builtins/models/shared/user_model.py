@@ -21,7 +21,7 @@ class UserModel(Model):
     #: What follows the colon of the shorthand, as errors show it.
     typed: ClassVar[str] = ""
 
-    path: str = parameter(default="", help="the file")
+    path: str = parameter(default="", help="the file", path=True)
     size: int | None = parameter(
         default=None, help="side in pixels to resize images to, where the network does not do it itself", minimum=1
     )

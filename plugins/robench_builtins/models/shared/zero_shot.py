@@ -38,7 +38,7 @@ class ClipVit(ZeroShotModel):
     """Load a CLIP checkpoint of transformers as a zero-shot classifier; a subclass says which by default."""
 
     version = 2  # the checkpoint's own crop is made, not only its statistics
-    checkpoint: str = parameter(default="", help="Hugging Face id or local folder of a CLIP checkpoint")
+    checkpoint: str = parameter(default="", help="Hugging Face id or local folder of a CLIP checkpoint", path=True)
     resolution: int | None = parameter(
         default=None, help="side in pixels of the tower's input, to which its positions are interpolated", minimum=1
     )
