@@ -1,4 +1,4 @@
-"""The real ``robench`` process, and one real run that many tests look at."""
+"""The ``robench`` process, and one real run that many tests look at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(sys.executable).with_name("robench")
+from ..fork_server import INSTALLED, script
+
 ENVIRONMENT = {**os.environ, "COLUMNS": "400", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
 REQUEST = ("--defense", "tecoa", "--attack", "fgsm,pgd", "--n", "60", "-p", "attack.steps=5", "-p", "defense.epochs=1")
 
@@ -63,10 +64,10 @@ def start(words, folder, **environment):
 
 @pytest.fixture
 def robench(tmp_path):
-    """Return a function that runs the installed script in an empty folder; no user ever sees a traceback."""
+    """Return a function that runs robench in an empty folder; no user ever sees a traceback."""
 
     def run(*words, **environment):
-        return start([SCRIPT, *words], tmp_path, **{"ROBENCH_STORE": str(tmp_path / "store"), **environment})
+        return start([script(), *words], tmp_path, **{"ROBENCH_STORE": str(tmp_path / "store"), **environment})
 
     return run
 
@@ -95,7 +96,7 @@ def real_run(tmp_path_factory):
     """Return the main job on 60 digits; read its folders, change only copies."""
     root = tmp_path_factory.mktemp("real-run")
     words = ("run", *REQUEST, "--store", root / "store", "--out", root / "out")
-    return Run(start([SCRIPT, *words], root), words, root / "store", root / "out")
+    return Run(start([INSTALLED, *words], root), words, root / "store", root / "out")
 
 
 @pytest.fixture
