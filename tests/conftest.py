@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .fork_server import Server
+from .fork_server import PLACE, Server
 
 # Before torch is imported anywhere: spinning OpenMP threads make tiny models ten times slower on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -21,11 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start one fork server for all worker processes."""
     if not hasattr(config, "workerinput") and hasattr(os, "fork"):
         config.stash[SERVER] = Server()
+        os.environ[PLACE] = str(config.stash[SERVER].folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if server := config.stash.get(SERVER, None):
         server.close()
+        del os.environ[PLACE]
 
 
 KIT = Path(os.environ.get("ROBENCH_KIT", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -1,9 +1,9 @@
-"""Real ``robench`` processes that need not import torch each: forked from one process that has.
+"""Processes of ``robench`` that need not import torch each: forked from one process that has.
 
-``script()`` is a stand-in for the installed script. It passes its words, its environment, its folder and its three
+``script()`` is a stand-in for the installed script ``INSTALLED``. It passes its words, its environment, its folder and its three
 streams to a server, which forks a child for it and answers with the child's exit code. The server has imported the
 libraries and nothing of robench; so each child finds robench, its plugins and the environment as a new process does.
-What a start itself costs or imports is tested with the installed script, ``INSTALLED``.
+What a start imports, a kill and an installation are tested with real ones.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import atexit
 import gc
 import json
 import os
+import runpy
 import select
 import shutil
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -22,7 +24,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 
 INSTALLED = Path(sys.executable).with_name("robench")
@@ -38,7 +40,7 @@ CLIENT = """\
 import json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-request = {{"script": sys.argv[0], "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+request = {{"name": {name!r}, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
 socket.send_fds(server, [b"-"], [0, 1, 2])
 server.sendall(json.dumps(request).encode() + b"\\n")
 code = int(server.makefile().readline())
@@ -55,22 +57,23 @@ def script() -> Path:
 
 
 class Server:
-    """The server's process, and the folder with the script that asks it."""
+    """The process of a server under one interpreter, and the folder with the scripts that ask it."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: Path = INSTALLED.with_name("python"), **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="robench-tests-"))
         address = str(self.folder / "socket")
-        client = self.folder / "robench"
-        client.write_text(CLIENT.format(python=sys.executable, address=address))
-        client.chmod(0o755)
+        for name in ("robench", "pytest"):
+            client = self.folder / name
+            client.write_text(CLIENT.format(python=sys.executable, address=address, name=name))
+            client.chmod(0o755)
         # Its standard input is ours: when we are gone, however that came, it ends as well.
         self.process = subprocess.Popen(
-            [sys.executable, __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
+            [python, __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+            env=environment or None,
+        )  # fmt: skip
         assert self.process.stdout is not None
         with self.process.stdout as said:
             assert said.readline() == b"listening\n"
-        os.environ[PLACE] = str(self.folder)
 
     def close(self) -> None:
         """End the server and whatever it still runs."""
@@ -78,7 +81,6 @@ class Server:
         self.process.stdin.close()
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
-        os.environ.pop(PLACE, None)
 
 
 def serve(address: str) -> Callable[[], None]:
@@ -131,24 +133,29 @@ def answer(asked: socket.socket, code: int) -> None:
             return
 
 
-def become(script: str, words: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Be a new process of the installed script: its folder, environment, module path and words."""
+def become(name: str, words: list[str], folder: str, environment: dict[str, str]) -> None:
+    """Be a new process of ``robench`` or ``python -m pytest``: its folder, environment, module path and words."""
     ours = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     theirs = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[:] = [str(INSTALLED.parent), *theirs, *(path for path in sys.path[1:] if path not in ours)]
-    sys.argv = [str(INSTALLED), *words]
+    first = str(INSTALLED.parent) if name == "robench" else folder
+    sys.path[:] = [first, *theirs, *(path for path in sys.path[1:] if path not in ours)]
+    site.addsitepackages(None)  # what was installed in the meantime
+    invalidate_caches()
+    sys.argv = [str(INSTALLED.with_name(name)), *words]
     sys.stdin, sys.stdout = open(0, encoding="utf-8"), open(1, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
     sys.modules.pop("sitecustomize", None)
     with suppress(ModuleNotFoundError):
         import_module("sitecustomize")
-    finish(import_module("robench.cli").main)
+    if name == "robench":
+        finish(import_module("robench.cli").main)
+    finish(lambda: runpy.run_module(name, run_name="__main__", alter_sys=True))
 
 
-def finish(main: Callable[[], None]) -> None:
+def finish(main: Callable[[], object]) -> None:
     """Run ``main`` and end as an interpreter does, without taking apart, object by object, what was forked."""
     code = 0
     try:
