@@ -1,6 +1,6 @@
 """Processes of ``robench`` that need not import torch each: forked from one process that has.
 
-``script()`` is a stand-in for the installed script ``INSTALLED``. It passes its words, its environment, its folder and its three
+``script()`` is a stand-in for the installed script ``INSTALLED``. It passes its words, environment, folder and
 streams to a server, which forks a child for it and answers with the child's exit code. The server has imported the
 libraries and nothing of robench; so each child finds robench, its plugins and the environment as a new process does.
 What a start imports, a kill and an installation are tested with real ones.
@@ -59,7 +59,7 @@ def script() -> Path:
 class Server:
     """The process of a server under one interpreter, and the folder with the scripts that ask it."""
 
-    def __init__(self, python: Path = INSTALLED.with_name("python"), **environment: str) -> None:
+    def __init__(self, python: str | Path = sys.executable, **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="robench-tests-"))
         address = str(self.folder / "socket")
         for name in ("robench", "pytest"):
