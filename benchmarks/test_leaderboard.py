@@ -18,9 +18,9 @@ from robench.evidence.card import Card
 from robench.evidence.card_file import read, write
 from robench.evidence.statistics import pack_bits, proportion
 from robench_leaderboard import boards, read_cards
-from robench_leaderboard.html import html_of
-from robench_leaderboard.publish import of_boards, render_json
-from robench_leaderboard.render import markdown_of
+from robench_leaderboard.render.html import html_of
+from robench_leaderboard.render.markdown import markdown_of
+from robench_leaderboard.render.to_json import of_boards, render_json
 
 from .interleave import interleave, ratios, report, timed_rows
 

@@ -24,7 +24,8 @@ from robench.gate.registry import CHECKS
 from robench.plan.suite import read_suite
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
-from robench_leaderboard import Row, boards, read_cards, wording
+from robench_leaderboard import Row, boards, read_cards
+from robench_leaderboard.render import formatting
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "blur" / "robench_blur.py"
@@ -105,7 +106,7 @@ def surface() -> str:
         says = (
             lines[0]
             if lines and inspect.isroutine(getattr(package, name)) | inspect.isclass(getattr(package, name))
-            else "the version of the door, a number"
+            else "the version of the plugin API, a number"
             if name == "API_VERSION"
             else "a type"
         )
@@ -155,7 +156,7 @@ def checks() -> str:
 def line(row: Row) -> str:
     """Return one row of the README's table."""
     transfer = min(row.transfer.values(), key=lambda score: score.rate, default=None)
-    accuracies = map(wording.percent, (row.clean, row.headline, transfer))
+    accuracies = map(formatting.percent, (row.clean, row.headline, transfer))
     columns = (row.rank or "-", row.title, *accuracies)
     return "| " + " | ".join(map(str, (*columns, f"{row.trainable:,}", row.verdict))) + " |"
 
@@ -202,13 +203,13 @@ def main() -> int:
     text = marked(text, "example", printed(EXAMPLE))
     text = marked(text, "suites", suites())
     plugins, gate = ROOT / "docs" / "plugins.md", ROOT / "docs" / "gate.md"
-    door = plugins.read_text(encoding="utf-8")
+    plugin_page = plugins.read_text(encoding="utf-8")
     for name, path in PRINTED.items():
-        door = marked(door, name, printed(path))
+        plugin_page = marked(plugin_page, name, printed(path))
     wanted = {
         ROOT / "docs" / "reference.md": page(),
         readme: marked(text, "results", results()),
-        plugins: door,
+        plugins: plugin_page,
         gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
     }
     wanted |= {file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n" for file in (card_file, training_card_file)}

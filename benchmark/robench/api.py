@@ -1,4 +1,4 @@
-"""The Python door for users: run a grid, evaluate a module, say what a run would do."""
+"""The public API: run a grid, evaluate a module, say what a run would do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robench.evidence.card import Card
 from robench.evidence.store import Store, default_root
 from robench.evidence.training_card import TrainingCard
 from robench.gate.level import DEFAULT_LEVEL, level_of
-from robench.pipeline.card_cache import cached, illustrated, keep
+from robench.pipeline.card_cache import cached, illustrated, store_cards
 from robench.pipeline.training_cards import trainings
 from robench.plan.adhoc import offer
 from robench.plan.cell import Cell
@@ -29,8 +29,8 @@ from robench.plugin.catalog import Catalog, catalog
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robench.pipeline.workbench import Bench
-    from robench_leaderboard.published import Leaderboard
+    from robench.pipeline.workbench import Workbench
+    from robench_leaderboard.render.json_schema import Leaderboard
 
 
 @dataclass(frozen=True)
@@ -113,26 +113,28 @@ def run(
     cards: list[Card] = []
     failures: list[Failure] = []
 
-    bench = cache(
+    workbench = cache(
         partial(
-            _bench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
+            _workbench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
             timeout=timeout, progress=progress or Silent(), gallery=gallery,
         )
     )  # fmt: skip
-    told = set[str]()
+    yielded = set[str]()
     for group in comparison_groups(cells):
-        kept = cached(group, quick, level)
-        if kept is None or (gallery and not illustrated(group, quick)):
+        done = cached(group, quick, level)
+        if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group
 
-            made = run_group(group, bench(), spec.given(), lambda cell, error: failures.append(Failure(cell, error)))
-            kept = kept or made  # pictures may have been all that was missing
-            keep(kept, quick, level)
-        for training in trainings(group, quick, bench, (progress or Silent()).note, told):
+            made = run_group(
+                group, workbench(), spec.request(), lambda cell, error: failures.append(Failure(cell, error))
+            )
+            done = done or made  # pictures may have been all that was missing
+            store_cards(done, quick, level)
+        for training in trainings(group, quick, workbench, (progress or Silent()).note, yielded):
             on_training(training)
-        for card in kept:
+        for card in done:
             on_card(card)
-        cards += kept
+        cards += done
     if failures and not cards and len({str(entry.error) for entry in failures}) == 1:
         raise failures[0].error  # one cause, such as a missing folder: say it once
     if failures:
@@ -140,10 +142,10 @@ def run(
     return cards
 
 
-def _bench(device: str, **options: Any) -> Bench:
-    from robench.pipeline.workbench import Bench, Options
+def _workbench(device: str, **options: Any) -> Workbench:
+    from robench.pipeline.workbench import Options, Workbench
 
-    return Bench(Options(device=device, **options), device)
+    return Workbench(Options(device=device, **options), device)
 
 
 def spec_from(**request: Any) -> Spec:
@@ -168,7 +170,7 @@ def leaderboard(cards: Iterable[Card]) -> Leaderboard:
 
     Names and sentences in it are cut to length and have no control characters; they are not escaped.
     """
-    from robench_leaderboard.publish import publish
+    from robench_leaderboard.render.to_json import publish
 
     return publish(cards)
 
@@ -200,7 +202,7 @@ def evaluate(
         seed: determines everything that is drawn.
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
-        store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
+        store: where artifacts are stored; None stores none, since a module's code cannot be fingerprinted.
         **options: device, batch_size, compiled, prepared, gate, progress as for :func:`run`.
     """
     known, dataset, content = offer(catalog(), module, name, dataset)

@@ -2,7 +2,7 @@
 
 RobenchError              exit code 2, printed without a traceback
  +- SpecError             the request: an unknown component, a mistyped parameter, an impossible eps
- +- PluginError           the door: a plugin that is broken, clashes or misspells a hook
+ +- PluginError           the plugin API: a plugin that is broken, clashes or misspells a hook
  +- DataError             the images: a missing folder, an unreadable file, a split too small
  +- WeightsError          the weights: a file that is missing, truncated or of another architecture
  +- ContractError         a component that returned what its contract forbids
@@ -69,7 +69,7 @@ def require(condition: bool, message: str) -> None:
 
 
 @contextmanager
-def told(what: str, kind: type[RobenchError] = ContractError) -> Iterator[None]:
+def attributed_to(what: str, kind: type[RobenchError] = ContractError) -> Iterator[None]:
     """Turn whatever third-party code raises inside into a sentence: ``what`` failed, and with which error."""
     try:
         yield

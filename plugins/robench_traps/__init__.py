@@ -1,5 +1,5 @@
-"""Wrong evaluations that the gate must catch, and honest ones that it must not accuse: ``robench traps``.
+"""Wrong evaluations that the gate must catch, and honest controls that it must not accuse: ``robench traps``.
 
-The components here come in by the public door, like every plugin's, but by no entry point: nobody should be able to
+The components here use the public plugin API, like every plugin's, but have no entry point: nobody should be able to
 name one in a run by mistake.
 """

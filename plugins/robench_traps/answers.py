@@ -163,21 +163,21 @@ class ChangesAfterQueries(Shield):
 
 TWICE = ("deterministic", "same answer while attacked", "evaluation mode")
 TRAPS = (
-    trap(NoiseAtInference, *TWICE, beside=(Plain,)),
-    trap(DropoutOn, *TWICE, beside=(Plain,)),
-    trap(BatchNormTrains, "evaluation mode", "batch-mates", beside=(Plain,)),
-    trap(BatchStatistics, "batch-mates", beside=(Plain,)),
-    trap(BalancesTheBatch, "batch-mates", beside=(Plain,)),
-    trap(NoticesGradients, *TWICE, beside=(Plain,)),
-    trap(NoticesGradMode, *TWICE, beside=(Plain,)),
+    trap(NoiseAtInference, *TWICE, alongside=(Plain,)),
+    trap(DropoutOn, *TWICE, alongside=(Plain,)),
+    trap(BatchNormTrains, "evaluation mode", "batch-mates", alongside=(Plain,)),
+    trap(BatchStatistics, "batch-mates", alongside=(Plain,)),
+    trap(BalancesTheBatch, "batch-mates", alongside=(Plain,)),
+    trap(NoticesGradients, *TWICE, alongside=(Plain,)),
+    trap(NoticesGradMode, *TWICE, alongside=(Plain,)),
     trap(
         NoticesPerturbations,
         "stronger attack",
         "gradients present",
         "gradients true",
         "transfer <= white-box",
-        beside=(Plain,),
+        alongside=(Plain,),
     ),
-    trap(RemembersQueries, *TWICE, "gradients present", beside=(Plain,)),
-    trap(ChangesAfterQueries, *TWICE, "re-score from disk", beside=(Plain,)),
+    trap(RemembersQueries, *TWICE, "gradients present", alongside=(Plain,)),
+    trap(ChangesAfterQueries, *TWICE, "re-score from disk", alongside=(Plain,)),
 )

@@ -1,4 +1,4 @@
-"""The real ground that traps and twins stand on: small networks, trained on the digits once a process."""
+"""The real ground that traps and controls stand on: small networks, trained on the digits once a process."""
 
 from __future__ import annotations
 

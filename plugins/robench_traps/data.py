@@ -146,18 +146,18 @@ class WrongSurrogate(WrongNormalisation):
 
 
 TRAPS = (
-    trap(TestInTrain, "split leakage", beside=(Plain, Trained)),
-    trap(NearlyTestInTrain, "split leakage", beside=(Plain, Trained)),
-    trap(OtherOrder, "class order", beside=(Plain,)),
-    trap(OneClass, "classes shown", beside=(Plain,), n=None),
-    trap(LabelsFromOne, refusal="serves labels outside", beside=(Plain,)),
-    trap(PixelsTo255, refusal="takes float32 images in [0, 1]", beside=(Plain,)),
-    trap(RoundedAway, "undefended victim falls", "images moved", beside=(LowContrast, Stretches), eps="0.45/255"),
+    trap(TestInTrain, "split leakage", alongside=(Plain, Trained)),
+    trap(NearlyTestInTrain, "split leakage", alongside=(Plain, Trained)),
+    trap(OtherOrder, "class order", alongside=(Plain,)),
+    trap(OneClass, "classes shown", alongside=(Plain,), n=None),
+    trap(LabelsFromOne, refusal="serves labels outside", alongside=(Plain,)),
+    trap(PixelsTo255, refusal="takes float32 images in [0, 1]", alongside=(Plain,)),
+    trap(RoundedAway, "undefended victim falls", "images moved", alongside=(LowContrast, Stretches), eps="0.45/255"),
     trap(
         WrongSurrogate,
         "reference clean accuracy",
         refusal="wrong weights, preprocessing or class order",
-        beside=(Plain,),
+        alongside=(Plain,),
         victim="plain",
         surrogate="surrogate-preprocessing",
     ),

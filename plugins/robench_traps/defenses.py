@@ -208,24 +208,24 @@ class Blind(nn.Module):
 FLAT = ("gradients present", "stronger attack", "gradients true", "transfer <= white-box")
 FALSE = ("gradients true", "declared gradient", "stronger attack")
 TRAPS = (
-    trap(Quantise, *FLAT, beside=(Plain,)),
-    trap(Jpeg, refusal="carry no gradient back", beside=(Plain,)),
-    trap(ThermometerEncoding, *FLAT, beside=(Plain,)),
+    trap(Quantise, *FLAT, alongside=(Plain,)),
+    trap(Jpeg, refusal="carry no gradient back", alongside=(Plain,)),
+    trap(ThermometerEncoding, *FLAT, alongside=(Plain,)),
     trap(
         ResizeAndPad, "deterministic", "batch-mates", "same answer while attacked", "re-score from disk",
-        beside=(Plain,),
+        alongside=(Plain,),
     ),
-    trap(Purify, *FALSE, beside=(Plain,), eps="24/255"),
-    trap(AntiAdversary, *FALSE, beside=(Plain,)),
-    trap(Votes, *FLAT, beside=(Plain,)),
-    trap(HalfDetached, *FALSE, beside=(Plain,)),
-    trap(WithoutGrad, refusal="carry no gradient back", beside=(Plain,)),
+    trap(Purify, *FALSE, alongside=(Plain,), eps="24/255"),
+    trap(AntiAdversary, *FALSE, alongside=(Plain,)),
+    trap(Votes, *FLAT, alongside=(Plain,)),
+    trap(HalfDetached, *FALSE, alongside=(Plain,)),
+    trap(WithoutGrad, refusal="carry no gradient back", alongside=(Plain,)),
     trap(
         WrongStraightThrough, "straight-through path", "transfer <= white-box", "queries <= gradients",
         "measured slopes <= gradients", *FALSE,
-        beside=(Plain,),
+        alongside=(Plain,),
     ),
-    trap(DeclaresNone, "declared gradient", "gradients present", beside=(Plain,), n=30),
-    trap(DeclaresRandomized, "deterministic", beside=(Plain,)),
-    trap(OtherAdaptive, "straight-through path", beside=(Plain,)),
+    trap(DeclaresNone, "declared gradient", "gradients present", alongside=(Plain,), n=30),
+    trap(DeclaresRandomized, "deterministic", alongside=(Plain,)),
+    trap(OtherAdaptive, "straight-through path", alongside=(Plain,)),
 )  # fmt: skip

@@ -155,18 +155,18 @@ LED_ASTRAY = (
     "another loss",
 )
 TRAPS = (
-    trap(WeakStraightThrough, *LED_ASTRAY, "straight-through path", beside=(Plain,), eps="24/255"),
-    trap(TrueInDouble, *LED_ASTRAY, beside=(Plain,), eps="24/255"),
-    trap(NoiseFromHash, *LED_ASTRAY, "stable loss", beside=(Plain,)),
-    trap(AnswersByBatchSize, "batch-mates", "re-score from disk", beside=(Plain,)),
-    trap(StopsWhenSure, "gradients present", "gradients true", beside=(Plain,)),
-    trap(TrainsABuffer, "trained parameters", beside=(Plain,)),
-    trap(SparesTheDefense, "stronger attack", "one step <= many steps", beside=(Plain, Blurred)),
-    trap(EditsSharedWeights, "re-score from disk", "deterministic", "same answer while attacked", beside=(Layers,)),
+    trap(WeakStraightThrough, *LED_ASTRAY, "straight-through path", alongside=(Plain,), eps="24/255"),
+    trap(TrueInDouble, *LED_ASTRAY, alongside=(Plain,), eps="24/255"),
+    trap(NoiseFromHash, *LED_ASTRAY, "stable loss", alongside=(Plain,)),
+    trap(AnswersByBatchSize, "batch-mates", "re-score from disk", alongside=(Plain,)),
+    trap(StopsWhenSure, "gradients present", "gradients true", alongside=(Plain,)),
+    trap(TrainsABuffer, "trained parameters", alongside=(Plain,)),
+    trap(SparesTheDefense, "stronger attack", "one step <= many steps", alongside=(Plain, Blurred)),
+    trap(EditsSharedWeights, "re-score from disk", "deterministic", "same answer while attacked", alongside=(Layers,)),
     trap(
         ForgesAnswers,
         refusal="rebuilt the model that it attacked",
-        beside=(Layers, Blurred),
+        alongside=(Layers, Blurred),
         eps="24/255",
     ),
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robench import Classifier, Dataset, Examples, Split, Task
 from robench_builtins.datasets.digits import Digits
 from robench_traps.base import Plain, Robust, Victim, conv_net, learn, mlp, seeded
-from robench_traps.trap import Twin, twin
+from robench_traps.trap import Control, control
 
 
 class Layers(Victim):
@@ -198,7 +198,7 @@ def no_kit() -> str:
     return "" if present else "the developers' data kit is not here (set ROBENCH_KIT to its folder)"
 
 
-REAL = Twin(
+REAL = Control(
     name="resnet20-cifar10",
     story="Attack a published ResNet-20 on real CIFAR-10 images.",
     case="He et al. 2016, Deep Residual Learning for Image Recognition",
@@ -210,22 +210,22 @@ REAL = Twin(
     },
     missing=no_kit,
 )
-TWINS = (
-    Twin(
+CONTROLS = (
+    Control(
         name="undefended", story="Attack a convolutional network that nothing defends, by one step and by many.",
         parts=(Plain,), request={"attack": ("fgsm", "pgd")},
     ),
-    twin(Layers, eps="24/255"),
-    twin(Deep, eps="16/255"),
-    twin(TwoClasses, beside=(Few,), attack="apgd[loss=margin]", eps="24/255"),
-    twin(ThreeClasses, beside=(Three,), eps="16/255"),
-    twin(GreyNet, beside=(Grey,), eps="16/255"),
-    twin(LargeScale),
-    twin(LogProbabilities),
-    Twin(
+    control(Layers, eps="24/255"),
+    control(Deep, eps="16/255"),
+    control(TwoClasses, alongside=(Few,), attack="apgd[loss=margin]", eps="24/255"),
+    control(ThreeClasses, alongside=(Three,), eps="16/255"),
+    control(GreyNet, alongside=(Grey,), eps="16/255"),
+    control(LargeScale),
+    control(LogProbabilities),
+    Control(
         name="l2-ball", story="Attack in the L2 ball.", parts=(Plain,), request={"norm": "L2", "eps": "0.5"},
     ),
-    Twin(
+    Control(
         name="transfer-and-white-box", story="Show a transfer attack beside the white-box one.", parts=(Plain, Robust),
         request={"victim": "plain", "surrogate": "robust"},
     ),

@@ -22,7 +22,7 @@ from robench_traps.base import (
 )
 from robench_traps.defenses import Jpeg
 from robench_traps.training import Trained
-from robench_traps.trap import Twin, twin
+from robench_traps.trap import Control, control
 
 
 class MadryTraining(Trained):
@@ -169,23 +169,23 @@ class OwnPGD(Steps):
         return climb(model, images, labels, task.threat, 30, task.threat.eps / 10, start)
 
 
-TWINS = (
-    twin(MadryTraining, beside=(Plain,)),
-    twin(Trades, beside=(Plain,)),
-    twin(FastTraining, beside=(Plain,)),
-    Twin(
+CONTROLS = (
+    control(MadryTraining, alongside=(Plain,)),
+    control(Trades, alongside=(Plain,)),
+    control(FastTraining, alongside=(Plain,)),
+    Control(
         name="tecoa", story="Fine-tune a CLIP with the TeCoA loss.", case="Mao et al. 2023 (TeCoA)",
         request={"victim": "tiny-clip", "defense": "tecoa[epochs=2]", "n": 60},
     ),
-    Twin(
+    Control(
         name="vpt", story="Train visual prompts with the TeCoA loss.", case="Mao et al. 2023 (TeCoA)",
         request={"victim": "tiny-clip", "defense": "vpt[epochs=1]", "n": 60},
     ),
-    twin(Blur, beside=(Plain,)),
-    twin(Ensemble, beside=(Plain,)),
-    twin(DeclaredNoise, beside=(Plain,)),
-    twin(DeclaredQuantiser, beside=(Plain,), eps="16/255"),
-    twin(DeclaredNone, beside=(Plain,), attack=("square[queries=300]", "pgd"), n=16),
-    twin(SubtractsTheMean, beside=(Plain,)),
-    twin(OwnPGD, beside=(Plain,)),
+    control(Blur, alongside=(Plain,)),
+    control(Ensemble, alongside=(Plain,)),
+    control(DeclaredNoise, alongside=(Plain,)),
+    control(DeclaredQuantiser, alongside=(Plain,), eps="16/255"),
+    control(DeclaredNone, alongside=(Plain,), attack=("square[queries=300]", "pgd"), n=16),
+    control(SubtractsTheMean, alongside=(Plain,)),
+    control(OwnPGD, alongside=(Plain,)),
 )  # fmt: skip

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from robench.errors import SpecError, suggestion
 from robench_traps import answers, attacks, data, defenses, dodges, honest, honest_defenses, models, steps, training
-from robench_traps.trap import Trap, Twin
+from robench_traps.trap import Control, Trap
 
 TRAPS: tuple[Trap, ...] = (
     *attacks.TRAPS, *steps.TRAPS, *models.TRAPS, *answers.TRAPS, *defenses.TRAPS,
     *dodges.TRAPS, *training.TRAPS, *data.TRAPS,
 )  # fmt: skip
-TWINS: tuple[Twin, ...] = (*honest.TWINS, *honest_defenses.TWINS)
+CONTROLS: tuple[Control, ...] = (*honest.CONTROLS, *honest_defenses.CONTROLS)
 
 
-def chosen(names: tuple[str, ...]) -> list[Trap | Twin]:
+def chosen(names: tuple[str, ...]) -> list[Trap | Control]:
     """Return the evaluations of these names, or all; SpecError for a name there is none of."""
-    everything: tuple[Trap | Twin, ...] = (*TRAPS, *TWINS)
+    everything: tuple[Trap | Control, ...] = (*TRAPS, *CONTROLS)
     known = {entry.name: entry for entry in everything}
     for name in names:
         if name not in known:
-            raise SpecError(f"There is no trap or twin '{name}'; {suggestion(name, known)}")
+            raise SpecError(f"There is no trap or honest control '{name}'; {suggestion(name, known)}")
     return [entry for name, entry in known.items() if not names or name in names]

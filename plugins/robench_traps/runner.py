@@ -17,7 +17,7 @@ from robench_traps.trap import Evaluation, Trap, role_of
 HERE = Plugin("traps", "robench_traps", "", None)
 
 #: What became of a trap: caught by a check that must catch it; stopped, but by other checks; or ranked.
-#: Of a twin: cleared, or accused.
+#: Of a control: cleared, or accused.
 Outcome = Literal["caught", "elsewhere", "escaped", "cleared", "accused", "skipped"]
 
 
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def trap(self) -> bool:
-        """Tell whether this is a trap, and not a twin."""
+        """Tell whether this is a trap, and not a control."""
         return isinstance(self.evaluation, Trap)
 
 
@@ -56,7 +56,7 @@ def attempt(evaluation: Evaluation, store: Path, gate: str = "") -> Result:
     """Return what the harness makes of one evaluation.
 
     Args:
-        evaluation: the trap or twin.
+        evaluation: the trap or control.
         store: a folder that the evaluations of one command share.
         gate: the gate's level; empty is the harness's default.
     """
@@ -81,7 +81,7 @@ def attempt(evaluation: Evaluation, store: Path, gate: str = "") -> Result:
 
 
 def offered(evaluation: Evaluation) -> Catalog:
-    """Return a catalog of the built-ins and of what the evaluation brings; other plugins must not take part."""
+    """Return a catalog of the built-ins and of the evaluation's own components; other plugins must not take part."""
     everything = catalog()
     built_in = {key: offer for key, offer in everything.offers.items() if offer.plugin.name == "builtins"}
     found = Catalog([HERE], built_in)
@@ -92,7 +92,7 @@ def offered(evaluation: Evaluation) -> Catalog:
 
 
 def claimed(cards: Sequence[Card], trap: bool) -> list[Card]:
-    """Return the cards that carry the claim: those of the defense, if there is one; of a twin, all."""
+    """Return the cards that carry the claim: those of the defense, if there is one; of a control, all."""
     defended = [card for card in cards if not card.cell.undefended]
     return defended if trap and defended else list(cards)
 

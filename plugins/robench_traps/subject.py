@@ -8,7 +8,7 @@ from typing import NamedTuple
 from robench import Classifier, Examples, RobenchError, Task, ThreatModel
 from robench.api import spec_from
 from robench.contracts.components import Defense, Model
-from robench.pipeline.workbench import Bench, Options
+from robench.pipeline.workbench import Options, Workbench
 from robench.plan.cell import Cell, type_of
 from robench.plan.spec import plan
 from robench.plugin.catalog import Catalog
@@ -23,28 +23,28 @@ class Subject(NamedTuple):
     task: Task
 
 
-def subject(evaluation: Evaluation, known: Catalog, store: Path, count: int) -> Subject | None:
+def model_under_attack(evaluation: Evaluation, known: Catalog, store: Path, count: int) -> Subject | None:
     """Return the defended model and the first ``count`` images that it is tested on; None where no data is served."""
     cells = plan(spec_from(**evaluation.asked()), "cpu", known)
     cell = next(cell for cell in reversed(cells) if cell.surrogate is None)
-    bench = Bench(Options(store=store, device="cpu", prepared=False), "cpu")
+    workbench = Workbench(Options(store=store, device="cpu", prepared=False), "cpu")
     try:
-        test = bench.data(cell).test
+        test = workbench.data(cell).test
     except RobenchError:
         return None
-    task = bench.task(cell, "craft").replace(attacked=ThreatModel(cell.threat.norm, cell.threat.eps))
+    task = workbench.task(cell, "craft").replace(attacked=ThreatModel(cell.threat.norm, cell.threat.eps))
     try:
-        model = bench.defended(cell).fitted.model
+        model = workbench.defended(cell).fitted.model
     except RobenchError:
-        model = bare(cell, bench)
+        model = bare(cell, workbench)
     return Subject(model, test[:count], task)
 
 
-def bare(cell: Cell, bench: Bench) -> Classifier:
+def bare(cell: Cell, workbench: Workbench) -> Classifier:
     """Return the model without its fit, and without anybody looking at what it returns."""
     victim: Model = type_of(cell.victim, Model)
     defense: Defense = type_of(cell.defense, Defense)
-    task = bench.task(cell, "load")
+    task = workbench.task(cell, "load")
     model = victim.load(task).eval().requires_grad_(False)
     return defense.wrap(model, task).eval().requires_grad_(False)
 

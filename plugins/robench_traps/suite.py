@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robench.contracts.task import Progress
 from robench_traps.runner import Result, attempt, offered
-from robench_traps.subject import key, subject
+from robench_traps.subject import key, model_under_attack
 from robench_traps.trap import Evaluation
 
 #: Images on which AutoAttack's warnings are looked for.
@@ -22,7 +22,7 @@ def run_all(
     """Return what became of each evaluation, in order.
 
     Args:
-        evaluations: traps and twins.
+        evaluations: traps and controls.
         store: an empty folder; what they share, such as a trained network, is computed once.
         gate: the gate's level; empty is the harness's default.
         with_flags: look for AutoAttack's warnings too.
@@ -59,6 +59,6 @@ def said(evaluation: Evaluation, store: Path, known: dict[str, tuple[str, ...]])
     offers = offered(evaluation)
     same = key(evaluation, offers)
     if same not in known:
-        found = subject(evaluation, offers, store, FLAG_IMAGES)
+        found = model_under_attack(evaluation, offers, store, FLAG_IMAGES)
         known[same] = flags(found.model, found.test, found.task) if found is not None else ()
     return known[same]

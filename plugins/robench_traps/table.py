@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from robench_leaderboard.wording import plain
+from robench.evidence.plain_text import plain
 from robench_traps.runner import Result
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def caught(result: Result) -> str:
 def summary(results: Sequence[Result]) -> str:
     """Return the two numbers that count, and the same two for AutoAttack's warnings."""
     traps = [result for result in results if result.trap and result.outcome != "skipped"]
-    twins = [result for result in results if not result.trap and result.outcome != "skipped"]
+    controls = [result for result in results if not result.trap and result.outcome != "skipped"]
     lines = [
         f"robench: {sum(result.outcome == 'caught' for result in traps)} of {len(traps)} traps caught, "
-        f"{sum(result.outcome == 'accused' for result in twins)} of {len(twins)} honest twins accused."
+        f"{sum(result.outcome == 'accused' for result in controls)} of {len(controls)} honest controls accused."
     ]
     if any(result.flags is not None for result in results):
         lines.append(
             f"AutoAttack's five warnings: {sum(bool(result.flags) for result in traps)} of {len(traps)} traps, "
-            f"{sum(bool(result.flags) for result in twins)} of {len(twins)} honest twins."
+            f"{sum(bool(result.flags) for result in controls)} of {len(controls)} honest controls."
         )
     return "\n".join(lines)
 
@@ -59,10 +59,10 @@ def terminal(results: Sequence[Result]) -> Table:
 
 
 def markdown(results: Sequence[Result], command: str) -> str:
-    """Return the page: the command, the numbers, the traps and the twins with their stories."""
+    """Return the page: the command, the numbers, the traps and the controls with their stories."""
     parts = ["# Traps", f"<!-- Written by `{command}`; do not edit. -->", INTRODUCTION, f"    {command}"]
     parts.append("\n".join(f"- {line}" for line in summary(results).splitlines()))
-    for title, wanted in (("## Traps", True), ("## Honest twins", False)):
+    for title, wanted in (("## Traps", True), ("## Honest controls", False)):
         chosen = [result for result in results if result.trap is wanted]
         if chosen:
             parts += [title, _grid(chosen)]
@@ -110,8 +110,8 @@ def _record(result: Result) -> dict[str, Any]:
 INTRODUCTION = """\
 Each trap is a small wrong evaluation that runs through the whole harness like anybody's plugin; its number must not
 be ranked, and the check that is made for its mistake must say why (*caught*; *elsewhere*: stopped, but by another
-check; *escaped*: ranked). Each twin is honest and must come out VALID (*cleared*; else *accused*). The last column is
-what AutoAttack says by itself of the same model, by the definitions and thresholds of its own code: randomised
+check; *escaped*: ranked). Each control is honest and must come out VALID (*cleared*; else *accused*). The last column
+is what AutoAttack says by itself of the same model, by the definitions and thresholds of its own code: randomised
 answers, softmax output, zero gradient, autograd in the forward pass, Square winning images that gradients left. It is
 a number about warnings, not about attacks: where a trap is a bad attack on a sound model, running AutoAttack in its
 place would have given a right number, and nothing would have said that the number before was wrong."""

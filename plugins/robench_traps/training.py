@@ -148,10 +148,10 @@ class RefitAtTestTime(Shield):
 
 
 TRAPS = (
-    trap(Overfitted, "stronger attack", "one step <= many steps", beside=(Plain,), attack="fgsm", eps="72/255"),
-    trap(Distilled, "logit scale", "gradients present", "stronger attack", beside=(Plain,)),
-    trap(SecretlyTrained, "trained parameters", beside=(Plain,)),
-    trap(IdleParameters, "trained parameters", beside=(Plain,)),
-    trap(ChoosesOnTest, refusal="test images never choose a hyper-parameter", beside=(Plain,)),
-    trap(RefitAtTestTime, "deterministic", "same answer while attacked", "batch-mates", beside=(Plain,)),
+    trap(Overfitted, "stronger attack", "one step <= many steps", alongside=(Plain,), attack="fgsm", eps="72/255"),
+    trap(Distilled, "logit scale", "gradients present", "stronger attack", alongside=(Plain,)),
+    trap(SecretlyTrained, "trained parameters", alongside=(Plain,)),
+    trap(IdleParameters, "trained parameters", alongside=(Plain,)),
+    trap(ChoosesOnTest, refusal="test images never choose a hyper-parameter", alongside=(Plain,)),
+    trap(RefitAtTestTime, "deterministic", "same answer while attacked", "batch-mates", alongside=(Plain,)),
 )

@@ -1,4 +1,4 @@
-"""What a trap is: one part with a mistake in it, the request that brings it in, and what must catch it."""
+"""What a trap is: one part with a mistake in it, the request that runs it, and what must catch it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Evaluation:
         name: what ``--only`` takes.
         story: one sentence on what is done.
         case: where it was published, as one would cite it; empty if it was not.
-        parts: the components it brings along; the first of a role is the one that is run.
+        parts: its own components; the first of a role is the one that is run.
         request: keywords of :func:`robench.run` that differ from the usual ones.
         batch_size: images at once, where the mistake depends on it.
         missing: returns why it cannot be run here, or nothing.
@@ -40,10 +40,10 @@ class Evaluation:
 
     def asked(self) -> dict[str, Any]:
         """Return the whole request."""
-        brought: dict[str, Any] = {}
+        components: dict[str, Any] = {}
         for part in self.parts:
-            brought.setdefault(role_of(part), part.name)
-        return {**USUAL, **brought, **self.request}
+            components.setdefault(role_of(part), part.name)
+        return {**USUAL, **components, **self.request}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Trap(Evaluation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Twin(Evaluation):
+class Control(Evaluation):
     """Hold an honest evaluation, which must come out VALID."""
 
 
@@ -68,24 +68,24 @@ def trap(
     part: Part,
     *expected: str,
     refusal: str = "",
-    beside: tuple[Part, ...] = (),
+    alongside: tuple[Part, ...] = (),
     batch_size: int | None = None,
     **request: Any,
 ) -> Trap:
     """Return the trap whose name, story and case are those of the ``part`` with the mistake."""
     return Trap(
-        name=part.name, story=told(part), case=part.source, parts=(part, *beside), request=request,
+        name=part.name, story=summary_of(part), case=part.source, parts=(part, *alongside), request=request,
         expected=expected,
         refusal=refusal, batch_size=batch_size,
     )  # fmt: skip
 
 
-def twin(part: Part, beside: tuple[Part, ...] = (), **request: Any) -> Twin:
+def control(part: Part, alongside: tuple[Part, ...] = (), **request: Any) -> Control:
     """Return the honest evaluation of ``part``."""
-    return Twin(name=part.name, story=told(part), case=part.source, parts=(part, *beside), request=request)
+    return Control(name=part.name, story=summary_of(part), case=part.source, parts=(part, *alongside), request=request)
 
 
-def told(part: Part) -> str:
+def summary_of(part: Part) -> str:
     """Return the first paragraph of the docstring on one line."""
     return " ".join((inspect.getdoc(part) or "").partition("\n\n")[0].split())
 

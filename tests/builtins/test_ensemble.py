@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robench import Classifier, ContractError, SpecError, Task
-from robench.plan.references import expand, foreign_code
+from robench.plan.references import foreign_code, resolve_reference
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
@@ -92,7 +92,10 @@ def test_a_plus_between_names_means_an_ensemble(text, models):
 
 
 def test_it_is_known_under_its_shorthand_as_a_surrogate_only():
-    assert expand(catalog(), "surrogate", "resnet20+tiny-clip") == ("ensemble", {"models": "resnet20+tiny-clip"})
+    assert resolve_reference(catalog(), "surrogate", "resnet20+tiny-clip") == (
+        "ensemble",
+        {"models": "resnet20+tiny-clip"},
+    )
     assert ("victim", "ensemble") not in catalog().offers
 
 

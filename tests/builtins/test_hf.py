@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from robench import DataError
-from robench.plan.references import expand
+from robench.plan.references import resolve_reference
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.datasets.hf import Hf
@@ -227,7 +227,7 @@ def test_without_the_package_the_command_that_installs_it_is_given(monkeypatch: 
 
 
 def test_it_is_written_with_a_colon() -> None:
-    assert expand(catalog(), "dataset", "hf:uoft-cs/cifar10") == ("hf", {"path": "uoft-cs/cifar10"})
+    assert resolve_reference(catalog(), "dataset", "hf:uoft-cs/cifar10") == ("hf", {"path": "uoft-cs/cifar10"})
 
 
 def test_plantvillage_on_the_hub_keeps_one_crop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

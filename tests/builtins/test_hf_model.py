@@ -8,7 +8,7 @@ from PIL import Image
 
 from robench import SpecError, Task, WeightsError, ZeroShotClassifier
 from robench.evidence.fingerprint import of_component
-from robench.plan.references import expand
+from robench.plan.references import resolve_reference
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.hf import HuggingFace
@@ -165,7 +165,7 @@ def test_a_clip_is_used_zero_shot(tmp_path):
 
 def test_what_is_typed_is_what_is_meant():
     for role in ("victim", "surrogate"):
-        assert expand(catalog(), role, "hf:microsoft/resnet-50") == ("hf", {"model": "microsoft/resnet-50"})
+        assert resolve_reference(catalog(), role, "hf:microsoft/resnet-50") == ("hf", {"model": "microsoft/resnet-50"})
 
 
 def test_the_folders_content_is_in_the_fingerprint(tmp_path, saved):

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from robench import SpecError, Task, WeightsError, ZeroShotClassifier
 from robench.evidence.fingerprint import of_component
-from robench.plan.references import expand
+from robench.plan.references import resolve_reference
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.clip_rn50 import ClipRN50
@@ -110,7 +110,7 @@ def activations(network):
     ],
 )
 def test_the_tag_decides_the_activation(saved, photos, typed, activation):
-    _, given = expand(catalog(), "victim", typed)
+    _, given = resolve_reference(catalog(), "victim", typed)
     file = saved(own("ViT-B-32"))
     victim = OpenClip(**given, checkpoint=file).load(TASK)
     assert activations(victim) == {activation}
@@ -252,7 +252,7 @@ def test_a_folder_trained_with_gelu_is_not_taken_for_openais(folder):
 )
 def test_what_is_typed_is_what_is_meant(typed, given):
     for role in ("victim", "surrogate"):
-        assert expand(catalog(), role, typed) == ("open_clip", given)
+        assert resolve_reference(catalog(), role, typed) == ("open_clip", given)
 
 
 def test_the_weights_content_is_in_the_fingerprint(saved):

@@ -117,10 +117,10 @@ def test_no_path_or_a_wrong_one_says_what_to_give(tmp_path: Path) -> None:
 
 
 def test_it_is_written_with_a_colon(leaves: Path) -> None:
-    from robench.plan.references import expand
+    from robench.plan.references import resolve_reference
 
-    assert expand(catalog(), "dataset", f"plantvillage:{leaves}") == ("plantvillage", {"path": str(leaves)})
-    assert expand(catalog(), "dataset", f"folder:{leaves}") == ("imagefolder", {"path": str(leaves)})
+    assert resolve_reference(catalog(), "dataset", f"plantvillage:{leaves}") == ("plantvillage", {"path": str(leaves)})
+    assert resolve_reference(catalog(), "dataset", f"folder:{leaves}") == ("imagefolder", {"path": str(leaves)})
 
 
 def pictures(counts: list[int], shape: tuple[int, int] = (6, 6)) -> Examples:

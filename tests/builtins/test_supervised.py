@@ -19,10 +19,10 @@ from robench.plugin.catalog import catalog
 from robench_builtins.datasets.digits import Digits
 from robench_builtins.datasets.mnist import Mnist
 from robench_builtins.models.mlp import Linear, Mlp
-from robench_builtins.models.shared.from_scratch import Supervised
+from robench_builtins.models.shared.from_scratch import TrainableModel
 from robench_builtins.models.small_cnn import SmallCnn
-from robench_builtins.training.from_scratch_loop import augment, kept_apart
-from robench_builtins.training.validation_monitor import Watch
+from robench_builtins.training.augmentation import augment
+from robench_builtins.training.validation import ValidationMonitor, keep_apart
 
 CLASSES = ("a", "b", "c")
 TASK = Task(classes=CLASSES, shape=(1, 8, 8), seed=5)
@@ -34,7 +34,7 @@ def examples(count: int = 60, shape: tuple[int, int, int] = (1, 8, 8), classes: 
     return Examples.from_tensors(images, torch.arange(count) % classes)
 
 
-def trained(plan: Supervised, train: Examples, task: Task = TASK) -> tuple[Classifier, list[dict[str, float]]]:
+def trained(plan: TrainableModel, train: Examples, task: Task = TASK) -> tuple[Classifier, list[dict[str, float]]]:
     """Load and train as the harness does: every parameter with its gradient on."""
     task = task.replace(history=[])
     model = plan.load(task).requires_grad_(True)
@@ -82,7 +82,7 @@ class Gain(nn.Module):
         return torch.stack([answer, -answer], 1)
 
 
-class GainModel(Supervised):
+class GainModel(TrainableModel):
     """Learn one number."""
 
     name = "gain"
@@ -186,32 +186,32 @@ def test_a_cosine_falls_to_nothing() -> None:
 def test_the_watch_by_hand(
     halve_after: int, patience: int, losses: list[float], lowest: list[bool], halvings: int, stopped: bool
 ) -> None:
-    watch = Watch(halve_after, patience)
+    watch = ValidationMonitor(halve_after, patience)
     assert [watch.see(loss) for loss in losses] == lowest
     assert (watch.halvings, watch.stopped) == (halvings, stopped)
 
 
 def test_validation_images_are_kept_apart_stratified_and_drawn_from_the_seed() -> None:
     data = examples(90)
-    train, kept = kept_apart(data, 0.2, TASK)
+    train, kept = keep_apart(data, 0.2, TASK)
     assert (len(train), len(kept)) == (72, 18)
     assert kept.labels.bincount().tolist() == [6, 6, 6]
     parts = [{image.numpy().tobytes() for image in part.images()} for part in (train, kept)]
     assert not parts[0] & parts[1]
     assert len(parts[0] | parts[1]) == 90
-    assert kept_apart(data, 0.2, TASK)[1].fingerprint == kept.fingerprint
-    assert kept_apart(data, 0.2, TASK.replace(seed=6))[1].fingerprint != kept.fingerprint
-    assert len(kept_apart(data, 0.0, TASK)[1]) == 0
+    assert keep_apart(data, 0.2, TASK)[1].fingerprint == kept.fingerprint
+    assert keep_apart(data, 0.2, TASK.replace(seed=6))[1].fingerprint != kept.fingerprint
+    assert len(keep_apart(data, 0.0, TASK)[1]) == 0
     with pytest.raises(
         SpecError, match=r"^validation=0.1 of 4 training images leaves none on one side; give more images"
     ):
-        kept_apart(examples(4), 0.1, TASK)
+        keep_apart(examples(4), 0.1, TASK)
 
 
 def test_validation_images_are_never_trained_on() -> None:
     plan = Mlp(epochs=3, batch_size=8, validation=0.25)
     data = examples()
-    _, kept = kept_apart(data, 0.25, TASK)
+    _, kept = keep_apart(data, 0.25, TASK)
     seen: set[bytes] = set()
 
     class Watching(Mlp):
@@ -294,7 +294,7 @@ def test_no_augmentation_is_none() -> None:
     assert augment(images, "none", torch.Generator()) is images
 
 
-class Noisy(Supervised):
+class Noisy(TrainableModel):
     """Learn with dropout and batch norm: everything that could draw or remember."""
 
     name = "noisy"
@@ -420,7 +420,7 @@ def interval(model: Classifier, test: Examples) -> tuple[float, float]:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_digits_are_learnt_in_seconds(plan: Supervised, least: float) -> None:
+def test_digits_are_learnt_in_seconds(plan: TrainableModel, least: float) -> None:
     digits = Digits()
     task = Task(classes=digits.classes(), shape=(3, 32, 32))
     untrained = plan.load(task)

@@ -14,7 +14,7 @@ from timm.data import create_transform, resolve_model_data_config
 
 from robench import Examples, SpecError, Task, WeightsError
 from robench.evidence.fingerprint import of_component
-from robench.plan.references import expand
+from robench.plan.references import resolve_reference
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.timm import Timm
@@ -179,7 +179,7 @@ def test_a_folder_as_timm_saves_it_for_the_hub(tmp_path):
 def test_what_is_typed_is_what_is_meant():
     known = catalog()
     for role in ("victim", "surrogate"):
-        assert expand(known, role, "timm:resnet50.a1_in1k") == ("timm", {"model": "resnet50.a1_in1k"})
+        assert resolve_reference(known, role, "timm:resnet50.a1_in1k") == ("timm", {"model": "resnet50.a1_in1k"})
 
 
 def test_the_weights_content_is_in_the_fingerprint(tmp_path):

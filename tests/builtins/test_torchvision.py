@@ -9,7 +9,7 @@ from torchvision import models
 
 from robench import SpecError, Task, WeightsError
 from robench.evidence.fingerprint import of_component
-from robench.plan.references import expand
+from robench.plan.references import resolve_reference
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.torchvision import Torchvision
@@ -159,7 +159,7 @@ def test_what_has_to_be_trained_first():
 )
 def test_what_is_typed_is_what_is_meant(typed, given):
     for role in ("victim", "surrogate"):
-        assert expand(catalog(), role, typed) == ("torchvision", given)
+        assert resolve_reference(catalog(), role, typed) == ("torchvision", given)
 
 
 def test_the_weights_content_is_in_the_fingerprint(tmp_path):

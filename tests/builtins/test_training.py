@@ -225,7 +225,8 @@ def test_a_diverged_fit_says_what_to_lower(small_clip, task, train):
 def test_the_components_import_no_torch():
     code = (
         "import sys\n"
-        "from robench_builtins.defenses import adv_finetune, fare, fgsm_at, fine_tuning, gaussian, lora_ce, none\n"
+        "from robench_builtins.defenses import adv_finetune, fare, fgsm_at, gaussian, lora_ce, none\n"
+        "from robench_builtins.defenses.shared import adversarial_training, clip_fine_tuning\n"
         "from robench_builtins.defenses import pgd_at, pmg_aft, tecoa, trades, ttc, vpt\n"
         "print([name for name in ('torch', 'peft', 'transformers') if name in sys.modules])"
     )

@@ -1,4 +1,4 @@
-"""Bring your own model and photos from the command line; every count is known by hand.
+"""User-supplied models and photos from the command line; every count is known by hand.
 
 The photos are grey: level 128 + d is bright, 127 - d is dark, d = 0..19. The model takes the mean, so an Linf attacker
 of radius k/255 moves it by exactly k levels: the image survives iff 0.5 + d > k.

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from robench.errors import CardError
 from robench.evidence.card import Card
-from robench.evidence.gallery import KIND, gallery_key, gallery_name, keep_gallery, read_gallery
+from robench.evidence.gallery import KIND, gallery_key, gallery_name, read_gallery, write_gallery
 from robench.evidence.store import Store
 
 MakeCard = Callable[..., Card]
@@ -72,17 +72,17 @@ def test_a_gallery_without_saliency(make_card: MakeCard, tmp_path: Path):
 
 def test_the_store_s_gallery_is_kept_beside_the_card(make_card: MakeCard, tmp_path: Path):
     card, store = make_card(), Store(tmp_path / "store")
-    assert keep_gallery(store, card, tmp_path / "gallery") is None
+    assert write_gallery(store, card, tmp_path / "gallery") is None
     content = tensors()
     store.put(KIND, gallery_key(card.id), {}, {name: torch.from_numpy(value) for name, value in content.items()})
-    path = keep_gallery(store, card, tmp_path / "gallery")
+    path = write_gallery(store, card, tmp_path / "gallery")
     assert path is not None
     assert path.stem == Path(card.file_name).stem
     found = read_gallery(path, card).pictures
     assert np.array_equal(found[0].clean, content["clean"][0])
     before = path.read_bytes()
     path.unlink()
-    keep_gallery(store, card, tmp_path / "gallery")
+    write_gallery(store, card, tmp_path / "gallery")
     assert path.read_bytes() == before
 
 

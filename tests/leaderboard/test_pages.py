@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator
 from robench.errors import StoreError
 from robench.evidence.card import Card
 from robench_leaderboard import boards, check_leaderboard, publish, render_pages, write_leaderboard
-from robench_leaderboard.limits import HTML, MARKDOWN, within
-from robench_leaderboard.published import SCHEMA_FILE, schema
+from robench_leaderboard.render.json_schema import SCHEMA_FILE, schema
+from robench_leaderboard.render.page_limits import HTML, MARKDOWN, within
 
 MakeCard = Callable[..., Card]
 NAMES = ["LEADERBOARD.md", "index.html", "leaderboard.json"]

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from robench.evidence.card import Card
-from robench_leaderboard.rank import boards
+from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.report import write_figures, write_tables
-from robench_leaderboard.report.collect import Report, collect
-from robench_leaderboard.report.figures import slug
-from robench_leaderboard.report.tables import latex
+from robench_leaderboard.report.csv_and_latex import latex
+from robench_leaderboard.report.figure_files import slug
+from robench_leaderboard.report.report_data import Report, collect
 
 MakeCard = Callable[..., Card]
 CARDS = Path(__file__).resolve().parents[2] / "leaderboard" / "cards"

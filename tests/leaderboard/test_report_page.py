@@ -21,9 +21,9 @@ from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.card_file import write
 from robench.evidence.gallery import gallery_name
-from robench_leaderboard.rank import boards
+from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.report import collect, page, render_report
-from robench_leaderboard.report.collect import Report
+from robench_leaderboard.report.report_data import Report
 
 MakeCard = Callable[..., Card]
 

@@ -16,12 +16,12 @@ from sklearn.metrics import confusion_matrix
 
 from robench.evidence.card import Card
 from robench.evidence.gallery import Picture
-from robench_leaderboard.rank import boards
-from robench_leaderboard.report.collect import Report
-from robench_leaderboard.report.confusions import class_scores, confusion, share
+from robench_leaderboard.ranking.board import boards
+from robench_leaderboard.report.confusion_matrices import class_scores, confusion, share
 from robench_leaderboard.report.pictures import FACTORS, HEAT, SIDE, address, colours, heat, magnification, show
 from robench_leaderboard.report.provenance import provenance, repeat_command
-from robench_leaderboard.report.results import claims, results, transfer_tables
+from robench_leaderboard.report.report_data import Report
+from robench_leaderboard.report.results_table import claims, results, transfer_tables
 
 MakeCard = Callable[..., Card]
 replace = msgspec.structs.replace

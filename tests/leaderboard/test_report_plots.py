@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from robench.evidence.card import Card
-from robench_leaderboard.rank import boards
+from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.report import plots
-from robench_leaderboard.report.collect import Report
+from robench_leaderboard.report.axis_scales import Linear, Logarithmic, compact, nice, scale
 from robench_leaderboard.report.plots import Axis, Mark, Plot, Series, front
-from robench_leaderboard.report.scales import Linear, Logarithmic, compact, nice, scale
-from robench_leaderboard.report.svg import draw, spread, swatch
+from robench_leaderboard.report.report_data import Report
+from robench_leaderboard.report.svg_drawing import draw, spread, swatch
 
 MakeCard = Callable[..., Card]
 
@@ -297,10 +297,10 @@ def test_many_colours_are_told_apart_by_hollow_marks():
 
 
 def test_the_page_and_the_figures_share_their_colours():
-    from robench_leaderboard.report.figures import INKS
-    from robench_leaderboard.report.svg import TONES
+    from robench_leaderboard.report.figure_files import INKS
+    from robench_leaderboard.report.svg_drawing import TONES
 
-    style = Path(plots.__file__).parents[1] / "templates" / "report.css"
+    style = Path(plots.__file__).parents[1] / "report" / "templates" / "report.css"
     css = style.read_text()
     assert len(INKS) == TONES
     for tone, ink in enumerate(INKS):

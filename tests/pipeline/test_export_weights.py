@@ -10,7 +10,7 @@ from torch import nn
 from robench import Classifier, Model, WeightsError, parameter
 from robench.api import spec_from
 from robench.pipeline.export_weights import hand_over, loading, save_weights
-from robench.pipeline.workbench import Bench, Options
+from robench.pipeline.workbench import Options, Workbench
 from robench.plan.spec import plan
 
 from ..grey import MeanNetwork
@@ -83,8 +83,8 @@ def given(catalog_of, tmp_path):
     def go(name, **parameters):
         spec = spec_from(victim=name, attack="steps", parameters={f"victim.{k}": v for k, v in parameters.items()})
         cell = plan(spec, known=known)[0]
-        bench = Bench(Options(store=tmp_path / "store", device="cpu"), "cpu")
-        return hand_over(cell, cell.victim, bench, tmp_path / "mine")
+        workbench = Workbench(Options(store=tmp_path / "store", device="cpu"), "cpu")
+        return hand_over(cell, cell.victim, workbench, tmp_path / "mine")
 
     return go
 

@@ -13,7 +13,7 @@ from torch import nn
 from robench import Classifier, Examples, Preprocess, Task
 from robench.api import run
 from robench.evidence.card_file import write
-from robench.evidence.gallery import KIND, gallery_key, keep_gallery, read_gallery
+from robench.evidence.gallery import KIND, gallery_key, read_gallery, write_gallery
 from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE
 from robench.evidence.store import Store
 from robench.pipeline.stages.illustrate import components, illustrate
@@ -263,7 +263,7 @@ def test_a_tower_of_open_clip(tmp_path):
 
 def test_a_real_run_keeps_the_small_clip_s_patches_beside_its_card(tmp_path):
     (card,) = run(defense="none", attack="fgsm", eps="8/255", n=16, store=tmp_path / "store", gallery=True)
-    path = keep_gallery(Store(tmp_path / "store"), card, tmp_path / "gallery")
+    path = write_gallery(Store(tmp_path / "store"), card, tmp_path / "gallery")
     assert path is not None
     write(card, tmp_path / "cards")
     gallery = read_gallery(path, card)

@@ -15,7 +15,7 @@ from robench.evidence.store import Store
 from robench.evidence.tensor_digests import weights_digest
 from robench.evidence.training_card import Reached
 from robench.evidence.training_card_file import decode, encode
-from robench.pipeline.training_cards import kept, untrained
+from robench.pipeline.training_cards import stored_card, untrained
 
 from ..grey import MeanNetwork
 
@@ -182,7 +182,7 @@ def test_a_fit_that_an_older_version_stored_has_a_card_too(school, grey):
 
     assert len(Learner.fits) == 1
     assert msgspec.structs.replace(again, created=first.created) == first
-    assert kept(Store(grey.store), first.id) == again
+    assert stored_card(Store(grey.store), first.id) == again
 
 
 def test_nothing_is_trained_for_the_sake_of_a_card(school, grey):

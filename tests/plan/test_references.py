@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robench import Dataset, Defense, Model, SpecError, parameter
-from robench.plan.references import expand, foreign_code
+from robench.plan.references import foreign_code, resolve_reference
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, Offer
 from robench.plugin.discovery import Plugin
@@ -86,7 +86,7 @@ def known():
     ],
 )
 def test_a_reference_means_one_component_of_its_role(known, role, reference, name, given):
-    assert expand(known, role, reference) == (name, given)
+    assert resolve_reference(known, role, reference) == (name, given)
 
 
 def test_a_component_of_exactly_that_name_comes_first(known):
@@ -106,8 +106,8 @@ def test_a_component_of_exactly_that_name_comes_first(known):
 
     for kind in (Odd, Greedy):
         known.offers["victim", kind.name] = Offer("victim", kind.name, kind, HERE)
-    assert expand(known, "victim", "a:b") == ("a:b", {})
-    assert expand(known, "victim", "b:a") == ("greedy", {})
+    assert resolve_reference(known, "victim", "a:b") == ("a:b", {})
+    assert resolve_reference(known, "victim", "b:a") == ("greedy", {})
 
 
 def chosen(known, **request):

@@ -13,7 +13,7 @@ from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameter
 from robench.errors import SpecError
 from robench.evidence import fingerprint as fingerprints
-from robench.plan.spec import Chosen, Spec, plan, split_reference, type_of
+from robench.plan.spec import SelectedComponent, Spec, plan, split_reference, type_of
 from robench.plugin.catalog import Catalog, Offer
 from robench.plugin.discovery import Plugin
 
@@ -198,7 +198,7 @@ def test_titles_name_what_is_special(known):
 
 def test_the_request_is_kept_as_json(known):
     request = Spec(attack=("climb",), parameters={"attack.steps": "3"}, n=5)
-    assert request.given() == {
+    assert request.request() == {
         "dataset": "",
         "victim": [],
         "defense": ["none"],
@@ -498,7 +498,7 @@ def test_local_files_change_the_fingerprint(one, tmp_path, monkeypatch):
 
 def test_a_copy_of_a_chosen_component_has_the_same_key(one):
     attack = one().attack
-    assert replace(attack).key == Chosen(attack.offer, Climb()).key
+    assert replace(attack).key == SelectedComponent(attack.offer, Climb()).key
 
 
 def test_planning_imports_no_torch():

@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from robench.errors import PluginError
-from robench.plugin.deprecation import DoorDeprecated, deprecated
+from robench.plugin.deprecation import ApiDeprecationWarning, deprecated
 from robench.plugin.versions import judge_api, stated_api
 
 GOOD = '''
@@ -174,7 +174,7 @@ class Old:
 
 
 def test_a_deprecated_method_works_and_warns_where_it_is_called():
-    with pytest.warns(DoorDeprecated) as caught:
+    with pytest.warns(ApiDeprecationWarning) as caught:
         assert Old().method(2, plus=3) == 5
     assert str(caught[0].message) == "Old.method is deprecated since robench API 2; use Old.new."
     assert caught[0].filename == __file__
@@ -182,7 +182,7 @@ def test_a_deprecated_method_works_and_warns_where_it_is_called():
 
 
 def test_a_run_is_not_disturbed_by_a_deprecation():
-    assert issubclass(DoorDeprecated, DeprecationWarning)
+    assert issubclass(ApiDeprecationWarning, DeprecationWarning)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         assert Old().method(1) == 1

@@ -7,7 +7,7 @@ import torch
 
 from robench.contracts.task import Silent, Task
 from robench.errors import DeviceError
-from robench.runtime.out_of_memory import halving
+from robench.runtime.out_of_memory import retry_in_halves
 
 IMAGES, LABELS, PLACES = torch.rand(8, 3, 2, 2), torch.arange(8), list(range(10, 18))
 
@@ -51,19 +51,19 @@ ERRORS = [
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
 def test_halves_give_the_same_result(most, error, task):
     expected = IMAGES.flatten(1).sum(1) + LABELS + torch.tensor(PLACES)
-    assert torch.equal(halving(limited(most, error, []), IMAGES, LABELS, PLACES, task), expected)
+    assert torch.equal(retry_in_halves(limited(most, error, []), IMAGES, LABELS, PLACES, task), expected)
 
 
 def test_what_fits_is_done_at_once_and_in_silence(task):
     sizes = []
-    halving(limited(8, None, sizes), IMAGES, LABELS, PLACES, task)
+    retry_in_halves(limited(8, None, sizes), IMAGES, LABELS, PLACES, task)
     assert sizes == [8]
     assert task.progress.texts == []
 
 
 def test_the_user_is_told_of_each_halving(task):
     sizes = []
-    halving(limited(3, MemoryError(), sizes), IMAGES[:7], LABELS[:7], PLACES[:7], task)
+    retry_in_halves(limited(3, MemoryError(), sizes), IMAGES[:7], LABELS[:7], PLACES[:7], task)
     assert sizes == [7, 3, 4, 2, 2]
     assert task.progress.texts == [
         "Out of memory with 7 images at once; going on with 3 (see --batch-size).",
@@ -80,13 +80,13 @@ def test_places_stay_with_their_images(task):
         seen.extend(zip(labels.tolist(), places, strict=True))
         return labels
 
-    halving(work, IMAGES, LABELS, range(10, 18), task)
+    retry_in_halves(work, IMAGES, LABELS, range(10, 18), task)
     assert seen == [(label, label + 10) for label in range(8)]
 
 
 def test_one_image_that_does_not_fit_is_the_devices_fault(task):
     with pytest.raises(DeviceError) as raised:
-        halving(limited(0, MemoryError(), []), IMAGES, LABELS, PLACES, task)
+        retry_in_halves(limited(0, MemoryError(), []), IMAGES, LABELS, PLACES, task)
     assert str(raised.value) == (
         "One image alone does not fit into the memory of cpu; choose a smaller model or another device."
     )
@@ -96,7 +96,7 @@ def test_one_image_that_does_not_fit_is_the_devices_fault(task):
 def test_other_errors_pass(error, task):
     sizes = []
     with pytest.raises(type(error)) as raised:
-        halving(limited(4, error, sizes), IMAGES, LABELS, PLACES, task)
+        retry_in_halves(limited(4, error, sizes), IMAGES, LABELS, PLACES, task)
     assert raised.value is error
     assert sizes == [8]
     assert task.progress.texts == []
@@ -105,7 +105,7 @@ def test_other_errors_pass(error, task):
 def test_a_gpus_cache_is_emptied_before_going_on(task, monkeypatch):
     emptied = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
-    halving(limited(4, torch.OutOfMemoryError("x"), []), IMAGES, LABELS, PLACES, task.replace(device="cuda:0"))
+    retry_in_halves(limited(4, torch.OutOfMemoryError("x"), []), IMAGES, LABELS, PLACES, task.replace(device="cuda:0"))
     assert emptied == [True]
-    halving(limited(4, MemoryError(), []), IMAGES, LABELS, PLACES, task)
+    retry_in_halves(limited(4, MemoryError(), []), IMAGES, LABELS, PLACES, task)
     assert emptied == [True]

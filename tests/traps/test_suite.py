@@ -14,10 +14,10 @@ from robench.plugin.catalog import Catalog, Offer, catalog
 from robench.plugin.discovery import Plugin
 from robench_traps import attacks, flags, honest, models, runner, table
 from robench_traps.base import Plain, Robust, Steps
-from robench_traps.registry import TRAPS, TWINS, chosen
+from robench_traps.registry import CONTROLS, TRAPS, chosen
 from robench_traps.runner import Result, attempt, claimed, offered
 from robench_traps.suite import run_all
-from robench_traps.trap import USUAL, Trap, Twin, role_of, told, trap, twin
+from robench_traps.trap import USUAL, Control, Trap, control, role_of, summary_of, trap
 
 from ..fork_server import script
 
@@ -36,8 +36,8 @@ def sham(**more):
 
 def test_there_are_enough_of_both_and_each_is_complete():
     assert len(TRAPS) >= 36
-    assert len(TWINS) >= 14
-    everything = [*TRAPS, *TWINS]
+    assert len(CONTROLS) >= 14
+    everything = [*TRAPS, *CONTROLS]
     assert len({entry.name for entry in everything}) == len(everything)
     for entry in everything:
         assert entry.story.endswith(".")
@@ -64,18 +64,18 @@ def test_traps_are_in_no_catalog():
 
 def test_chosen_by_name_in_the_suites_order():
     assert [entry.name for entry in chosen(("honest-mlp", "clean-images"))] == ["clean-images", "honest-mlp"]
-    assert len(chosen(())) == len(TRAPS) + len(TWINS)
-    with pytest.raises(SpecError, match=r"There is no trap or twin 'clean-image'; did you mean 'clean-images'\?"):
+    assert len(chosen(())) == len(TRAPS) + len(CONTROLS)
+    with pytest.raises(SpecError, match=r"no trap or honest control 'clean-image'; did you mean 'clean-images'\?"):
         chosen(("clean-image",))
 
 
 def test_a_trap_is_named_and_told_by_the_part_with_the_mistake():
-    made = trap(attacks.OneLevelTooFar, "box and ball", beside=(Plain,), eps="4/255")
+    made = trap(attacks.OneLevelTooFar, "box and ball", alongside=(Plain,), eps="4/255")
 
     assert (made.name, made.expected) == ("one-level-too-far", ("box and ball",))
     assert made.story == "Leave the ball by a single grey level, as rounding up after the attack does."
     assert made.asked() == {**USUAL, "attack": "one-level-too-far", "victim": "plain", "eps": "4/255"}
-    assert told(Robust) == "Serve the same network after adversarial training with PGD."
+    assert summary_of(Robust) == "Serve the same network after adversarial training with PGD."
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_roles(part, role):
 
 
 def test_the_first_part_of_a_role_is_the_one_that_is_run():
-    assert twin(Robust, beside=(Plain,)).asked()["victim"] == "robust"
+    assert control(Robust, alongside=(Plain,)).asked()["victim"] == "robust"
 
 
 def test_an_honest_evaluation_sold_as_a_trap_escapes(store):
@@ -97,7 +97,7 @@ def test_an_honest_evaluation_sold_as_a_trap_escapes(store):
 
 
 def test_a_wrong_evaluation_sold_as_honest_is_accused(store):
-    made = Twin(name="wolf", story="x.", parts=(attacks.OneLevelTooFar, Plain), request={"n": 40})
+    made = Control(name="wolf", story="x.", parts=(attacks.OneLevelTooFar, Plain), request={"n": 40})
     result = attempt(made, store)
 
     assert (result.outcome, result.verdict, result.good) == ("accused", "INVALID", False)
@@ -106,16 +106,16 @@ def test_a_wrong_evaluation_sold_as_honest_is_accused(store):
 
 def test_a_trap_must_be_caught_by_the_check_that_is_made_for_it(store):
     part = attacks.OneLevelTooFar
-    right = attempt(trap(part, "box and ball", "eps = 0", beside=(Plain,), n=40), store)
-    wrong = attempt(trap(part, "split leakage", beside=(Plain,), n=40), store)
+    right = attempt(trap(part, "box and ball", "eps = 0", alongside=(Plain,), n=40), store)
+    wrong = attempt(trap(part, "split leakage", alongside=(Plain,), n=40), store)
 
     assert (right.outcome, right.good) == ("caught", True)
     assert (wrong.outcome, wrong.good, wrong.verdict) == ("elsewhere", False, "INVALID")
 
 
 def test_a_refusal_counts_if_it_says_the_right_thing(store):
-    right = attempt(trap(attacks.ReportsSuccess, refusal="not tuple", beside=(Plain,), n=40), store)
-    wrong = attempt(trap(attacks.ReportsSuccess, refusal="out of memory", beside=(Plain,), n=40), store)
+    right = attempt(trap(attacks.ReportsSuccess, refusal="not tuple", alongside=(Plain,), n=40), store)
+    wrong = attempt(trap(attacks.ReportsSuccess, refusal="out of memory", alongside=(Plain,), n=40), store)
 
     assert (right.outcome, right.verdict) == ("caught", "REFUSED")
     assert right.refusal == "reports-success must return a tensor, not tuple."
@@ -123,24 +123,24 @@ def test_a_refusal_counts_if_it_says_the_right_thing(store):
 
 
 def test_a_part_of_the_cells_that_fails_is_a_refusal_too(store):
-    made = trap(models.HalfLogits, refusal="must return float32 logits", beside=(Plain,), **HONEST)
+    made = trap(models.HalfLogits, refusal="must return float32 logits", alongside=(Plain,), **HONEST)
 
     assert attempt(made, store).outcome == "caught"
 
 
 def test_what_cannot_be_run_here_is_skipped(store):
-    result = attempt(Twin(name="far", story="x.", missing=lambda: "no kit"), store)
+    result = attempt(Control(name="far", story="x.", missing=lambda: "no kit"), store)
 
     assert (result.outcome, result.verdict, result.refusal, result.good) == ("skipped", "-", "no kit", True)
 
 
-def test_the_claim_is_the_defenses_and_a_twin_answers_for_all(store):
+def test_the_claim_is_the_defenses_and_a_control_answers_for_all(store):
     cards = runner.run(
-        known=offered(twin(models.DetachedBranch, beside=(Plain,))),
+        known=offered(control(models.DetachedBranch, alongside=(Plain,))),
         store=store,
         device="cpu",
         gate="quick",
-        **twin(models.DetachedBranch, beside=(Plain,), **HONEST).asked(),
+        **control(models.DetachedBranch, alongside=(Plain,), **HONEST).asked(),
     )
 
     assert [card.cell.defense.name for card in claimed(cards, trap=True)] == ["detached-branch"]
@@ -164,8 +164,10 @@ def test_plugins_of_others_do_not_take_part(monkeypatch):
 def test_warnings_are_looked_for_once_a_model(store, monkeypatch):
     asked = []
     monkeypatch.setattr(flags, "flags", lambda model, test, task: asked.append(len(test)) or ("square",))
-    pair = [trap(attacks.CleanImages, "images moved", beside=(Plain,), n=40), sham(expected=("eps = 0",))]
-    results = run_all([*pair, Twin(name="far", story="x.", missing=lambda: "no kit")], store, "quick", True, Silent())
+    pair = [trap(attacks.CleanImages, "images moved", alongside=(Plain,), n=40), sham(expected=("eps = 0",))]
+    results = run_all(
+        [*pair, Control(name="far", story="x.", missing=lambda: "no kit")], store, "quick", True, Silent()
+    )
 
     assert asked == [24]
     assert [result.flags for result in results] == [("square",), ("square",), None]
@@ -175,7 +177,7 @@ def test_warnings_are_looked_for_once_a_model(store, monkeypatch):
 def test_the_model_that_is_warned_about_is_the_one_behind_the_refusal(store):
     from robench_traps.suite import said
 
-    made = trap(models.SoftmaxOutput, beside=(Plain,), **HONEST)
+    made = trap(models.SoftmaxOutput, alongside=(Plain,), **HONEST)
 
     assert "softmax output" in said(made, store, {})
 
@@ -184,12 +186,12 @@ def test_no_images_no_warning(store):
     from robench_traps.data import LabelsFromOne
     from robench_traps.suite import said
 
-    assert said(trap(LabelsFromOne, beside=(Plain,), **HONEST), store, {}) == ()
+    assert said(trap(LabelsFromOne, alongside=(Plain,), **HONEST), store, {}) == ()
 
 
 def results():
     wrong = Trap(name="wrong", story="Do <b>x</b> | y.", case="Some One 2020", expected=("eps = 0",))
-    fair = Twin(name="fair", story="Be *honest*.")
+    fair = Control(name="fair", story="Be *honest*.")
     return [
         Result(wrong, "caught", "INVALID", ("eps = 0", "box and ball"), "", ("square",), 1.234),
         Result(wrong, "escaped", "VALID", (), "", ()),
@@ -212,11 +214,11 @@ def test_a_row_says_what_caught_it():
 
 def test_the_summary_counts_what_was_run():
     assert table.summary(results()) == (
-        "robench: 2 of 3 traps caught, 1 of 2 honest twins accused.\n"
-        "AutoAttack's five warnings: 2 of 3 traps, 1 of 2 honest twins."
+        "robench: 2 of 3 traps caught, 1 of 2 honest controls accused.\n"
+        "AutoAttack's five warnings: 2 of 3 traps, 1 of 2 honest controls."
     )
     assert table.summary([Result(results()[0].evaluation, "caught", "INVALID")]) == (
-        "robench: 1 of 1 traps caught, 0 of 0 honest twins accused."
+        "robench: 1 of 1 traps caught, 0 of 0 honest controls accused."
     )
 
 
@@ -262,7 +264,7 @@ def test_the_command_prints_a_table_and_writes_a_page(tmp_path):
     done = command("--only", ONLY, "--no-flags", "--gate", "quick", "-o", "docs/traps.md", folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert "robench: 2 of 2 traps caught, 0 of 1 honest twins accused." in done.stdout
+    assert "robench: 2 of 2 traps caught, 0 of 1 honest controls accused." in done.stdout
     page = (tmp_path / "docs" / "traps.md").read_text()
     assert "    robench traps --only clean-images,one-level-too-far,log-softmax --gate quick --no-flags -o" in page
     assert "| one-level-too-far | caught | INVALID | box and ball" in page
@@ -278,7 +280,7 @@ def test_the_command_prints_json(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_every_trap_is_caught_and_no_twin_accused(tmp_path):
+def test_every_trap_is_caught_and_no_control_accused(tmp_path):
     """The claim itself, without AutoAttack's warnings, which the committed table has.
 
     The small networks are trained on the spot, and another processor gives other weights. That must not matter: with
@@ -296,7 +298,7 @@ def test_an_unknown_name_is_a_sentence(tmp_path):
     done = command("--only", "clean-image", folder=tmp_path)
 
     assert done.returncode == 2
-    assert "robench: There is no trap or twin 'clean-image'; did you mean 'clean-images'?" in done.stderr
+    assert "robench: There is no trap or honest control 'clean-image'; did you mean 'clean-images'?" in done.stderr
 
 
 def test_an_escape_ends_with_1(tmp_path):
@@ -312,7 +314,7 @@ main()
     done = command("--only", "sham", "--no-flags", folder=tmp_path, code=code)
 
     assert done.returncode == 1
-    assert "robench: 0 of 1 traps caught, 0 of 0 honest twins accused." in done.stdout
+    assert "robench: 0 of 1 traps caught, 0 of 0 honest controls accused." in done.stdout
 
 
 def test_help_imports_no_torch(tmp_path):

@@ -1,4 +1,4 @@
-"""Reference attacks as plain functions: the gate and the roster both use them, and neither owns them."""
+"""Reference attacks as plain functions: the gate and the built-ins both use them, and neither owns them."""
 
 from __future__ import annotations
 

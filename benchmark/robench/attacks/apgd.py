@@ -71,8 +71,8 @@ def apgd(
             # Drawn for the whole batch, so that an image's start does not depend on who has left.
             unit = random_direction(images, task, "apgd", rank, restart)
             start = task.threat.project(images, images + task.threat.eps * unit)
-            given = _Given(rows, images[rows], labels[rows], targeted[rows])
-            _climb(probe, given, start[rows], best, task, schedule)
+            inputs = _Inputs(rows, images[rows], labels[rows], targeted[rows])
+            _climb(probe, inputs, start[rows], best, task, schedule)
     return best.images
 
 
@@ -104,7 +104,7 @@ class _Schedule(NamedTuple):
     windows: dict[int, int]
 
 
-class _Given(NamedTuple):
+class _Inputs(NamedTuple):
     """Hold what stays the same of the images that are climbed: their places in the batch, pixels and classes."""
 
     rows: Tensor
@@ -136,13 +136,13 @@ class _Probe(NamedTuple):
     loss: Loss
     draws: int
 
-    def look(self, at: Tensor, given: _Given, need_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate(self, at: Tensor, inputs: _Inputs, need_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Return (fooled, values, gradient) at ``at``; without ``need_gradient`` the gradient is zero."""
         seen: list[Tensor] = []
 
         def values(x: Tensor) -> Tensor:
             seen.append(self.model(x))
-            return evaluate(self.loss, seen[-1], given.labels, given.targets)
+            return evaluate(self.loss, seen[-1], inputs.labels, inputs.targets)
 
         total, slope = at.new_zeros(len(at)), torch.zeros_like(at)
         for _ in range(self.draws):
@@ -153,25 +153,25 @@ class _Probe(NamedTuple):
                 with torch.no_grad():
                     found = values(at)
             total += found
-        fooled = torch.stack(seen).detach().mean(0).argmax(1) != given.labels
+        fooled = torch.stack(seen).detach().mean(0).argmax(1) != inputs.labels
         return fooled, total / self.draws, slope / self.draws
 
 
-def _climb(probe: _Probe, given: _Given, start: Tensor, best: Best, task: Task, schedule: _Schedule) -> None:
+def _climb(probe: _Probe, inputs: _Inputs, start: Tensor, best: Best, task: Task, schedule: _Schedule) -> None:
     """Take the steps of one start, offering every iterate to ``best``."""
-    fooled, value, gradient = probe.look(start, given, need_gradient=True)
-    best.offer(given.rows, start, fooled, value)
+    fooled, value, gradient = probe.evaluate(start, inputs, need_gradient=True)
+    best.offer(inputs.rows, start, fooled, value)
     alpha = torch.full_like(value, 2 * task.threat.eps).view(-1, 1, 1, 1)
     nothing, halved = torch.zeros_like(value), torch.ones_like(fooled)
     search = _Search(start, start, gradient, alpha, value, nothing, start, gradient, value, value, halved)
     for step in range(1, schedule.steps + 1):
         if task.stop_early and bool(fooled.any()):
-            given, search = _Given(*_keep(given, ~fooled)), _Search(*_keep(search, ~fooled))
-            if not len(given.rows):
+            inputs, search = _Inputs(*_keep(inputs, ~fooled)), _Search(*_keep(search, ~fooled))
+            if not len(inputs.rows):
                 return
-        there = _advance(search, given.images, task.threat, first=step == 1)
-        fooled, value, gradient = probe.look(there, given, need_gradient=step < schedule.steps)
-        best.offer(given.rows, there, fooled, value)
+        there = _advance(search, inputs.images, task.threat, first=step == 1)
+        fooled, value, gradient = probe.evaluate(there, inputs, need_gradient=step < schedule.steps)
+        best.offer(inputs.rows, there, fooled, value)
         search = _record(search, there, value, gradient)
         if step in schedule.windows:
             search = _adapt(search, schedule.windows[step], schedule.rho)

@@ -69,8 +69,8 @@ def autoattack(
         left = ~best.fooled
         if number < first or not bool(left.any()):
             continue
-        given = task.keep(left).fork("autoattack", stage.name).replace(checkpoint=Checkpoint())
-        candidates = stage.attack(model, images[left], labels[left], given)
+        stage_task = task.keep(left).fork("autoattack", stage.name).replace(checkpoint=Checkpoint())
+        candidates = stage.attack(model, images[left], labels[left], stage_task)
         logits = _mean_logits(model, candidates, draws if variant == "rand" else 1)
         rows = left.nonzero().flatten()
         best.offer(rows, candidates, logits.argmax(1) != labels[left], margin(logits, labels[left]))

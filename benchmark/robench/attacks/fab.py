@@ -72,7 +72,7 @@ def fab(
             if not len(rows):
                 return best.images
             start = _start(images, task, rank, restart)[rows]
-            _approach(model, _Given(rows, images[rows], labels[rows], aims[rows]), start, best, task, pull, steps)
+            _approach(model, _Inputs(rows, images[rows], labels[rows], aims[rows]), start, best, task, pull, steps)
     outside = task.threat.distance(images, best.images) > task.threat.eps
     best.images[outside] = task.threat.project(images[outside], best.images[outside])
     return best.images
@@ -86,7 +86,7 @@ class _Pull(NamedTuple):
     beta: float
 
 
-class _Given(NamedTuple):
+class _Inputs(NamedTuple):
     """Hold what stays the same of the images under attack: their places in the batch, pixels and classes."""
 
     rows: Tensor
@@ -94,9 +94,9 @@ class _Given(NamedTuple):
     labels: Tensor
     targets: Tensor
 
-    def keep(self, mask: Tensor) -> _Given:
+    def keep(self, mask: Tensor) -> _Inputs:
         """Return the rows that ``mask`` keeps."""
-        return _Given(*(tensor[mask] for tensor in self))
+        return _Inputs(*(tensor[mask] for tensor in self))
 
 
 def _start(images: Tensor, task: Task, rank: int, restart: int) -> Tensor:
@@ -106,33 +106,35 @@ def _start(images: Tensor, task: Task, rank: int, restart: int) -> Tensor:
     return (images + task.threat.eps / 2 * unit).clamp(0.0, 1.0)
 
 
-def _approach(model: Classifier, given: _Given, start: Tensor, best: Best, task: Task, pull: _Pull, steps: int) -> None:
+def _approach(
+    model: Classifier, inputs: _Inputs, start: Tensor, best: Best, task: Task, pull: _Pull, steps: int
+) -> None:
     """Take the steps of one start, offering every error to ``best``, nearest first."""
     iterate = start
     for _ in range(steps):
-        iterate = _step(model, given, iterate, task.threat, pull)
+        iterate = _step(model, inputs, iterate, task.threat, pull)
         with torch.no_grad():
-            errs = model(iterate).argmax(1) != given.labels
-        distance = task.threat.distance(given.images, iterate)
+            errs = model(iterate).argmax(1) != inputs.labels
+        distance = task.threat.distance(inputs.images, iterate)
         inside = errs & (distance <= task.threat.eps)
-        best.offer(given.rows[errs], iterate[errs], inside[errs], -distance[errs])
-        back = given.images + pull.beta * (iterate - given.images)
+        best.offer(inputs.rows[errs], iterate[errs], inside[errs], -distance[errs])
+        back = inputs.images + pull.beta * (iterate - inputs.images)
         iterate = torch.where(errs.view(-1, 1, 1, 1), back, iterate)
         if task.stop_early and bool(inside.any()):
-            given, iterate = given.keep(~inside), iterate[~inside]
-            if not len(given.rows):
+            inputs, iterate = inputs.keep(~inside), iterate[~inside]
+            if not len(inputs.rows):
                 return
 
 
-def _step(model: Classifier, given: _Given, iterate: Tensor, threat: ThreatModel, pull: _Pull) -> Tensor:
+def _step(model: Classifier, inputs: _Inputs, iterate: Tensor, threat: ThreatModel, pull: _Pull) -> Tensor:
     """Return the next iterate, between the shortest ways to the linearised boundary from here and from the image."""
 
     def lead(x: Tensor) -> Tensor:
-        chosen: Tensor = model(x).gather(1, torch.stack([given.targets, given.labels], 1))
+        chosen: Tensor = model(x).gather(1, torch.stack([inputs.targets, inputs.labels], 1))
         return chosen[:, 0] - chosen[:, 1]
 
     here, gradient = finite_gradient(lead, iterate)
-    normal, images = gradient.flatten(1), given.images
+    normal, images = gradient.flatten(1), inputs.images
     at_image = here + (normal * (images - iterate).flatten(1)).sum(1)
     step = shortest_to_hyperplane(iterate.flatten(1), normal, here, threat.norm).view_as(images)
     from_image = shortest_to_hyperplane(images.flatten(1), normal, at_image, threat.norm).view_as(images)

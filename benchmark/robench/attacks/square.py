@@ -62,8 +62,8 @@ def square(
         # Drawn for the whole batch, so that an image's windows do not depend on who has left.
         draws = task.uniform(images.new_empty(len(images), queries - 1, patches.width), "square", restart)
         sides = [patches.side(_share(query, queries, share, rescale)) for query in range(queries - 1)]
-        given = _Search(rows, images[rows], labels[rows], start[rows], draws[rows], best.values[rows])
-        _search(model, given, best, task, patches, sides)
+        search = _Search(rows, images[rows], labels[rows], start[rows], draws[rows], best.values[rows])
+        _search(model, search, best, task, patches, sides)
     return best.images
 
 

@@ -88,14 +88,14 @@ class _Search(NamedTuple):
         gains = torch.stack([self.ask(self.turned(moves, place)) - value for place in range(moves.shape[1])], 1)
         rank = gains.argsort(1, descending=True).argsort(1)
         helpful = gains > 0
-        kept, most = moves, value
+        best, most = moves, value
         for share in TURNED:
             chosen = helpful & (rank < (share * helpful.sum(1, keepdim=True)).ceil())
             candidate = torch.where(chosen, -moves, moves)
             found = self.ask(candidate)
-            kept = torch.where((found > most)[:, None], candidate, kept)
+            best = torch.where((found > most)[:, None], candidate, best)
             most = found.maximum(most)
-        return kept
+        return best
 
     @staticmethod
     def turned(moves: Tensor, place: int) -> Tensor:

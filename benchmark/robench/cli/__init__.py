@@ -1,4 +1,4 @@
-"""The desk: the ``robench`` command. Help, list and show import no torch."""
+"""The command line: ``robench``. Help, list and show import no torch."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from robench.cli.options import Names, joined, read_parameters, store_option
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @store_option("Folder of artifacts [default: none is kept, since code is not fingerprinted].")
-def audit_command(model: str, store: Path | None, **given: Any) -> None:
+def audit_command(model: str, store: Path | None, **options: Any) -> None:
     """Run the gate on any model and explain the verdict; exit code 0 if every number is VALID, else 1.
 
     MODEL is a victim's name, package.module:name or file.py:name (an nn.Module, or a function that returns one; images
@@ -60,16 +60,16 @@ def audit_command(model: str, store: Path | None, **given: Any) -> None:
     with keeping as folder, terminal() as progress:
         cards = run(
             victim=model,
-            dataset=given["dataset"],
-            defense=joined(given["defense"]) or ("none",),
-            attack=joined(given["attack"]) or ("pgd",),
-            eps=joined(given["eps"]) or ("8/255",),
-            norm=given["norm"],
-            n=given["n"],
-            seed=given["seed"],
-            parameters=read_parameters(given["parameters"]),
-            gate=given["gate"],
-            device=given["device"],
+            dataset=options["dataset"],
+            defense=joined(options["defense"]) or ("none",),
+            attack=joined(options["attack"]) or ("pgd",),
+            eps=joined(options["eps"]) or ("8/255",),
+            norm=options["norm"],
+            n=options["n"],
+            seed=options["seed"],
+            parameters=read_parameters(options["parameters"]),
+            gate=options["gate"],
+            device=options["device"],
             store=folder,
             progress=progress,
         )

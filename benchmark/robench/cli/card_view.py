@@ -26,7 +26,7 @@ def print_verdict(card: Card, console: Console) -> None:
     """Print every check of a card's gate with value, threshold, N and meaning, the failed ones first."""
     from rich.text import Text
 
-    from robench_leaderboard.wording import plain
+    from robench.evidence.plain_text import plain
 
     cell, gate, spent = card.cell, card.gate, card.cost.gate
     via = "" if cell.surrogate is None else f" via {'self' if cell.surrogate_is_victim else cell.surrogate.label}"
@@ -45,7 +45,7 @@ def _table(checks: Sequence[Check]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from robench_leaderboard.wording import plain
+    from robench.evidence.plain_text import plain
 
     table = Table(
         "check", "status", "value", "threshold", "N", "meaning", box=None, header_style="bold", pad_edge=False

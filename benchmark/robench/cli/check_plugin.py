@@ -43,11 +43,11 @@ def check_plugin_command(names: tuple[str, ...], parameters: tuple[str, ...], vi
     from robench.plugin.catalog import catalog
 
     go_offline(offline)
-    known, given = catalog(), read_parameters(parameters)
+    known, values = catalog(), read_parameters(parameters)
     model = _victim(known, victim) if victim else None
     failed = 0
     for name in names:
-        plugins, components = find(known, name, given)
+        plugins, components = find(known, name, values)
         for plugin in plugins:
             failed += show(f"plugin {plugin.name} ({plugin.label})", judge(known, plugin))
         for offer, component in components:
@@ -60,7 +60,7 @@ def check_plugin_command(names: tuple[str, ...], parameters: tuple[str, ...], vi
     click.echo("Nothing failed.")
 
 
-def find(known: Catalog, name: str, given: dict[str, str]) -> tuple[list[Plugin], list[tuple[Offer, Component]]]:
+def find(known: Catalog, name: str, parameters: dict[str, str]) -> tuple[list[Plugin], list[tuple[Offer, Component]]]:
     """Return the plugins and the components, with their parameters, that ``name`` stands for; SpecError if none."""
     from robench.errors import SpecError, suggestion
     from robench.plan.spec import split_reference
@@ -77,13 +77,13 @@ def find(known: Catalog, name: str, given: dict[str, str]) -> tuple[list[Plugin]
         )
     # One class offered in two roles, as victim and surrogate, has one contract.
     unique = list({offer.component: offer for offer in reversed(offers)}.values())[::-1]
-    return plugins, [(offer, offer.build({**_meant(offer, given), **inside})) for offer in unique]
+    return plugins, [(offer, offer.build({**_meant(offer, parameters), **inside})) for offer in unique]
 
 
-def _meant(offer: Offer, given: dict[str, str]) -> dict[str, str]:
+def _meant(offer: Offer, parameters: dict[str, str]) -> dict[str, str]:
     """Return the ``-p`` values that concern a component."""
     owners = (offer.role, offer.name)
-    return {key.partition(".")[2]: value for key, value in given.items() if key.partition(".")[0] in owners}
+    return {key.partition(".")[2]: value for key, value in parameters.items() if key.partition(".")[0] in owners}
 
 
 def judge(known: Catalog, plugin: Plugin) -> list[Result]:
@@ -127,7 +127,7 @@ def show(title: str, results: list[Result]) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from robench_leaderboard.wording import plain
+    from robench.evidence.plain_text import plain
 
     table = Table("check", "result", "why", box=None, header_style="bold", pad_edge=False)
     colours = {"passed": "green", "failed": "bold red", "not tried": "yellow"}

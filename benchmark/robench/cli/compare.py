@@ -28,8 +28,8 @@ def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) 
     from robench.evidence.atomic_write import write_whole
     from robench.evidence.card_file import read
     from robench_leaderboard import read_cards
-    from robench_leaderboard.compare import compare_cards, compare_sets
-    from robench_leaderboard.compared import comparison_html, comparison_json, print_comparison
+    from robench_leaderboard.compare.comparison import compare_cards, compare_sets
+    from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
 
     for path in (first, second):
         if not path.exists():

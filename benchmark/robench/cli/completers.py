@@ -53,7 +53,7 @@ def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
         found = [(offer.name, offer.summary) for offer in _offers(role) if offer.name.startswith(last)]
         if role == "surrogate" and "self".startswith(last):
             found.append(("self", "the undefended victim"))
-        found = found or list(_brought(last))
+        found = found or list(_user_supplied(last))
     return [CompletionItem(before + text, help=words) for text, words in found]
 
 
@@ -97,10 +97,10 @@ def _offers(role: str) -> list[Offer]:
 
 def _named(ctx: click.Context, role: str) -> list[Offer]:
     """Return the components of a role that the command line names so far."""
-    given = ctx.params.get(role) or ()
-    texts = [given] if isinstance(given, str) else [name for entry in given for name in entry]
-    typed = {text.partition("[")[0] for text in texts}
-    return [offer for offer in _offers(role) if offer.name in typed]
+    typed = ctx.params.get(role) or ()
+    texts = [typed] if isinstance(typed, str) else [name for entry in typed for name in entry]
+    names = {text.partition("[")[0] for text in texts}
+    return [offer for offer in _offers(role) if offer.name in names]
 
 
 def _parameters(offers: Iterable[Offer], asked: str) -> list[tuple[str, str]]:
@@ -129,7 +129,7 @@ def _values(entry: Parameter) -> list[str]:
     return [] if entry.default == "" else [format_value(entry.name, entry.default)]
 
 
-def _brought(text: str) -> Iterator[tuple[str, str]]:
+def _user_supplied(text: str) -> Iterator[tuple[str, str]]:
     """Yield files and folders behind ``hf-dir:`` and the like, and the functions of ``net.py:``."""
     word, colon, rest = text.partition(":")
     if not colon:

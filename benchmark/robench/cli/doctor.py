@@ -29,8 +29,8 @@ def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool)
     robench doctor --json             for a bug report
     """
     from robench.cli.doctor_checks import examine
+    from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
-    from robench_leaderboard.wording import plain
 
     found = []
     for check in examine(store or default_root(), offline=offline, deep=deep):

@@ -23,13 +23,13 @@ def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, gate:
     go_offline(offline)
     level = level_of(gate)
     cells = plan(spec, choose_device(device))
-    kept = Store(store or default_root())
+    stored = Store(store or default_root())
     sizes: dict[str, int] = {}
     left, seen = [0, 0], set[str]()
     for group in comparison_groups(cells):
-        done = cached(group, kept, level) is not None
+        done = cached(group, stored, level) is not None
         for cell in group:
-            work = [] if done else _missing(cell, kept, sizes, seen)
+            work = [] if done else _missing(cell, stored, sizes, seen)
             left = [total + sum(part[place] for _, part in work) for place, total in enumerate(left)]
             state = "stored" if not work else "to do: " + ", ".join(f"{name} {_passes(*part)}" for name, part in work)
             click.echo(f"{cell.title}: {state}")
@@ -41,10 +41,10 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
     from robench.evidence.store import Store, default_root
     from robench.pipeline.training_cards import untrained
 
-    kept, sizes = Store(store or default_root()), dict[str, int]()
+    stored, sizes = Store(store or default_root()), dict[str, int]()
     for model_id, (_, chosen) in untrained([cell]).items():
         state = "stored"
-        if kept.get("fit", model_id) is None:
+        if stored.get("fit", model_id) is None:
             size = _size(type_of(cell.dataset, Dataset), "train", sizes)
             state = f"to do: train {_passes(*type_of(chosen, Model).training_passes(size))}"
         click.echo(f"{chosen.record().label} on {cell.dataset.record().label}, seed {cell.seed}: {state}")

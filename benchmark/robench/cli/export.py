@@ -19,7 +19,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     robench export results/cards --to 'hf-model-index[defense=tecoa]'
     """
     from robench.contracts.components import Exporter
-    from robench.errors import SpecError, StoreError, told
+    from robench.errors import SpecError, StoreError, attributed_to
     from robench.plan.spec import split_reference
     from robench.plugin.catalog import catalog
     from robench_leaderboard import read_cards
@@ -33,7 +33,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with told(f"The exporter '{name}' to {out}", StoreError):
+        with attributed_to(f"The exporter '{name}' to {out}", StoreError):
             exporter.write(found, out)
         click.echo(f"{len(found)} cards: {out}")
         return
@@ -41,7 +41,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
 
     with tempfile.TemporaryDirectory(prefix="robench-export-") as folder:
         target = Path(folder) / "export"
-        with told(f"The exporter '{name}'", StoreError):
+        with attributed_to(f"The exporter '{name}'", StoreError):
             exporter.write(found, target)
         if not target.is_file():
             raise SpecError(f"The exporter '{name}' writes no single file that could be printed; say where with -o.")

@@ -34,7 +34,7 @@ def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool, base: P
     from robench_leaderboard import check_leaderboard, read_cards, write_leaderboard
 
     if base is not None:
-        from robench_leaderboard.changes import Reading, read_tolerantly, render_changes
+        from robench_leaderboard.compare.rank_changes import Reading, read_tolerantly, render_changes
 
         # No folder of cards before the change: every card is new.
         before = read_tolerantly([base]) if base.exists() else Reading((), ())

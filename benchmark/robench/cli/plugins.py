@@ -36,7 +36,7 @@ def plugins_command(as_json: bool) -> None:
 
 
 def describe(known: Catalog) -> dict[str, Any]:
-    """Return the door's version and every plugin as JSON values."""
+    """Return the API version and every plugin as JSON values."""
     from robench.plugin.versions import API_VERSION, OLDEST_API
 
     return {
@@ -73,8 +73,8 @@ def show(known: Catalog) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from robench.evidence.plain_text import plain
     from robench.plugin.versions import API_VERSION
-    from robench_leaderboard.wording import plain
 
     table = Table("plugin", "distribution", "API", "state", "offers", box=None, header_style="bold", pad_edge=False)
     for plugin in known.plugins:

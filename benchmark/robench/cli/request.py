@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from robench.plan.spec import Spec
 
 
-def requests(suite: Path | None, given: dict[str, Any]) -> tuple[str, tuple[Spec, ...], tuple[Published, ...]]:
+def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Spec, ...], tuple[Published, ...]]:
     """Return the title, the requests that the command line or the suite file makes, and figures to compare with."""
     from robench.plan.spec import DEFAULT_EPS, Spec
 
-    lists = {name: joined(given[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
-    seeds, parameters = read_seeds(joined(given["seed"])), read_parameters(given["parameters"])
+    lists = {name: joined(options[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
+    seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
     if suite is None:
         spec = Spec(
-            dataset=given["dataset"],
+            dataset=options["dataset"],
             victim=lists["victim"],
             defense=lists["defense"] or ("none",),
             attack=lists["attack"] or ("pgd",),
             surrogate=lists["surrogate"],
             eps=lists["eps"] or (DEFAULT_EPS,),
-            norm=given["norm"],
+            norm=options["norm"],
             seed=seeds or (0,),
-            n=given["n"],
+            n=options["n"],
             parameters=parameters,
         )
         return "", (spec,), ()
-    if any(lists.values()) or given["dataset"]:
+    if any(lists.values()) or options["dataset"]:
         raise SpecError(
             "A suite file says which components run; leave those options out, or edit a copy of the file. "
             "(--n, --seed and -p do change a suite.)"
@@ -42,7 +42,7 @@ def requests(suite: Path | None, given: dict[str, Any]) -> tuple[str, tuple[Spec
 
     from robench.plan.suite import read_suite
 
-    changes: dict[str, Any] = {"n": given["n"]} if given["n"] is not None else {}
+    changes: dict[str, Any] = {"n": options["n"]} if options["n"] is not None else {}
     changes |= {"seed": seeds} if seeds else {}
     read = read_suite(suite)
     runs = (replace(spec, parameters={**spec.parameters, **parameters}, **changes) for spec in read.runs)

@@ -95,7 +95,7 @@ NAMES = Names()
 )
 @without_option
 @click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
-def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **given: Any) -> None:  # fmt: skip
+def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **options: Any) -> None:  # fmt: skip
     """Measure clean and robust accuracy, judge the numbers, and rank them.
 
     SUITE is a TOML file that says the same as the options.
@@ -107,19 +107,19 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     robench run --victim net.py:build --dataset folder:photos --attack pgd --eps 4/255
     robench run suites/digits.toml
     """
-    title, specs, published = requests(suite, given)
+    title, specs, published = requests(suite, options)
     if dry_run:
         from robench.cli.dry_run import print_plan
 
         for spec in specs:
-            print_plan(spec, store, given["device"], given["offline"], given["gate"])
+            print_plan(spec, store, options["device"], options["offline"], options["gate"])
         return
-    cards, failures, trained = perform(specs, store, out, given)
+    cards, failures, trained = perform(specs, store, out, options)
     finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
     if published:
-        beside(title, published, cards, out)
+        compare_with_published(title, published, cards, out)
     if failures:
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:
@@ -128,7 +128,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
 
 
 def perform(
-    specs: tuple[Spec, ...], store: Path | None, out: Path, given: dict[str, Any]
+    specs: tuple[Spec, ...], store: Path | None, out: Path, options: dict[str, Any]
 ) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
     """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
     from robench.api import CellsFailed, choose_device, run
@@ -136,42 +136,42 @@ def perform(
     from robench.errors import RobenchError
     from robench.evidence import training_card_file
     from robench.evidence.card_file import write
-    from robench.evidence.gallery import keep_gallery
+    from robench.evidence.gallery import write_gallery
     from robench.evidence.store import Store, default_root
     from robench.plan.spec import plan
 
     for spec in specs:
-        plan(spec, choose_device(given["device"]))  # refuse what cannot be run before anything is
+        plan(spec, choose_device(options["device"]))  # refuse what cannot be run before anything is
     stored = Store(store or default_root())
     cards: list[Card] = []
     failures: list[tuple[str, str]] = []
     trained: list[Path] = []
 
-    def keep(card: Card) -> None:
+    def write_card(card: Card) -> None:
         cards.append(card)
         write(card, out / "cards")
-        if not given["no_gallery"]:
-            keep_gallery(stored, card, out / "gallery")
+        if not options["no_gallery"]:
+            write_gallery(stored, card, out / "gallery")
 
     with terminal() as progress:
         for place, spec in enumerate(specs, 1):
             try:
                 run(
                     spec,
-                    on_card=keep,
+                    on_card=write_card,
                     on_training=lambda card: trained.append(training_card_file.write(card, out / "trainings")),
                     store=store,
-                    device=given["device"],
-                    batch_size=given["batch_size"],
-                    offline=given["offline"],
-                    compiled=given["compiled"],
-                    prepared=not given["no_prepare"],
-                    gate=given["gate"],
-                    gate_images=given["gate_images"],
-                    gate_cost=given["gate_cost"],
-                    timeout=given["timeout"],
+                    device=options["device"],
+                    batch_size=options["batch_size"],
+                    offline=options["offline"],
+                    compiled=options["compiled"],
+                    prepared=not options["no_prepare"],
+                    gate=options["gate"],
+                    gate_images=options["gate_images"],
+                    gate_cost=options["gate_cost"],
+                    timeout=options["timeout"],
                     progress=progress,
-                    gallery=not given["no_gallery"],
+                    gallery=not options["no_gallery"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
@@ -182,13 +182,13 @@ def perform(
     return cards, failures, trained
 
 
-def beside(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
+def compare_with_published(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
     """Print published figures beside the measured ones, and keep the comparison as a page."""
     from rich.console import Console
 
     from robench.evidence.atomic_write import write_whole
     from robench.plan.published_figures import pair
-    from robench_leaderboard.beside import beside_page, print_beside
+    from robench_leaderboard.compare.published_vs_measured import beside_page, print_beside
 
     pairings = pair(published, cards)
     print_beside(pairings, Console())

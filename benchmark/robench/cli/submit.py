@@ -37,9 +37,9 @@ def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: 
     from robench.cli.progress import terminal
     from robench.errors import CardError
     from robench.evidence.card_file import read
+    from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
     from robench.verify.submit import examine, place
-    from robench_leaderboard.wording import plain
 
     found = [(path, read(path)) for path in cards]
     with terminal() as progress:

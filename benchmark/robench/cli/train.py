@@ -68,13 +68,13 @@ def train_command(
     if not isinstance(victim, Model):
         raise TypeError
     if not victim.untrained():
-        repeat(cell, victim, folder, dry_run)
+        repeat_recipe(cell, victim, folder, dry_run)
     elif dry_run:
         from robench.cli.dry_run import print_training_plan
 
         print_training_plan(cell, store)
     else:
-        school(cell, store, device, folder)
+        train_from_scratch(cell, store, device, folder)
 
 
 def planned(model: str, dataset: str, seed: int, parameters: dict[str, str], device: str) -> Cell:
@@ -94,7 +94,7 @@ def planned(model: str, dataset: str, seed: int, parameters: dict[str, str], dev
     return cell
 
 
-def school(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
+def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
     """Train the cell's victim by the stage that a run trains it by; write its card and its weights."""
     from robench.cli.progress import terminal
     from robench.cli.training_view import outcome_lines, parameter_words
@@ -102,12 +102,12 @@ def school(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
     from robench.evidence.training_card_file import write
     from robench.pipeline.export_weights import hand_over
     from robench.pipeline.training_cards import train
-    from robench.pipeline.workbench import Bench, Options
+    from robench.pipeline.workbench import Options, Workbench
 
     with terminal() as progress:
-        bench = Bench(Options(store=store or default_root(), device=device, progress=progress), device)
-        card = train(cell, cell.victim, bench)
-        weights, loaded, reason = hand_over(cell, cell.victim, bench, folder)
+        workbench = Workbench(Options(store=store or default_root(), device=device, progress=progress), device)
+        card = train(cell, cell.victim, workbench)
+        weights, loaded, reason = hand_over(cell, cell.victim, workbench, folder)
     click.echo(f"{card.victim.label} on {card.dataset.label}, seed {card.seed}")
     click.echo(
         f"trained: {card.training.trainable:,} parameters on the {card.data.train_n:,} images of the train split"
@@ -122,7 +122,7 @@ def school(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
         click.echo(f"robench run {shlex.join([*chosen, *words])}")
 
 
-def repeat(cell: Cell, model: object, folder: Path, dry_run: bool) -> None:
+def repeat_recipe(cell: Cell, model: object, folder: Path, dry_run: bool) -> None:
     """Repeat the recipe of a model's shipped weights, and print what it reached."""
     from robench.cli.progress import terminal
     from robench.contracts.components import Dataset, Model

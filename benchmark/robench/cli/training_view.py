@@ -24,7 +24,7 @@ def print_training(card: TrainingCard, console: Console) -> None:
     """Print a readable page of a training's card."""
     from rich.text import Text
 
-    from robench_leaderboard.wording import plain
+    from robench.evidence.plain_text import plain
 
     # A card may come from anyone: no control characters reach the terminal.
     def say(text: str) -> None:
@@ -112,7 +112,7 @@ def _table(rows: Sequence[Mapping[str, float]], step: str, kept: int | None) -> 
     from rich.table import Table
     from rich.text import Text
 
-    from robench_leaderboard.wording import plain
+    from robench.evidence.plain_text import plain
 
     metrics = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in (step, "epoch")]
     metrics = metrics[:MOST_METRICS]

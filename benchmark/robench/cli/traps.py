@@ -12,15 +12,15 @@ GATES = ("quick", "standard", "thorough")
 
 
 @click.command("traps")
-@click.option("--only", type=Names(), multiple=True, help="Names of traps or twins [default: all].")
+@click.option("--only", type=Names(), multiple=True, help="Names of traps or honest controls [default: all].")
 @click.option("--gate", type=click.Choice(GATES), default=None, help="How dear the checks may be.")
 @click.option("--flags/--no-flags", default=True, show_default=True, help="Ask AutoAttack's own five warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="Write the table as Markdown, too.")
 def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as_json: bool, out: Path | None) -> None:
-    """Try the gate on evaluations known to be wrong, and on honest ones beside them.
+    """Try the gate on evaluations known to be wrong, and on honest controls.
 
-    Exit code 0 if every trap is caught and no honest twin accused, else 1. All of them take about five minutes.
+    Exit code 0 if every trap is caught and no honest control accused, else 1. All of them take about five minutes.
 
     \b
     robench traps

@@ -23,15 +23,15 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
 
     \b
     robench verify results/cards/CARD.json
-    robench verify CARD.json --rerun                  from scratch, beside the same attacks
+    robench verify CARD.json --rerun                  from scratch, with the same attacks
     robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
     """
     from robench.cli.progress import terminal
     from robench.evidence.card_file import read
+    from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
     from robench.verify.recompute import rerun as run_again
     from robench.verify.recompute import verify
-    from robench_leaderboard.wording import plain
 
     found = read(card)
     with terminal() as progress:

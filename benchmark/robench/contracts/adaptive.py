@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Defense
 from robench.contracts.task import Task, derive_seed
-from robench.errors import require, told
+from robench.errors import attributed_to, require
 
 
 class _Replace(torch.autograd.Function):
@@ -95,7 +95,7 @@ def adapt(defense: Defense, fitted: Classifier, prepared: Classifier, task: Task
     """
     target = prepared
     if defense.gradient == "straight-through":
-        with told(f"{defense.name}.adaptive"):
+        with attributed_to(f"{defense.name}.adaptive"):
             target = defense.adaptive(copy.deepcopy(fitted), task)
         require(
             isinstance(target, Classifier),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from robench.contracts.parameters import Value, parameter
-from robench.contracts.test_split_guard import sealable
+from robench.contracts.test_split_guard import guarded
 from robench.contracts.threat_model import Norm, ThreatModel
 from robench.errors import SpecError, WeightsError
 
@@ -79,7 +79,7 @@ class Dataset(Component):
         """Let the test split be loaded by the harness only, never while a defense is fitted."""
         super().__init_subclass__(**kwargs)
         if "load" in cls.__dict__:
-            cls.load = sealable(cls.load)  # type: ignore[method-assign]  # the same method behind a guard
+            cls.load = guarded(cls.load)  # type: ignore[method-assign]  # the same method behind a guard
 
     def classes(self) -> tuple[str, ...]:
         """Return the class names in label order."""

@@ -123,14 +123,15 @@ def format_value(name: str, value: Value) -> str:
     return "none" if value is None else '""' if value == "" else str(value)
 
 
-def resolve(owner: str, component: type, given: Mapping[str, Any]) -> dict[str, Value]:
-    """Return all parameters of ``component``, ``given`` ones converted and the rest at their defaults."""
+def resolve(owner: str, component: type, values: Mapping[str, Any]) -> dict[str, Value]:
+    """Return all parameters of ``component``, ``values`` converted and the rest at their defaults."""
     declared = parameters_of(component)
-    for name in given:
+    for name in values:
         if name not in declared:
             raise SpecError(f"{owner} has no parameter '{name}'; {suggestion(name, declared)}")
     return {
-        name: convert(owner, entry, given[name]) if name in given else entry.default for name, entry in declared.items()
+        name: convert(owner, entry, values[name]) if name in values else entry.default
+        for name, entry in declared.items()
     }
 
 

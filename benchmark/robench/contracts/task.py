@@ -76,11 +76,11 @@ class Checkpoint:
         import torch
 
         try:
-            kept = torch.load(self._path, map_location="cpu", weights_only=True)
-            self._set_extra(kept["extra"])
+            saved = torch.load(self._path, map_location="cpu", weights_only=True)
+            self._set_extra(saved["extra"])
         except Exception:  # whatever a cut-off or foreign file raises, the work starts afresh
             return None
-        return kept["state"]
+        return saved["state"]
 
     def discard(self) -> None:
         """Forget the state: the work is finished."""
@@ -183,4 +183,4 @@ class Task:
     def keep(self, mask: Tensor) -> Task:
         """Return the task of the images that ``mask`` (N,) keeps."""
         rows = self.indices if len(self.indices) else range(len(mask))
-        return self.replace(indices=[index for index, kept in zip(rows, mask.tolist(), strict=True) if kept])
+        return self.replace(indices=[index for index, wanted in zip(rows, mask.tolist(), strict=True) if wanted])

@@ -1,4 +1,4 @@
-"""What is done of an adversarial chunk, kept on disk, so that a killed run goes on inside it."""
+"""What is done of an adversarial chunk, saved on disk, so that a killed run goes on inside it."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ class Unfinished:
         self._written = time.monotonic()
         self._pause = max(EVERY, SHARE * (self._written - begun))
 
-    def _restore(self, kept: Any) -> None:
-        if not isinstance(kept, dict) or kept["done"].shape != self.done.shape:
+    def _restore(self, saved: Any) -> None:
+        if not isinstance(saved, dict) or saved["done"].shape != self.done.shape:
             return
-        self.done = kept["done"]
-        self._images[self.done] = kept["images"]
-        self._found.update(kept["found"])
-        self._meter.add(kept["meter"])
-        self._batch = kept["batch"]
+        self.done = saved["done"]
+        self._images[self.done] = saved["images"]
+        self._found.update(saved["found"])
+        self._meter.add(saved["meter"])
+        self._batch = saved["batch"]
 
 
 class _OfBatch(Checkpoint):

@@ -86,7 +86,7 @@ def gallery_name(card: Card) -> str:
     return Path(card.file_name).stem + SUFFIX
 
 
-def keep_gallery(store: Store, card: Card, folder: Path) -> Path | None:
+def write_gallery(store: Store, card: Card, folder: Path) -> Path | None:
     """Write a card's stored gallery under the card's name, atomically; return its path, None if the store has none."""
     from safetensors.numpy import load_file, save
 

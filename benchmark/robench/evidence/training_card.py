@@ -96,7 +96,7 @@ def reached(history: Sequence[Mapping[str, float]], recipe: Mapping[str, Any]) -
     allowed, rows = _whole(recipe.get("epochs")), by_epoch(history)
     if not rows:
         return Reached(allowed=allowed)
-    kept, last = _kept(rows, _whole(recipe.get("patience"))), rows[-1]
+    kept, last = _selected(rows, _whole(recipe.get("patience"))), rows[-1]
     return Reached(
         epochs=len(rows),
         allowed=allowed,
@@ -120,7 +120,7 @@ def by_epoch(history: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     return list(rows.values())
 
 
-def _kept(rows: Sequence[dict[str, float]], patience: int | None) -> dict[str, float] | None:
+def _selected(rows: Sequence[dict[str, float]], patience: int | None) -> dict[str, float] | None:
     """Return the epoch whose weights the model has; None if the curves do not tell."""
     if patience is None:
         return None

@@ -19,7 +19,7 @@ from robench.gate.verdict import check, skip, zero
 
 #: Images on which the eps = 0 identity is tried; it may take every step, so few.
 IDENTITY_IMAGES = 4
-#: Images whose path through the attack is watched, one at a time.
+#: Images whose path through the attack is recorded, one at a time.
 TRACE_IMAGES = 8
 #: A step counts as the whole ball from this share of eps.
 WHOLE = 0.99
@@ -27,7 +27,7 @@ WHOLE = 0.99
 MOVING, LAST = 0.05, 10
 
 
-def look(probed: AttackContext) -> dict[str, Any]:
+def probe(probed: AttackContext) -> dict[str, Any]:
     """Return what the attack does with eps = 0, and what its paths on a few surviving images look like."""
     return {"identity": _identity(probed), "trace": _trace(probed)}
 
@@ -37,9 +37,9 @@ def _identity(probed: AttackContext) -> dict[str, int]:
     count = min(probed.budget.images(0.2, probed.cost, IDENTITY_IMAGES), len(test))
     batch = next(test[:count].batches(count, task.device))
     nothing = ThreatModel(task.threat.norm, 0.0, task.threat.access)
-    given = task.replace(attacked=nothing, indices=batch.indices)
+    task = task.replace(attacked=nothing, indices=batch.indices)
     try:
-        moved = probed.move(batch.images, batch.labels, given)
+        moved = probed.move(batch.images, batch.labels, task)
     except Exception as error:  # a plugin may raise anything
         raise ContractError(
             f"{probed.attack.name} fails with eps = 0 ({type(error).__name__}: {error}); it must return the images "
@@ -49,7 +49,7 @@ def _identity(probed: AttackContext) -> dict[str, int]:
 
 
 def _trace(probed: AttackContext) -> dict[str, Any]:
-    """Watch the queries of an iterative white-box attack on images it could not win, one image at a time."""
+    """Record the queries of an iterative white-box attack on images it could not win, one image at a time."""
     found = {"n": 0, "whole": 0, "short": 0, "silent": 0, "moving": 0}
     if not (probed.white_box and probed.attack.iterative and not probed.attack.queries_only):
         return found
@@ -58,7 +58,7 @@ def _trace(probed: AttackContext) -> dict[str, Any]:
     for row in rows:
         batch = next(probed.context.batches([row]))
         task = probed.context.task.replace(indices=batch.indices)
-        path, final = _watch(probed, batch.images, batch.labels, task)
+        path, final = _trace_queries(probed, batch.images, batch.labels, task)
         if len(path) < 2:
             continue
         found["n"] += 1
@@ -70,15 +70,15 @@ def _trace(probed: AttackContext) -> dict[str, Any]:
 Path = list[tuple[Tensor, Tensor]]
 
 
-def _watch(probed: AttackContext, images: Tensor, labels: Tensor, task: Task) -> tuple[Path, Tensor]:
+def _trace_queries(probed: AttackContext, images: Tensor, labels: Tensor, task: Task) -> tuple[Path, Tensor]:
     """Return the points at which the attack asked the model, with the answers, and the point it returned."""
     path: Path = []
 
-    def keep(_module: Any, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+    def note(_module: Any, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
         if isinstance(logits, Tensor) and len(inputs[0]) == 1:
             path.append((inputs[0].detach().clone(), logits.detach().clone()))
 
-    handle = probed.target.register_forward_hook(keep)
+    handle = probed.target.register_forward_hook(note)
     try:
         final = probed.move(images, labels, task)
     except Exception:
@@ -121,7 +121,7 @@ def _still_moving(loss: Tensor) -> bool:
     return float(best[-1] - best[-LAST]) / rise > MOVING
 
 
-def identity(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def identity(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that nothing moves when nothing may."""
     found = measured.probes["identity"]
     return zero(
@@ -132,7 +132,7 @@ def identity(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     )  # fmt: skip
 
 
-def box_and_ball(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def box_and_ball(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that every stored image lay where the threat model allows before the harness projected it."""
     found = measured.adversarial
     return zero(
@@ -143,7 +143,7 @@ def box_and_ball(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     )  # fmt: skip
 
 
-def moved(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def moved(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack touched the images it was given."""
     name, threshold = "images moved", "< 100% of the attacked images unmoved"
     attacked, unmoved = measured.adversarial.total("attacked"), measured.adversarial.total("unmoved")
@@ -158,7 +158,7 @@ def moved(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check(name, "invalid" if idle else "pass", unmoved / attacked, threshold, attacked, meaning)
 
 
-def asked(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def asked(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that an attack of many steps asked the model it attacks, as often as there are images at least."""
     name, threshold = "model asked", ">= 1 pass an attacked image"
     attacked, meter = measured.adversarial.total("attacked"), measured.adversarial.meter
@@ -175,11 +175,11 @@ def asked(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check(name, "invalid" if share < 1 else "pass", share, threshold, attacked, meaning)
 
 
-def step_size(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def step_size(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Compare the steps that were really taken with the ball."""
     found, name = measured.probes["trace"], "step size"
     if not found["n"]:
-        return skip(name, "<= 50% of the paths", "No path was watched: nothing iterative, or nothing left standing.")
+        return skip(name, "<= 50% of the paths", "No path was recorded: nothing iterative, or no robust image.")
     wrong, short = found["whole"] / found["n"], found["short"] / found["n"]
     fault = wrong > 0.5 or short > 0.5
     meaning = (
@@ -194,11 +194,11 @@ def step_size(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check(name, "suspect" if fault else "pass", max(wrong, short), "<= 50% of the paths", found["n"], meaning)
 
 
-def best_iterate(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def best_iterate(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no success on the way was thrown away (indicator I3)."""
     found, name = measured.probes["trace"], "best iterate"
     if not found["n"]:
-        return skip(name, "= 0 images", "No path was watched: nothing iterative, or nothing left standing.")
+        return skip(name, "= 0 images", "No path was recorded: nothing iterative, or no robust image.")
     if measured.fitted.training.randomized:
         return skip(name, "= 0 images", "Where answers are random, an iterate may err by chance.")
     return zero(

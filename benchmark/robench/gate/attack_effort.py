@@ -26,7 +26,7 @@ BLINDING = 0.5
 IMAGES = 16
 
 
-def look(probed: AttackContext) -> dict[str, Any]:
+def probe(probed: AttackContext) -> dict[str, Any]:
     """Return what the judged attack wins with another seed, twice the steps, at other radii and without bounds."""
     found: dict[str, Any] = {"tried": False}
     iterative = probed.white_box and probed.attack.iterative and not probed.attack.queries_only
@@ -90,7 +90,7 @@ def _fallen_at(probed: AttackContext, threat: ThreatModel, rows: list[int]) -> l
 
 
 def radii(threat: ThreatModel, shape: tuple[int, int, int]) -> dict[str, float]:
-    """Return the radii that are tried beside the cell's own; a parameter check refuses none of them."""
+    """Return the radii that are tried in addition to the cell's own; a parameter check refuses none of them."""
     whole = 1.0 if threat.norm == "Linf" else math.sqrt(math.prod(shape))
     found = {"half": threat.eps / 2, "double": min(2 * threat.eps, whole), "unbounded": whole}
     if threat.norm == "Linf":
@@ -117,12 +117,12 @@ def more(measured: Measurement, group: Sequence[Measurement]) -> Check:
     )  # fmt: skip
 
 
-def converged(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def converged(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the loss no longer rises at the end (indicator I4), where twice the steps confirm it."""
     name, threshold = "converged", f"<= {MOVING:.0%} of the rise in the last 10 iterates"
     trace, effort = measured.probes["trace"], measured.probes["effort"]
     if not trace["n"]:
-        return skip(name, threshold, "No path was watched: nothing iterative, or nothing left standing.")
+        return skip(name, threshold, "No path was recorded: nothing iterative, or no robust image.")
     share = trace["moving"] / trace["n"]
     double = effort["double"] if effort["tried"] else {"n": 0, "won": 0}
     standing = int(measured.robust.correct.sum()) / measured.n
@@ -133,12 +133,12 @@ def converged(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
         f"On {trace['moving']} of {trace['n']} images the loss still rises at the end, and twice the steps win more: "
         "the attack stopped too early. Give it more steps."
         if fault
-        else "The loss has levelled off where it was watched, or more steps win nothing."
+        else "The loss has levelled off where it was recorded, or more steps win nothing."
     )
     return check(name, "suspect" if fault else "pass", share, threshold, trace["n"], meaning)
 
 
-def falls_with_eps(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that a larger ball never helps the model, and that a blinding one leaves it at chance."""
     name, threshold = "accuracy falls with eps", "monotone, and at chance at eps = 0.5"
     found = measured.probes["effort"]
@@ -160,7 +160,7 @@ def falls_with_eps(measured: Measurement, _ring: Sequence[Measurement]) -> Check
     return check(name, "suspect" if rising or seeing else "pass", value, threshold, n, meaning)
 
 
-def unbounded(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def unbounded(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack wins everything when only the box holds it (indicator I6)."""
     name, threshold = "unbounded attack", "= 0 images standing"
     found = measured.probes["effort"]

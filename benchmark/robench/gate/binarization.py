@@ -28,7 +28,7 @@ INNER, GAP = 999, 0.05
 WORKS = 0.95
 
 
-def look(probed: AttackContext) -> dict[str, Any]:
+def probe(probed: AttackContext) -> dict[str, Any]:
     """Return on how many readouts the attack succeeds, and how many a random search of the same size solves."""
     found = {"n": 0, "won": 0, "random": 0, "unfit": 0}
     wanted, task = probed.context.level.binarization, probed.context.task
@@ -130,7 +130,7 @@ class _Readout(nn.Module):
         return torch.stack([-edge, edge], 1)
 
 
-def binarization(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def binarization(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack finds the adversarial examples that were planted in the model's features."""
     name, threshold, found = "binarization", f">= {WORKS:.0%} found", measured.probes["binarization"]
     if not found["n"]:

@@ -17,7 +17,7 @@ from robench.plan.cell import type_of
 DEARER = 4
 
 
-def not_above_clean(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def not_above_clean(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no image is right under attack that was wrong without."""
     name = "robust <= clean"
     if measured.transfer:
@@ -42,7 +42,7 @@ def not_above_clean(measured: Measurement, _ring: Sequence[Measurement]) -> Chec
     )  # fmt: skip
 
 
-def rescored(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def rescored(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that stored images are answered as they were scored."""
     found, name = measured.probes["rescored"], "re-score from disk"
     if measured.fitted.training.randomized:
@@ -69,8 +69,8 @@ def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     name, threshold = "undefended victim falls", "significantly more images fall than rise"
     if measured.cell.threat.eps == 0:
         return skip(name, threshold, "There is nothing to fall under at eps = 0.")
-    attacked = [other for other in group if other.cell.undefended and not other.transfer]
-    same = [other for other in attacked if other.attack_key == measured.attack_key]
+    undefended = [other for other in group if other.cell.undefended and not other.transfer]
+    same = [other for other in undefended if other.attack_key == measured.attack_key]
     if not same:
         return check(
             name, "suspect", None, threshold, 0,
@@ -79,11 +79,11 @@ def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
         )  # fmt: skip
     clean, robust = same[0].clean.correct, same[0].robust.correct
     fell = _fell(same[0])
-    others = [other for other in attacked if other.row == same[0].row and other is not same[0]]
+    others = [
+        other for other in undefended if other.defended_victim == same[0].defended_victim and other is not same[0]
+    ]
     if not fell and any(_fell(other) for other in others):
-        return skip(
-            name, threshold, "A control beside attacks that do work there; the row's headline comes from those."
-        )
+        return skip(name, threshold, "A control: other attacks do work there, and the headline comes from those.")
     meaning = (
         "The attack works where there is no defense."
         if fell
@@ -111,9 +111,9 @@ def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
         if not other.transfer and sum(type_of(other.cell.attack, Attack).passes()) * DEARER <= sum(attack.passes())
     ]
     if measured.transfer or attack.queries_only or not rivals:
-        return skip(name, threshold, "No white-box attack of a quarter of its passes was run on this row.")
-    beside = [other for other in climbers(measured, group) if other not in rivals]
-    won = {rival.attack_name: won_over(beside, [rival]) for rival in rivals}
+        return skip(name, threshold, "No white-box attack of a quarter of its passes was run on this model.")
+    climbing = [other for other in climbers(measured, group) if other not in rivals]
+    won = {rival.attack_name: won_over(climbing, [rival]) for rival in rivals}
     best = max(won, key=lambda key: won[key])
     return lost(
         name, won[best], measured.n, measured.n, measured.n,
@@ -128,10 +128,10 @@ def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
 def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """Let no image that survives end to end fall to one crafted on another model."""
     name, threshold = "transfer <= white-box", f"<= {TOLERATED:.0%} of the images"
-    row = of_same_model(measured, group)
-    white, black = end_to_end(row), [other for other in row if other.transfer]
+    same = of_same_model(measured, group)
+    white, black = end_to_end(same), [other for other in same if other.transfer]
     if not white or not black:
-        return skip(name, threshold, "Needs a white-box and a transfer attack on this row (--surrogate self).")
+        return skip(name, threshold, "Needs a white-box and a transfer attack on this model (--surrogate self).")
     won = won_over(white, black)
     declared: Defense = type_of(measured.cell.defense, Defense)
     blind = declared.gradient == "none"
@@ -149,10 +149,10 @@ def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
 def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that what counts for the declared kind of gradient was evaluated."""
     name, threshold = "declared gradient", "what counts was evaluated"
-    training, row = measured.fitted.training, of_same_model(measured, group)
-    asked = any(type_of(other.cell.attack, Attack).queries_only for other in end_to_end(row))
-    through = bool(end_to_end(row))
-    static = any(other.cell.by_self for other in row)
+    training, same = measured.fitted.training, of_same_model(measured, group)
+    asked = any(type_of(other.cell.attack, Attack).queries_only for other in end_to_end(same))
+    through = bool(end_to_end(same))
+    static = any(other.cell.by_self for other in same)
     missing = []
     if training.gradient == "none" and not asked:
         missing.append("an attack by queries (--attack square)")
@@ -174,7 +174,7 @@ def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
     return check(name, "suspect" if missing else "pass", len(missing), threshold, 0, meaning)
 
 
-def path(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def path(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Hold the forward of the straight-through path to that of the defense."""
     name, found = "straight-through path", measured.model_probes["path"]
     if not found["n"]:

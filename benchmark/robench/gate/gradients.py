@@ -31,7 +31,7 @@ LED, LED_STEP, MOST_STUCK = 0.25, 0.5 / 255, 0.25
 STEP, COARSE_STEP = 1e-6, 2e-3
 
 
-def look(context: ProbeContext) -> dict[str, Any]:
+def probe(context: ProbeContext) -> dict[str, Any]:
     """Return how many of a few images have no gradient, and how many have one that finite differences contradict."""
     count = context.budget.images(0.2, 10 * context.price, IMAGES, least=4)
     rows = context.some(context.standing, count, "gradients")
@@ -154,7 +154,7 @@ def _disagrees(
     return ~((slope - claimed).abs() <= DISAGREEMENT * expected + 1e-9)
 
 
-def present(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def present(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the images still standing have a gradient to climb."""
     found, name = measured.model_probes["gradients"], "gradients present"
     threshold = f"<= {MOST_BLIND:.0%} of the images tried"
@@ -182,7 +182,7 @@ def present(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check(name, status, share, threshold, found["n"], meaning)  # type: ignore[arg-type]  # one of three literals
 
 
-def true(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def true(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Compare the gradient that attacks climb with the slope of the answers."""
     found, name = measured.model_probes["gradients"], "gradients true"
     threshold = f"<= {MOST_UNTRUE:.0%} of the images tried"
@@ -200,7 +200,7 @@ def true(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check(name, status, share, threshold, found["checked"], meaning)  # type: ignore[arg-type]  # literals
 
 
-def useful(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def useful(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that a step along the gradient does what the gradient says."""
     found, name = measured.model_probes["gradients"], "gradients useful"
     threshold = f"<= {MOST_STUCK:.0%} of the images tried"

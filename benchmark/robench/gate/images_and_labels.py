@@ -51,7 +51,7 @@ def reference(measured: Measurement, group: Sequence[Measurement]) -> Check:
     return check(name, "pass" if good else "suspect", correct / undefended.n, threshold, undefended.n, meaning)
 
 
-def above_chance(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def above_chance(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the model beats the most frequent class, without which there is nothing to defend."""
     labels, classes = measured.clean.labels, len(measured.data.classes)
     most = int(torch.bincount(labels).max())
@@ -75,7 +75,7 @@ def _digits(share: float) -> int:
     return 1 if share >= 0.01 else 2
 
 
-def classes_shown(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def classes_shown(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the test images are no sorted end of the dataset."""
     name, classes, n = "classes shown", len(measured.data.classes), measured.n
     present = len(measured.clean.labels.unique())
@@ -92,7 +92,7 @@ def classes_shown(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check(name, "suspect" if fault else "pass", present, f"> {least} classes", n, meaning)
 
 
-def class_order(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def class_order(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See whether another assignment of labels to outputs would explain the clean answers far better."""
     from scipy.optimize import linear_sum_assignment
 
@@ -119,7 +119,7 @@ def class_order(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check("class order", "invalid" if fault else "pass", gain, threshold, measured.n, meaning)
 
 
-def leakage(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def leakage(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Count test images that were trained on, and copies among the test images."""
     name, threshold = "split leakage", f"<= {LEAKED[0]:.0%} of the test images"
     hashes, train = measured.clean.hashes, measured.train_signatures
@@ -147,7 +147,7 @@ def leakage(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return check(name, status, share, threshold, measured.n, meaning)
 
 
-def manifest(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def trained_parameters(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Hold the parameters that were trained to those that were declared."""
     training = measured.fitted.training
     wrong = [*training.without_gradient, *training.undeclared]

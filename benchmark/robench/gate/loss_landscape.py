@@ -22,7 +22,7 @@ RADIUS = 4 / 255
 UNSTABLE = 0.10
 
 
-def look(context: ProbeContext) -> dict[str, Any]:
+def probe(context: ProbeContext) -> dict[str, Any]:
     """Return the median over images of how much tiny noise changes the margin, relative to itself."""
     draws = context.level.landscape
     if not draws:
@@ -53,7 +53,7 @@ def _margin(context: ProbeContext, images: Tensor, labels: Tensor) -> Tensor:
         return margin_of(context.judge(images), labels)
 
 
-def stable(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def stable(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that noise far smaller than the attack hardly moves the loss."""
     name, threshold = "stable loss", f"<= {UNSTABLE:.0%} change"
     found = measured.model_probes["landscape"]

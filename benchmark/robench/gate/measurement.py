@@ -27,8 +27,8 @@ class Measurement:
     Attributes:
         trained: the undefended victim, where it was trained for this run.
         probes: what the gate tried on this cell's attack, by probe.
-        model_probes: what it tried on the defended victim, shared by the cells of a row.
-        gate: the passes and clocks of both, the row's being charged to its dearest cell.
+        model_probes: what it tried on the defended victim, shared by the attacks on it.
+        gate: the passes and clocks of both, the victim's being charged to its dearest attack.
     """
 
     cell: Cell
@@ -88,8 +88,8 @@ class Measurement:
         return json.dumps(self.cell.attack.key, sort_keys=True)
 
     @cached_property
-    def row(self) -> str:
-        """Return what the cells of one row share: the defended victim."""
+    def defended_victim(self) -> str:
+        """Return the fingerprint of the defended victim, which the attacks on it share."""
         return self.cell.fit_id
 
     @property

@@ -1,4 +1,4 @@
-"""Does the model give one answer to one image: again, in other company, and while it is attacked?"""
+"""Does the model give one answer to one image: again, in another batch, and while it is attacked?"""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TOLERANCE = 1e-3
 SATURATED = 1 - 1e-7
 
 
-def look(context: ProbeContext) -> dict[str, Any]:
-    """Return how many of a few images are answered otherwise when asked again, in other company, under gradients."""
+def probe(context: ProbeContext) -> dict[str, Any]:
+    """Return how many of a few images are answered otherwise when asked again, in another batch, under gradients."""
     count = context.budget.images(0.15, 6 * context.price, IMAGES, least=4)
     rows = context.some(torch.ones_like(context.clean), count, "answers")
     images = torch.cat([batch.images for batch in context.batches(rows)])
@@ -37,17 +37,17 @@ def look(context: ProbeContext) -> dict[str, Any]:
         company = model(torch.cat([noise.to(images.device), images.flip(0)]))[len(images) :].flip(0)
         plain = context.plain(images)
     with torch.enable_grad():
-        attacked = context.plain(images.detach().clone().requires_grad_(True)).detach()
+        differentiated = context.plain(images.detach().clone().requires_grad_(True)).detach()
     return {
         "n": len(rows),
         "again": again,
         "company": max(_different(first, alone), _different(first, company)),
-        "attacked": _different(plain, attacked),
+        "attacked": _different(plain, differentiated),
         "training": _training(context.plain),
     }
 
 
-def look_path(context: ProbeContext) -> dict[str, Any]:
+def probe_path(context: ProbeContext) -> dict[str, Any]:
     """Return on how many images the declared straight-through path answers other than the defense."""
     if context.defense.gradient != "straight-through" or context.defense.randomized:
         return {"n": 0, "differ": 0}
@@ -76,7 +76,7 @@ def _training(model: nn.Module) -> list[str]:
     )
 
 
-def deterministic(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def deterministic(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Hold the declaration of randomness to what two forwards of one image give."""
     found, name = measured.model_probes["answers"], "deterministic"
     n, differ, declared = found["n"], found["again"], measured.fitted.training.randomized
@@ -96,7 +96,7 @@ def deterministic(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     )  # fmt: skip
 
 
-def company(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def batch_mates(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the other images of a batch do not change an answer."""
     found, name = measured.model_probes["answers"], "batch-mates"
     if measured.fitted.training.randomized:
@@ -104,12 +104,12 @@ def company(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     return zero(
         name, found["company"], "images differ", found["n"],
         "An image is answered the same alone and among others.",
-        "An image is answered differently in other company: the model mixes the images of a batch (batch statistics, "
+        "An image is answered differently in another batch: the model mixes the images of a batch (batch statistics, "
         "a norm over the whole batch), so its answers under attack are not those it gives alone.",
     )  # fmt: skip
 
 
-def attacked(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def same_under_gradients(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the model gives the same answer whether or not a gradient is asked for."""
     found, name = measured.model_probes["answers"], "same answer while attacked"
     if measured.fitted.training.randomized:
@@ -122,7 +122,7 @@ def attacked(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     )  # fmt: skip
 
 
-def evaluation(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def evaluation(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no layer behaves as in training."""
     names = measured.model_probes["answers"]["training"]
     return zero(
@@ -133,7 +133,7 @@ def evaluation(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
     )  # fmt: skip
 
 
-def saturated(measured: Measurement, _ring: Sequence[Measurement]) -> Check:
+def saturated(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See whether the softmax leaves the cross-entropy a gradient."""
     right = measured.clean.correct
     full = int((measured.clean.confidence[right] >= SATURATED).sum())

@@ -19,13 +19,13 @@ from robench.gate.pass_budget import PassBudget
 from robench.runtime.inference import freeze
 from robench.runtime.timeout import time_limit
 
-#: Answers in a row that must be wrong before an image of a randomized defense counts as lost: one may be chance.
+#: Successive answers that must be wrong before an image of a randomized defense counts as lost: one may be chance.
 CONFIRMED = 3
 
 
 @dataclass(frozen=True)
 class ProbeContext:
-    """Hold one defended victim under one threat model, and what its row's attacks left standing.
+    """Hold one defended victim under one threat model, and what the attacks on it left standing.
 
     Attributes:
         defense: what it declares about its gradients and its randomness.
@@ -34,7 +34,7 @@ class ProbeContext:
         plain: the same without any rewrite.
         test: the clean test images.
         clean: (N,) bool, right without attack.
-        standing: (N,) bool, right under every end-to-end attack of the row.
+        standing: (N,) bool, right under every end-to-end attack on it.
         task: carries the threat model, the seed and the device.
         level: how hard to try.
         budget: what may be spent.
@@ -93,7 +93,7 @@ class ProbeContext:
 
 @dataclass(frozen=True)
 class AttackContext:
-    """Hold one cell of a row: the attack that is judged, and the images it left.
+    """Hold one attack on a defended victim: the attack that is judged, and the images it left.
 
     Attributes:
         attack: the attack.

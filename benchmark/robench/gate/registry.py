@@ -22,18 +22,18 @@ from robench.gate.probe_context import AttackContext, ProbeContext
 
 #: What is tried once for a defended victim under one threat model.
 MODEL_PROBES: Mapping[str, Callable[[ProbeContext], dict[str, Any]]] = {
-    "answers": model_consistency.look,
-    "path": model_consistency.look_path,
-    "gradients": gradients.look,
-    "strength": stronger_attacks.look,
-    "landscape": loss_landscape.look,
+    "answers": model_consistency.probe,
+    "path": model_consistency.probe_path,
+    "gradients": gradients.probe,
+    "strength": stronger_attacks.probe,
+    "landscape": loss_landscape.probe,
 }
 
 #: What is tried for each attack on it.
 ATTACK_PROBES: Mapping[str, Callable[[AttackContext], dict[str, Any]]] = {
-    "conduct": attack_behaviour.look,
-    "effort": attack_effort.look,
-    "binarization": binarization.look,
+    "behaviour": attack_behaviour.probe,
+    "effort": attack_effort.probe,
+    "binarization": binarization.probe,
 }
 
 CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
@@ -42,9 +42,9 @@ CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
     attack_behaviour.moved,
     attack_behaviour.asked,
     model_consistency.deterministic,
-    model_consistency.company,
+    model_consistency.batch_mates,
     model_consistency.evaluation,
-    model_consistency.attacked,
+    model_consistency.same_under_gradients,
     cell_comparison.rescored,
     cell_comparison.not_above_clean,
     images_and_labels.reference,
@@ -52,7 +52,7 @@ CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
     images_and_labels.classes_shown,
     images_and_labels.class_order,
     images_and_labels.leakage,
-    images_and_labels.manifest,
+    images_and_labels.trained_parameters,
     gradients.present,
     gradients.true,
     gradients.useful,

@@ -31,7 +31,7 @@ STRONGER = (0.08, 0.20)
 NOISE_BATCH = 4
 
 
-def look(context: ProbeContext) -> dict[str, Any]:
+def probe(context: ProbeContext) -> dict[str, Any]:
     """Return how many images still standing fall to one step, APGD on several losses, tiles, queries and noise."""
     found: dict[str, Any] = {"left": int(context.standing.sum())}
     found["one_step"] = _one_step(context)
@@ -135,7 +135,9 @@ def one_step(measured: Measurement, group: Sequence[Measurement]) -> Check:
     beaten = [
         won_over(climbers(measured, group), [other])
         for other in group
-        if other.row == measured.row and other.cell.threat.access == "white-box" and not other.iterative
+        if other.defended_victim == measured.defended_victim
+        and other.cell.threat.access == "white-box"
+        and not other.iterative
     ]
     good = "One gradient step beats no image that the attack left standing, beyond tolerance."
     bad = (
@@ -148,14 +150,14 @@ def one_step(measured: Measurement, group: Sequence[Measurement]) -> Check:
 
 
 def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
-    """Let the harness's own APGD win little that the row's attacks left standing."""
+    """Let the harness's own APGD win little that the attacks on this model left standing."""
     found = measured.model_probes["strength"]["stronger"]
     names = ", ".join(f"{loss} {won}" for loss, won in found["by"].items())
     return lost(
         "stronger attack", found["won"], found["n"], standing(measured, group), measured.n,
-        "APGD on other losses wins little beyond what the row's attacks won.",
+        "APGD on other losses wins little beyond what the attacks on this model won.",
         f"Of {found['n']} images still standing, {found['won']} fall to the harness's own APGD ({names}): the attacks "
-        "of this row are too weak, so the robust accuracy is too high. Add --attack apgd or autoattack.",
+        "on this model are too weak, so the robust accuracy is too high. Add --attack apgd or autoattack.",
         limits=STRONGER,
         worst="suspect" if one_step_only(measured, group) else "invalid",
         chance=measured.robust.draws > 1,
@@ -186,7 +188,7 @@ def slopes(measured: Measurement, group: Sequence[Measurement]) -> Check:
     return _searched(
         "measured slopes <= gradients", "tiles", rounds, measured, group,
         "Slopes measured tile by tile win nothing that gradients left, beyond tolerance.",
-        f"images survive the row's attacks but fall when the slopes of {SIDE} x {SIDE} tiles are measured, in "
+        f"images survive the attacks on this model but fall when the slopes of {SIDE} x {SIDE} tiles are measured, in "
         f"{tile_queries(rounds)} queries and without a gradient: its gradients, or its straight-through path, lead "
         "attacks astray. Add --attack square or autoattack.",
     )  # fmt: skip
@@ -197,8 +199,8 @@ def queries(measured: Measurement, group: Sequence[Measurement]) -> Check:
     return _searched(
         "queries <= gradients", "queries", measured.level.queries, measured, group,
         "A random search without gradients (Square) wins nothing that gradients left, beyond tolerance.",
-        f"images survive the row's attacks but fall to {measured.level.queries} queries of a random search (Square): "
-        "the gradients are masked. Add --attack square or autoattack.",
+        f"images survive the attacks on this model but fall to {measured.level.queries} queries of a random search "
+        "(Square): the gradients are masked. Add --attack square or autoattack.",
     )  # fmt: skip
 
 
@@ -207,8 +209,8 @@ def noise(measured: Measurement, group: Sequence[Measurement]) -> Check:
     return _searched(
         "noise <= gradients", "noise", measured.level.draws, measured, group,
         "Random noise in the ball wins nothing that gradients left, beyond tolerance.",
-        f"images survive the row's attacks but fall to {measured.level.draws} random draws from the ball: those "
-        "attacks do not search it.",
+        f"images survive the attacks on this model but fall to {measured.level.draws} random draws from the ball: "
+        "those attacks do not search it.",
     )  # fmt: skip
 
 

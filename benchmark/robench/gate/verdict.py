@@ -37,7 +37,7 @@ def lost(
     worst: Status = "invalid",
     chance: bool = False,
 ) -> Check:
-    """Return the entry of a check in which ``won`` of ``tried`` images fell that the row's attacks left standing.
+    """Return the entry of a check: ``won`` of ``tried`` images fell that the attacks on this model left standing.
 
     Where all ``standing`` images were tried, the share of all ``n`` is known exactly; else, and where the answers are
     left to ``chance``, the lower end of its 95 % interval counts, and a single image accuses nobody.

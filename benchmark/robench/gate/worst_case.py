@@ -1,4 +1,4 @@
-"""What the cells of one row leave standing together."""
+"""What the attacks on one defended victim leave standing together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHANCE = 2.6
 
 def of_same_model(measured: Measurement, group: Sequence[Measurement]) -> list[Measurement]:
     """Return the cells on the same defended victim, this one among them."""
-    return [other for other in group if other.row == measured.row]
+    return [other for other in group if other.defended_victim == measured.defended_victim]
 
 
 def end_to_end(measurements: Sequence[Measurement]) -> list[Measurement]:
@@ -31,18 +31,18 @@ def standing_mask(measurements: Sequence[Measurement]) -> Tensor:
 
 
 def climbers(measured: Measurement, group: Sequence[Measurement]) -> list[Measurement]:
-    """Return the row's attacks of many steps through the defended victim, this one among them.
+    """Return the attacks of many steps through the defended victim, this one among them.
 
-    The row's headline is the worst of them per image, so an image that one of them wins is lost, whatever a targeted
-    attack, or one made for transfer, leaves standing beside it.
+    The headline is the worst of them per image, so an image that one of them wins is lost, whatever a targeted
+    attack, or one made for transfer, leaves standing.
     """
     return [other for other in end_to_end(of_same_model(measured, group)) if other.iterative or other is measured]
 
 
 def standing(measured: Measurement, group: Sequence[Measurement]) -> int:
-    """Return how many images stand under every end-to-end attack of the measured's row."""
-    row = of_same_model(measured, group)
-    return int(standing_mask(end_to_end(row) or row).sum())
+    """Return how many images stand under every end-to-end attack on the measured model."""
+    same = of_same_model(measured, group)
+    return int(standing_mask(end_to_end(same) or same).sum())
 
 
 def won_over(stood: Sequence[Measurement], others: Sequence[Measurement]) -> int:
@@ -63,5 +63,5 @@ def _least_hits(measurements: Sequence[Measurement]) -> Tensor:
 
 
 def one_step_only(measured: Measurement, group: Sequence[Measurement]) -> bool:
-    """Tell whether nothing but single steps was tried on this row: weak evidence, not a broken attack."""
+    """Tell whether nothing but single steps was tried on this model: weak evidence, not a broken attack."""
     return not any(other.iterative for other in end_to_end(of_same_model(measured, group)))

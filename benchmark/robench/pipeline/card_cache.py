@@ -1,4 +1,4 @@
-"""The cards that the store keeps, so that what was judged once is answered at once."""
+"""The cards in the store, so that what was judged once is answered at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CARDS = "card"
 
 
 def cached(group: Sequence[Cell], store: Store, level: Level) -> list[Card] | None:
-    """Return the group's cards if the store has every one, judged as hard and beside the same cells."""
+    """Return the group's cards if the store has every one, judged at this level and with the same cells."""
     cards = []
     for cell in group:
         card = FILE.stored(store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in group], level)))
@@ -33,12 +33,12 @@ def illustrated(group: Sequence[Cell], store: Store) -> bool:
     return all(store.get(GALLERY, gallery_key(cell.score_id)) for cell in group)
 
 
-def keep(cards: Sequence[Card], store: Store, level: Level) -> None:
+def store_cards(cards: Sequence[Card], store: Store, level: Level) -> None:
     """Store the cards of one group."""
-    beside = [card.id for card in cards]
+    ids = [card.id for card in cards]
     for card in cards:
-        store.put(CARDS, _card_key(card.id, beside, level), FILE.meta(card))
+        store.put(CARDS, _card_key(card.id, ids, level), FILE.meta(card))
 
 
-def _card_key(cell: str, beside: Sequence[str], level: Level) -> str:
-    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(beside), level=asdict(level)))
+def _card_key(cell: str, group: Sequence[str], level: Level) -> str:
+    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(group), level=asdict(level)))

@@ -15,8 +15,8 @@ from robench.errors import RobenchError, WeightsError
 from robench.evidence.atomic_write import write_whole
 from robench.evidence.card import Scalar
 from robench.evidence.tensor_digests import weights_digest
-from robench.pipeline.workbench import Bench
-from robench.plan.cell import Cell, Chosen, type_of
+from robench.pipeline.workbench import Workbench
+from robench.plan.cell import Cell, SelectedComponent, type_of
 
 FILE = "model.safetensors"
 #: The parameter with which models take weights from a file.
@@ -32,7 +32,7 @@ def save_weights(network: nn.Module, folder: Path) -> Path:
     return path
 
 
-def loading(chosen: Chosen, path: Path) -> dict[str, Scalar]:
+def loading(chosen: SelectedComponent, path: Path) -> dict[str, Scalar]:
     """Return the parameters of the same model with its weights from ``path``.
 
     Those that ask for training, such as ``pretrained=false``, are left out; WeightsError if nothing takes a file.
@@ -42,31 +42,35 @@ def loading(chosen: Chosen, path: Path) -> dict[str, Scalar]:
         raise WeightsError(f"{name} has no parameter '{CHECKPOINT}' to take them with.")
     taken: dict[str, Scalar] = {CHECKPOINT: str(path)}
     changed = chosen.record().changed.items()
-    given = {key: value for key, value in changed if not _untrained(chosen, {key: value, **taken})} | taken
-    if _untrained(chosen, given):
+    parameters = {key: value for key, value in changed if not _untrained(chosen, {key: value, **taken})} | taken
+    if _untrained(chosen, parameters):
         raise WeightsError(f"{name} is trained even when '{CHECKPOINT}' is given.")
-    return given
+    return parameters
 
 
-def check_loading(cell: Cell, chosen: Chosen, given: Mapping[str, Scalar], bench: Bench, digest: str) -> None:
-    """Raise RobenchError unless the model, built with ``given``, has the weights of that digest."""
-    again = replace(chosen, component=chosen.offer.build(given))
-    if weights_digest(bench.model(cell, again)) != digest:
+def check_loading(
+    cell: Cell, chosen: SelectedComponent, parameters: Mapping[str, Scalar], workbench: Workbench, digest: str
+) -> None:
+    """Raise RobenchError unless the model, built with ``parameters``, has the weights of that digest."""
+    again = replace(chosen, component=chosen.offer.build(parameters))
+    if weights_digest(workbench.model(cell, again)) != digest:
         raise WeightsError(f"{again.component.name} makes other weights of them.")
 
 
-def hand_over(cell: Cell, chosen: Chosen, bench: Bench, folder: Path) -> tuple[Path, dict[str, Scalar], str]:
+def hand_over(
+    cell: Cell, chosen: SelectedComponent, workbench: Workbench, folder: Path
+) -> tuple[Path, dict[str, Scalar], str]:
     """Write a model's weights; return the file, the parameters that load it, and why there are none if so."""
-    model = bench.model(cell, chosen)
+    model = workbench.model(cell, chosen)
     path = save_weights(model.network, folder)
     try:
-        given = loading(chosen, path)
-        check_loading(cell, chosen, given, bench, weights_digest(model))
+        parameters = loading(chosen, path)
+        check_loading(cell, chosen, parameters, workbench, weights_digest(model))
     except RobenchError as error:
         return path, {}, str(error)
-    return path, given, ""
+    return path, parameters, ""
 
 
-def _untrained(chosen: Chosen, given: Mapping[str, Scalar]) -> bool:
-    model: Model = type_of(replace(chosen, component=chosen.offer.build(given)), Model)
+def _untrained(chosen: SelectedComponent, parameters: Mapping[str, Scalar]) -> bool:
+    model: Model = type_of(replace(chosen, component=chosen.offer.build(parameters)), Model)
     return model.untrained()

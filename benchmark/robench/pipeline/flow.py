@@ -1,4 +1,4 @@
-"""The conductor: one group of cells from load to record. This page is the flow."""
+"""The flow: one comparison group of cells from load to record, on one page."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from robench.gate.worst_case import end_to_end, standing_mask
 from robench.pipeline.stages.craft import craft
 from robench.pipeline.stages.illustrate import illustrate
 from robench.pipeline.stages.judge import judge
-from robench.pipeline.stages.probe import Found, probe_attack, probe_model
+from robench.pipeline.stages.probe import ProbeResults, probe_attack, probe_model
 from robench.pipeline.stages.record import record
 from robench.pipeline.stages.score import Outcomes, score
-from robench.pipeline.workbench import Bench
-from robench.plan.cell import Cell, Chosen, type_of
+from robench.pipeline.workbench import Workbench
+from robench.plan.cell import Cell, SelectedComponent, type_of
 
 #: How much of what the gate may spend on a cell goes to the defended victim; the rest goes to the attack.
 MODEL_SHARE = 0.7
@@ -35,16 +35,16 @@ T = TypeVar("T")
 Failed = Callable[[Cell, RobenchError], None]
 
 
-def run_group(cells: Sequence[Cell], bench: Bench, given: Mapping[str, Any], failed: Failed) -> list[Card]:
+def run_group(cells: Sequence[Cell], workbench: Workbench, request: Mapping[str, Any], failed: Failed) -> list[Card]:
     """Return the cards of cells that are judged together; a failing cell is reported and the others stand."""
-    rows: dict[str, list[Cell]] = {}
+    by_victim: dict[str, list[Cell]] = {}
     for cell in cells:
-        rows.setdefault(cell.fit_id, []).append(cell)
+        by_victim.setdefault(cell.fit_id, []).append(cell)
     measurements = []
-    for row in rows.values():
-        tried = [attempt(partial(measure, cell, bench), [cell], failed) for cell in row]
-        measurements += examine([measured for measured in tried if measured is not None], bench, failed)
-    return [record(measured, judge(measured, measurements), given) for measured in measurements]
+    for same_victim in by_victim.values():
+        tried = [attempt(partial(measure, cell, workbench), [cell], failed) for cell in same_victim]
+        measurements += examine([measured for measured in tried if measured is not None], workbench, failed)
+    return [record(measured, judge(measured, measurements), request) for measured in measurements]
 
 
 def attempt(work: Callable[[], T], cells: Sequence[Cell], failed: Failed) -> T | None:
@@ -66,100 +66,100 @@ def unexpected(error: Exception) -> ContractError:
     return ContractError(f"{type(error).__name__}: {error} (raised in {frame.filename}, line {frame.lineno}).")
 
 
-def measure(cell: Cell, bench: Bench) -> Measurement:
+def measure(cell: Cell, workbench: Workbench) -> Measurement:
     """Return what one cell gives: load, fit, score clean, craft, score, probe."""
-    store, attack, name = bench.store, type_of(cell.attack, Attack), cell.defense.component.name
+    store, attack, name = workbench.store, type_of(cell.attack, Attack), cell.defense.component.name
     defense: Defense = type_of(cell.defense, Defense)
-    data = bench.data(cell)
-    defended = bench.defended(cell)
+    data = workbench.data(cell)
+    defended = workbench.defended(cell)
     model, labels = defended.prepared.model, data.test.labels
     draws = defense.draws if defense.randomized else 1
     # Where answers are random, an iterate may err by chance: every step is taken.
-    task = bench.task(cell, "craft").replace(
+    task = workbench.task(cell, "craft").replace(
         attacked=cell.threat, stop_early=cell.surrogate is None and not defense.randomized
     )
 
-    clean_batches = data.test.batches(task.batch_size, bench.device)
+    clean_batches = data.test.batches(task.batch_size, workbench.device)
     clean = score(model, clean_batches, labels, task, store, cell.clean_id, f"score {name}, clean", draws)
 
     target, surrogate_clean = defended.adaptive, None
     if cell.surrogate is not None:
-        target = bench.surrogate(cell, cell.surrogate).model
-        surrogate_clean = check_surrogate(cell, bench)
-    worth = clean.correct if cell.surrogate is None else None
+        target = workbench.surrogate(cell, cell.surrogate).model
+        surrogate_clean = check_surrogate(cell, workbench)
+    worth_attacking = clean.correct if cell.surrogate is None else None
     victim = name if cell.surrogate is None else f"surrogate {cell.surrogate.component.name}"
     text = f"craft {attack.name} on {victim}"
-    adversarial = craft(attack, target, data.test, worth, task, store, cell.craft_id, text)
+    adversarial = craft(attack, target, data.test, worth_attacking, task, store, cell.craft_id, text)
 
-    stored = adversarial.batches(task.batch_size, bench.device)
+    stored = adversarial.batches(task.batch_size, workbench.device)
     robust = score(model, stored, labels, task, store, cell.score_id, f"score {name}, {attack.name}", draws)
 
-    if bench.options.gallery:
+    if workbench.options.gallery:
         illustrate(model, data.test, adversarial, clean, robust, task, store, cell.score_id)
     return Measurement(
         cell=cell,
-        data=data_record(cell, bench),
-        model=model_record(cell, bench),
+        data=data_record(cell, workbench),
+        model=model_record(cell, workbench),
         fitted=defended.fitted,
-        trained=bench.trained(cell, cell.victim),
+        trained=workbench.trained(cell, cell.victim),
         clean=clean,
         adversarial=adversarial,
         robust=robust,
         surrogate_clean=surrogate_clean,
-        level=bench.options.gate,
+        level=workbench.options.gate,
     )
 
 
-def examine(measurements: Sequence[Measurement], bench: Bench, failed: Failed) -> list[Measurement]:
-    """Return the measurements of one row with what the gate found on their defended victim and on each attack."""
+def examine(measurements: Sequence[Measurement], workbench: Workbench, failed: Failed) -> list[Measurement]:
+    """Return the measurements of one defended victim with what the gate found on it and on each attack."""
     if not measurements:
         return []
-    cells, level = [measured.cell for measured in measurements], bench.options.gate
+    cells, level = [measured.cell for measured in measurements], workbench.options.gate
     dearest = max(measurements, key=lambda measured: (not measured.transfer, measured.own))
-    found = attempt(partial(examine_model, measurements, dearest, bench), cells, failed)
+    found = attempt(partial(examine_model, measurements, dearest, workbench), cells, failed)
     if found is None:
         return []
-    context, row = found
+    context, model_probes = found
     examined = []
     for measured in measurements:
-        seen = attempt(partial(examine_attack, measured, context, bench), [measured.cell], failed)
+        seen = attempt(partial(examine_attack, measured, context, workbench), [measured.cell], failed)
         if seen is None:
             continue
-        meter = Meter(device=bench.device)
-        for part in (seen, row) if measured is dearest else (seen,):
+        meter = Meter(device=workbench.device)
+        for part in (seen, model_probes) if measured is dearest else (seen,):
             meter.add(part["meter"])
-        examined.append(replace(measured, level=level, probes=seen, model_probes=row, gate=meter.state()))
+        examined.append(replace(measured, level=level, probes=seen, model_probes=model_probes, gate=meter.state()))
     return examined
 
 
 def examine_model(
-    measurements: Sequence[Measurement], dearest: Measurement, bench: Bench
-) -> tuple[ProbeContext, Found]:
-    """Return what probes need to know about a row, and what they found on it."""
-    cell, level = dearest.cell, bench.options.gate
-    defended, through = bench.defended(cell), end_to_end(measurements)
+    measurements: Sequence[Measurement], dearest: Measurement, workbench: Workbench
+) -> tuple[ProbeContext, ProbeResults]:
+    """Return what probes need to know about a defended victim, and what they found on it."""
+    cell, level = dearest.cell, workbench.options.gate
+    defended, direct = workbench.defended(cell), end_to_end(measurements)
     context = ProbeContext(
         defense=type_of(cell.defense, Defense),
         target=defended.adaptive,
         prepared=defended.prepared.model,
         plain=defended.fitted.model,
-        test=bench.data(cell).test,
+        test=workbench.data(cell).test,
         clean=dearest.clean.correct,
-        standing=standing_mask(through) if through else dearest.clean.correct,
-        task=bench.task(cell, "probe").replace(
+        standing=standing_mask(direct) if direct else dearest.clean.correct,
+        task=workbench.task(cell, "probe").replace(
             attacked=cell.threat, stop_early=not type_of(cell.defense, Defense).randomized
         ),
         level=level,
         budget=PassBudget(dearest.own, level, MODEL_SHARE),
     )
-    beside = sorted(measured.cell.score_id for measured in through) or [cell.fit_id]
-    return context, probe_model(context, bench.store, fingerprint("probe", row=beside, level=asdict(level)))
+    attacks = sorted(measured.cell.score_id for measured in direct) or [cell.fit_id]
+    return context, probe_model(context, workbench.store, fingerprint("probe", row=attacks, level=asdict(level)))
 
 
-def examine_attack(measured: Measurement, context: ProbeContext, bench: Bench) -> Found:
+def examine_attack(measured: Measurement, context: ProbeContext, workbench: Workbench) -> ProbeResults:
     """Return what probes found on one attack."""
-    cell, level = measured.cell, bench.options.gate
-    target = bench.surrogate(cell, cell.surrogate).model if cell.surrogate is not None else context.target
+    cell, level = measured.cell, workbench.options.gate
+    target = workbench.surrogate(cell, cell.surrogate).model if cell.surrogate is not None else context.target
     seeded = replace(
         context,
         task=context.task.replace(attacked=cell.threat, stop_early=context.task.stop_early and not measured.transfer),
@@ -172,32 +172,34 @@ def examine_attack(measured: Measurement, context: ProbeContext, bench: Bench) -
         survivors=measured.robust.correct,
         budget=PassBudget(measured.own, level, 1 - MODEL_SHARE),
     )
-    stored = measured.adversarial.batches(seeded.task.batch_size, bench.device)
+    stored = measured.adversarial.batches(seeded.task.batch_size, workbench.device)
     return probe_attack(
         probed,
         stored,
         measured.robust,
-        bench.store,
+        workbench.store,
         fingerprint("probe", cell=cell.score_id, level=asdict(level)),
     )
 
 
-def check_surrogate(cell: Cell, bench: Bench) -> float:
+def check_surrogate(cell: Cell, workbench: Workbench) -> float:
     """Return the surrogate's clean accuracy; ContractError if it, or a model it is made of, is not what is stated."""
     if cell.surrogate is None:
         raise TypeError("a white-box cell has no surrogate")
-    own, *_ = [check_accuracy(cell, part, bench) for part in cell.surrogate.family]
+    own, *_ = [check_accuracy(cell, part, workbench) for part in cell.surrogate.family]
     return own
 
 
-def check_accuracy(cell: Cell, chosen: Chosen, bench: Bench) -> float:
+def check_accuracy(cell: Cell, chosen: SelectedComponent, workbench: Workbench) -> float:
     """Return a model's accuracy on the cell's clean images; ContractError if it is not what its author states."""
     model: Model = type_of(chosen, Model)
-    data, task = bench.data(cell), bench.task(cell, "load")
+    data, task = workbench.data(cell), workbench.task(cell, "load")
     key = fingerprint("score", model=cell.model_id(chosen), images=cell.data_id)
-    batches = data.test.batches(task.batch_size, bench.device)
-    network = bench.surrogate(cell, chosen).model
-    found: Outcomes = score(network, batches, data.test.labels, task, bench.store, key, f"score {model.name}, clean")
+    batches = data.test.batches(task.batch_size, workbench.device)
+    network = workbench.surrogate(cell, chosen).model
+    found: Outcomes = score(
+        network, batches, data.test.labels, task, workbench.store, key, f"score {model.name}, clean"
+    )
     correct, n = int(found.correct.sum()), len(found.labels)
     stated = None if model.untrained() else model.reference.get(data.dataset.origin())
     if stated is not None:
@@ -210,9 +212,9 @@ def check_accuracy(cell: Cell, chosen: Chosen, bench: Bench) -> float:
     return round(correct / n, 6)
 
 
-def data_record(cell: Cell, bench: Bench) -> DataRecord:
+def data_record(cell: Cell, workbench: Workbench) -> DataRecord:
     """Return what pins the images."""
-    data, fitted, trained = bench.data(cell), bench.defended(cell).fitted, bench.trained(cell, cell.victim)
+    data, fitted, trained = workbench.data(cell), workbench.defended(cell).fitted, workbench.trained(cell, cell.victim)
     served = fitted if trained is None or fitted.train is not None else trained
     return DataRecord(
         shape=data.test.shape,
@@ -224,15 +226,15 @@ def data_record(cell: Cell, bench: Bench) -> DataRecord:
     )
 
 
-def model_record(cell: Cell, bench: Bench) -> ModelRecord:
+def model_record(cell: Cell, workbench: Workbench) -> ModelRecord:
     """Return what pins the weights, and how inference was prepared."""
-    defended, victim = bench.defended(cell), type_of(cell.victim, Model)
-    trained = bench.trained(cell, cell.victim)
+    defended, victim = workbench.defended(cell), type_of(cell.victim, Model)
+    trained = workbench.trained(cell, cell.victim)
     return ModelRecord(
-        victim=bench.victim_digest(cell),
+        victim=workbench.victim_digest(cell),
         defended=defended.fitted.digest,
-        zero_shot=isinstance(bench.model(cell, cell.victim), ZeroShotClassifier),
-        reference=None if trained is not None else victim.reference.get(bench.data(cell).dataset.origin()),
+        zero_shot=isinstance(workbench.model(cell, cell.victim), ZeroShotClassifier),
+        reference=None if trained is not None else victim.reference.get(workbench.data(cell).dataset.origin()),
         training=trained.training if trained is not None else None,
         training_cost=trained.cost if trained is not None else None,
         inference=list(defended.prepared.steps),

@@ -1,4 +1,4 @@
-"""A model's own training in the shape of a defense, so that one stage fits both and keeps the same evidence."""
+"""A model's own training in the shape of a defense, so that one stage fits both and records the same evidence."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from robench.contracts.parameters import Value
 from robench.contracts.task import Task
 
 
-def schooling(model: Model) -> Defense:
+def training_as_defense(model: Model) -> Defense:
     """Return the training of a model that comes without weights: every parameter is declared trainable."""
 
-    class Schooling(Defense):
+    class FromScratch(Defense):
         """Train a model from scratch."""
 
         name = model.name
@@ -30,4 +30,4 @@ def schooling(model: Model) -> Defense:
             values: dict[str, Any] = dict(model.parameters)
             return {"model": model.name, **values}
 
-    return Schooling()
+    return FromScratch()

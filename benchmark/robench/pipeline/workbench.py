@@ -1,4 +1,4 @@
-"""The workbench: what a run has loaded, kept only as long as it fits."""
+"""The workbench: what a run has loaded, fitted and prepared; only the most recent of each stays in memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from robench.errors import ContractError, DeviceError, SpecError, require
 from robench.evidence.store import Store, default_root
 from robench.evidence.tensor_digests import weights_digest
 from robench.gate.level import Level, level_of
-from robench.pipeline.from_scratch import schooling
+from robench.pipeline.from_scratch import training_as_defense
 from robench.pipeline.stages.fit import Fitted, fit, trains
 from robench.pipeline.stages.load import Data, load_data, load_model, serve
-from robench.plan.cell import SELF, Cell, Chosen, type_of
+from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.runtime.inference import Prepared, prepare
 
 #: Real images on which the rewrites of the inference graph are compared with the plain model.
@@ -59,21 +59,21 @@ class Options:
     gallery: bool = False
 
 
-class Recent(Generic[T]):
-    """Keep the last few results of a costly call."""
+class LruCache(Generic[T]):
+    """Keep the most recently used results of a costly call."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[str, T] = OrderedDict()
+        self._entries: OrderedDict[str, T] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], T]) -> T:
-        """Return what is kept under ``key``, or make and keep it, dropping the oldest."""
-        if key not in self._kept:
-            while len(self._kept) >= self._size:
-                self._kept.popitem(last=False)
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        """Return the entry of ``key``, or make it, dropping the least recently used."""
+        if key not in self._entries:
+            while len(self._entries) >= self._size:
+                self._entries.popitem(last=False)
+            self._entries[key] = make()
+        self._entries.move_to_end(key)
+        return self._entries[key]
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,18 @@ class Defended:
     adaptive: Classifier
 
 
-class Bench:
+class Workbench:
     """Load, fit and prepare each thing once, and keep the most recent ones."""
 
     def __init__(self, options: Options, device: str) -> None:
         self.options = options
         self.device = use_device(device)
         self.store = Store(options.store, warn=options.progress.note)
-        self._data: Recent[Data] = Recent(2)
-        self._models: Recent[Classifier] = Recent(3)
-        self._trained: Recent[Fitted] = Recent(3)
-        self._prepared: Recent[Prepared] = Recent(3)
-        self._defended: Recent[Defended] = Recent(2)
+        self._data: LruCache[Data] = LruCache(2)
+        self._models: LruCache[Classifier] = LruCache(3)
+        self._trained: LruCache[Fitted] = LruCache(3)
+        self._prepared: LruCache[Prepared] = LruCache(3)
+        self._defended: LruCache[Defended] = LruCache(2)
         self._digests: dict[str, str] = {}
 
     def task(self, cell: Cell, *stage: object) -> Task:
@@ -119,21 +119,21 @@ class Bench:
         dataset: Dataset = type_of(cell.dataset, Dataset)
         return self._data.get(cell.data_id, lambda: load_data(dataset, cell.n))
 
-    def model(self, cell: Cell, chosen: Chosen) -> Classifier:
+    def model(self, cell: Cell, chosen: SelectedComponent) -> Classifier:
         """Return a victim or surrogate of the cell's dataset, frozen."""
         trained = self.trained(cell, chosen)
         if trained is not None:
             return trained.model
         return self._models.get(cell.model_id(chosen), lambda: self._load(cell, chosen))
 
-    def trained(self, cell: Cell, chosen: Chosen) -> Fitted | None:
+    def trained(self, cell: Cell, chosen: SelectedComponent) -> Fitted | None:
         """Return a model that comes without weights as it was trained here; None for any other."""
         model: Model = type_of(chosen, Model)
         if not model.untrained():
             return None
         return self._trained.get(cell.model_id(chosen), lambda: self._train(cell, chosen))
 
-    def _train(self, cell: Cell, chosen: Chosen) -> Fitted:
+    def _train(self, cell: Cell, chosen: SelectedComponent) -> Fitted:
         model, dataset = type_of(chosen, Model), type_of(cell.dataset, Dataset)
         # Layers draw their initial weights from the global generator.
         with torch.random.fork_rng():
@@ -141,7 +141,14 @@ class Bench:
             loaded = self._load(cell, chosen)
         # Two models of one run are not drawn alike, and the same model is the same as victim and as surrogate.
         task = self.task(cell, "train", model.name)
-        return fit(schooling(model), loaded, partial(serve, dataset, "train"), task, self.store, cell.model_id(chosen))
+        return fit(
+            training_as_defense(model),
+            loaded,
+            partial(serve, dataset, "train"),
+            task,
+            self.store,
+            cell.model_id(chosen),
+        )
 
     def victim_digest(self, cell: Cell) -> str:
         """Return the digest of the victim's weights."""
@@ -150,7 +157,7 @@ class Bench:
             self._digests[key] = weights_digest(self.model(cell, cell.victim))
         return self._digests[key]
 
-    def surrogate(self, cell: Cell, chosen: Chosen) -> Prepared:
+    def surrogate(self, cell: Cell, chosen: SelectedComponent) -> Prepared:
         """Return the attacker's model prepared for inference."""
         return self._prepared.get(cell.model_id(chosen), lambda: self._prepare(cell, self.model(cell, chosen)))
 
@@ -158,7 +165,7 @@ class Bench:
         """Return the cell's victim under its defense."""
         return self._defended.get(cell.fit_id, lambda: self._fit(cell))
 
-    def _load(self, cell: Cell, chosen: Chosen) -> Classifier:
+    def _load(self, cell: Cell, chosen: SelectedComponent) -> Classifier:
         model: Model = type_of(chosen, Model)
         members = dict(zip(model.members(), chosen.members, strict=True))
 
@@ -194,7 +201,7 @@ class Bench:
         return prepare(model, probe, compiled=self.options.compiled)
 
 
-def _named(cell: Cell, name: str) -> Chosen:
+def _named(cell: Cell, name: str) -> SelectedComponent:
     """Return a model that the cell's defense loads while fitting."""
     typed = [other for other in type_of(cell.defense, Defense).surrogates() if other != SELF]
     found = dict(zip(typed, cell.loads, strict=True)).get(name)

@@ -1,4 +1,4 @@
-"""Bring your own: a bare module and bare tensors as components, for ``robench.evaluate``."""
+"""User-supplied code without a plugin: a bare module and bare tensors as components, for ``robench.evaluate``."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def offer(
 ) -> tuple[Catalog, str, dict[str, Value]]:
     """Return a catalog that also offers ``module`` and the dataset, the dataset's name, and its parameters."""
     wider = Catalog(list(known.plugins), dict(known.offers))
-    wider.offers["victim", name] = Offer("victim", name, given_model(module, name), HERE)
+    wider.offers["victim", name] = Offer("victim", name, user_model(module, name), HERE)
     if isinstance(dataset, str):
         return wider, dataset, {}
-    served = given_images(module, *dataset) if isinstance(dataset, tuple) else dataset
+    served = user_images(module, *dataset) if isinstance(dataset, tuple) else dataset
     wider.offers["dataset", served.name] = Offer("dataset", served.name, type(served), HERE)
     return wider, served.name, {f"dataset.{key}": value for key, value in served.parameters.items()}
 
 
-def given_model(module: nn.Module, label: str) -> type[Model]:
+def user_model(module: nn.Module, label: str) -> type[Model]:
     """Return a Model component that serves a copy of ``module``."""
     from robench.contracts.classifier import Classifier
     from robench.evidence.tensor_digests import weights_digest
 
-    class Given(Model):
+    class UserModel(Model):
         """A module handed to robench.evaluate."""
 
         name = label
@@ -51,17 +51,17 @@ def given_model(module: nn.Module, label: str) -> type[Model]:
                 copied = copy.deepcopy(module)
             return copied if isinstance(copied, Classifier) else Classifier(copied, classes=len(task.classes))
 
-    return Given
+    return UserModel
 
 
-def given_images(module: nn.Module, images: Tensor, labels: Tensor) -> Dataset:
+def user_images(module: nn.Module, images: Tensor, labels: Tensor) -> Dataset:
     """Return a Dataset component that serves these images as its test split, with as many classes as ``module`` has."""
     from robench.contracts.examples import Examples
 
     served = Examples.from_tensors(images.cpu(), labels.cpu())
     count = _classes(module, served)
 
-    class Images(Dataset):
+    class UserImages(Dataset):
         """Images handed to robench.evaluate."""
 
         name = "images"
@@ -75,7 +75,7 @@ def given_images(module: nn.Module, images: Tensor, labels: Tensor) -> Dataset:
                 raise DataError("robench.evaluate was given test images only; use a Dataset for a defense that trains.")
             return served
 
-    return Images()
+    return UserImages()
 
 
 def _classes(module: nn.Module, served: Examples) -> int:

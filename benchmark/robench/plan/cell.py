@@ -18,7 +18,7 @@ SELF = "self"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedComponent:
     """Hold one component a request chose, with its parameters resolved, and where it comes from."""
 
     offer: Offer
@@ -26,7 +26,7 @@ class Chosen:
     #: The victim's tuning, where there is one: a default, not a change the user made.
     tuning: tuple[tuple[str, Any], ...] = ()
     #: The models that this one is made of, as its ``members`` names them.
-    members: tuple[Chosen, ...] = ()
+    members: tuple[SelectedComponent, ...] = ()
 
     def record(self) -> ComponentRecord:
         """Return it as the card holds it."""
@@ -50,7 +50,7 @@ class Chosen:
         return own if not self.members else {**own, "members": [member.key for member in self.members]}
 
     @property
-    def family(self) -> tuple[Chosen, ...]:
+    def family(self) -> tuple[SelectedComponent, ...]:
         """Return it and all that it is made of."""
         return (self, *(part for member in self.members for part in member.family))
 
@@ -59,20 +59,20 @@ class Chosen:
 class Cell:
     """Fix one (dataset, victim, defense, attack, threat model, surrogate, seed): one card."""
 
-    dataset: Chosen
-    victim: Chosen
-    defense: Chosen
-    attack: Chosen
-    surrogate: Chosen | None
+    dataset: SelectedComponent
+    victim: SelectedComponent
+    defense: SelectedComponent
+    attack: SelectedComponent
+    surrogate: SelectedComponent | None
     threat: ThreatModel
     seed: int
     n: int | None
     device: str
     #: The models that the defense's fit loads by name.
-    loads: tuple[Chosen, ...] = ()
+    loads: tuple[SelectedComponent, ...] = ()
 
     @property
-    def borrowed(self) -> list[Chosen]:
+    def borrowed(self) -> list[SelectedComponent]:
         """Return the models that something else in this cell loads by name, each once."""
         made = [part for one in (self.victim, self.surrogate) if one is not None for part in one.family[1:]]
         return list({self.model_id(part): part for part in (*self.loads, *made)}.values())
@@ -92,7 +92,7 @@ class Cell:
         """Return the fingerprint of the test images."""
         return fingerprint("load", dataset=self.dataset.key, n=self.n)
 
-    def model_id(self, chosen: Chosen) -> str:
+    def model_id(self, chosen: SelectedComponent) -> str:
         """Return the fingerprint of a victim or surrogate; one that is trained here depends on seed and device."""
         if not any(type_of(part, Model).untrained() for part in chosen.family):
             return fingerprint("load", model=chosen.key, dataset=self.dataset.key)
@@ -157,7 +157,7 @@ class Cell:
         return f"{' / '.join(names)}{via} at {self.threat.norm} {format_eps(self.threat.eps)}, seed {self.seed}"
 
 
-def type_of(chosen: Chosen, base: type[Any]) -> Any:
+def type_of(chosen: SelectedComponent, base: type[Any]) -> Any:
     """Return the chosen component, known to be of type ``base``."""
     if not isinstance(chosen.component, base):
         raise TypeError(f"{chosen.component!r} is no {base.__name__}")

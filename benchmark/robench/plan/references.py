@@ -1,4 +1,4 @@
-"""Bring your own without a plugin: which component a typed reference means, and which components run code."""
+"""User-supplied components without a plugin: what a typed reference means, and which components run code."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from robench.plan.cell import Cell
 
 
-def expand(known: Catalog, role: str, reference: str) -> tuple[str, dict[str, str]]:
+def resolve_reference(known: Catalog, role: str, reference: str) -> tuple[str, dict[str, str]]:
     """Return a component's name and the parameters that ``reference`` stands for.
 
     ``folder:photos`` is ``imagefolder`` with ``path=photos``; what no component takes for its own is left as a name.
     """
     if (role, reference) not in known.offers:
         for offer in known.of(role):
-            given = offer.component.shorthand(reference)
-            if given is not None:
-                return offer.name, dict(given)
+            parameters = offer.component.shorthand(reference)
+            if parameters is not None:
+                return offer.name, dict(parameters)
     return reference, {}
 
 

@@ -12,8 +12,8 @@ from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion
-from robench.plan.cell import SELF, Cell, Chosen, type_of
-from robench.plan.references import expand
+from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
+from robench.plan.references import resolve_reference
 from robench.plugin.catalog import Catalog, Offer, catalog
 
 DEFAULT_EPS = "8/255"
@@ -44,7 +44,7 @@ class Spec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = True
 
-    def given(self) -> dict[str, Any]:
+    def request(self) -> dict[str, Any]:
         """Return the request as JSON values, for the card."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
@@ -91,24 +91,29 @@ def _check_counts(spec: Spec) -> None:
         )
 
 
-def _default_victim(dataset: Chosen) -> str:
+def _default_victim(dataset: SelectedComponent) -> str:
     name = cast(str, type_of(dataset, Dataset).victim)
     if not name:
         raise SpecError(f"The dataset '{dataset.component.name}' has no usual victim; name one with --victim.")
     return name
 
 
-def _defenses(spec: Spec, known: Catalog, chooser: _Chooser, victim: Model) -> Iterator[Chosen]:
+def _defenses(spec: Spec, known: Catalog, chooser: _Chooser, victim: Model) -> Iterator[SelectedComponent]:
     chosen = [chooser.choose("defense", name, victim) for name in spec.defense]
     if spec.baseline and not any(type_of(entry, Defense).undefended for entry in chosen):
         marked = [o for o in known.of("defense") if issubclass(o.component, Defense) and o.component.undefended]
-        yield from (Chosen(offer, offer.build({})) for offer in marked[:1])
+        yield from (SelectedComponent(offer, offer.build({})) for offer in marked[:1])
     yield from sorted(chosen, key=lambda entry: not type_of(entry, Defense).undefended)
 
 
 def _ways(
-    defense: Defense, attack: Chosen, victim: Chosen, surrogates: Sequence[Chosen], known: Catalog, blind: bool
-) -> Iterator[tuple[Chosen, Chosen | None]]:
+    defense: Defense,
+    attack: SelectedComponent,
+    victim: SelectedComponent,
+    surrogates: Sequence[SelectedComponent],
+    known: Catalog,
+    blind: bool,
+) -> Iterator[tuple[SelectedComponent, SelectedComponent | None]]:
     """Yield the attacks, and the surrogates they are crafted on, that count for what the defense declares.
 
     Exact gradients: end to end. An approximate or random forward: also from the undefended victim, as a non-adaptive
@@ -128,18 +133,18 @@ def _ways(
         yield attack, surrogate
 
 
-def _queries(known: Catalog) -> Chosen | None:
+def _queries(known: Catalog) -> SelectedComponent | None:
     """Return the attack on offer that asks for most answers and nothing else; None if there is none."""
-    built = [Chosen(offer, offer.build({})) for offer in known.of("attack")]
+    built = [SelectedComponent(offer, offer.build({})) for offer in known.of("attack")]
     asking = [chosen for chosen in built if type_of(chosen, Attack).queries_only]
     return max(asking, key=lambda entry: sum(type_of(entry, Attack).passes()), default=None)
 
 
-def _access(attack: Chosen) -> Access:
+def _access(attack: SelectedComponent) -> Access:
     return "black-box" if type_of(attack, Attack).queries_only else "white-box"
 
 
-def _loads(defense: Chosen, chooser: _Chooser) -> tuple[Chosen, ...]:
+def _loads(defense: SelectedComponent, chooser: _Chooser) -> tuple[SelectedComponent, ...]:
     """Return the models that a defense's fit loads by name, with the parameters the request gives them."""
     names = type_of(defense, Defense).surrogates()
     return tuple(chooser.choose("surrogate", name) for name in names if name != SELF)
@@ -154,13 +159,13 @@ def split_reference(text: str) -> tuple[str, dict[str, str]]:
     match = _REFERENCE.fullmatch(text.strip())
     if match is None:
         raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
-    given: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for pair in filter(None, (match["inside"] or "").split(",")):
         name, equals, value = pair.partition("=")
         if not equals:
             raise SpecError(f"'{pair}' in '{text}' is no parameter; write parameter=value.")
-        given[name.strip()] = value.strip()
-    return match["name"].strip(), given
+        parameters[name.strip()] = value.strip()
+    return match["name"].strip(), parameters
 
 
 class _Chooser:
@@ -172,10 +177,10 @@ class _Chooser:
         self._used: set[str] = set()
         self._asked: dict[str, list[Offer]] = {}
 
-    def choose(self, role: str, text: str, victim: Model | None = None) -> Chosen:
+    def choose(self, role: str, text: str, victim: Model | None = None) -> SelectedComponent:
         """Return the component ``text`` names: class defaults < the victim's tuning < -p < brackets."""
         reference, inside = split_reference(text)
-        name, brought = expand(self._known, role, reference)
+        name, implied = resolve_reference(self._known, role, reference)
         offer = self._known.find(role, name)
         declared = parameters_of(offer.component)
         tuning = dict(victim.tuning.get(name, {})) if victim is not None else {}
@@ -187,11 +192,11 @@ class _Chooser:
                 if parameter in declared:
                     self._used.add(key)
                     values[parameter] = value
-        component = offer.build({**values, **brought, **inside})
+        component = offer.build({**values, **implied, **inside})
         # A member is what -p makes of it, or its own defaults: brackets do not nest.
         members = component.members() if isinstance(component, Model) else ()
         parts = tuple(self.choose(role, member) for member in members)
-        return Chosen(offer, component, tuple(sorted(tuning.items())), parts)
+        return SelectedComponent(offer, component, tuple(sorted(tuning.items())), parts)
 
     def refuse_unused(self) -> None:
         """Raise SpecError for a -p that no chosen component has."""

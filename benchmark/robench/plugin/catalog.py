@@ -38,9 +38,9 @@ class Offer:
         """Return the first line of the component's docstring."""
         return (inspect.getdoc(self.component) or "").partition("\n")[0]
 
-    def build(self, given: Mapping[str, Any]) -> Component:
-        """Return the component with ``given`` parameters; SpecError for one it does not have or cannot read."""
-        values: dict[str, Value] = resolve(self.name, self.component, given)
+    def build(self, parameters: Mapping[str, Any]) -> Component:
+        """Return the component with these parameters; SpecError for one it does not have or cannot read."""
+        values: dict[str, Value] = resolve(self.name, self.component, parameters)
         return self.component(**values)
 
 

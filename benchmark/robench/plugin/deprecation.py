@@ -1,4 +1,4 @@
-"""Names of the door that still work and have been replaced: each use says by what."""
+"""Names of the plugin API that still work and have been replaced: each use says by what."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ R = TypeVar("R")
 RENAMED: dict[str, tuple[str, int]] = {}
 
 
-class DoorDeprecated(DeprecationWarning):
-    """Warn the author of a plugin about a name of the door that will go.
+class ApiDeprecationWarning(DeprecationWarning):
+    """Warn the author of a plugin about a name of the API that will go.
 
     ``robench plugins`` and ``robench check-plugin`` show it, pytest does by itself, and a run keeps quiet.
     """
@@ -23,11 +23,13 @@ class DoorDeprecated(DeprecationWarning):
 
 def warn_deprecated(old: str, use: str, since: int, stacklevel: int = 3) -> None:
     """Say that ``old`` was replaced by ``use`` in API ``since``, at the line that used it."""
-    warnings.warn(f"{old} is deprecated since robench API {since}; use {use}.", DoorDeprecated, stacklevel=stacklevel)
+    warnings.warn(
+        f"{old} is deprecated since robench API {since}; use {use}.", ApiDeprecationWarning, stacklevel=stacklevel
+    )
 
 
 def deprecated(*, use: str, since: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Mark a function or method of the door as replaced by ``use`` since API ``since``; it goes on working."""
+    """Mark a function or method of the API as replaced by ``use`` since API ``since``; it goes on working."""
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)

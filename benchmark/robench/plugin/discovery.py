@@ -20,7 +20,7 @@ import pluggy
 
 from robench.errors import PluginError, SpecError, suggestion
 from robench.plugin import hookspecs
-from robench.plugin.deprecation import DoorDeprecated
+from robench.plugin.deprecation import ApiDeprecationWarning
 from robench.plugin.versions import judge_api, stated_api
 
 PREFIX = "robench_"
@@ -74,18 +74,18 @@ def discover(without: Collection[str] = ()) -> list[Plugin]:
     """
     found = _entry_points()
     _check_without(without, found)
-    shunned = {normalised(name) for name in without}
+    left_out_names = {normalised(name) for name in without}
     plugins = []
     for plugin, offers in sorted(found.items()):
-        left_out = [offer for offer in offers if {normalised(plugin), normalised(offer[0])} & shunned]
-        kept = [offer for offer in offers if offer not in left_out]
-        if len(kept) > 1:
-            culprits = " and ".join(f"{name} {version} ({entry.value})" for name, version, entry in kept)
+        left_out = [offer for offer in offers if {normalised(plugin), normalised(offer[0])} & left_out_names]
+        wanted = [offer for offer in offers if offer not in left_out]
+        if len(wanted) > 1:
+            culprits = " and ".join(f"{name} {version} ({entry.value})" for name, version, entry in wanted)
             raise PluginError(
                 f"Two plugins register the name '{plugin}' in the entry-point group '{hookspecs.GROUP}': {culprits}. "
                 "Uninstall one, or rename its entry point; until then leave one out with --without DISTRIBUTION."
             )
-        plugins += [_load(*offer) for offer in kept]
+        plugins += [_load(*offer) for offer in wanted]
         plugins += [Plugin(plugin, name, version, None, left_out=True) for name, version, _ in left_out]
     return plugins
 
@@ -127,12 +127,12 @@ def _load(distribution: str, version: str, entry: EntryPoint) -> Plugin:
 
 @contextmanager
 def _deprecations(notes: list[str]) -> Iterator[None]:
-    """Collect what the door says about replaced names inside; other warnings go where they would have gone."""
+    """Collect what the API says about replaced names inside; other warnings go where they would have gone."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DoorDeprecated)
+        warnings.simplefilter("always", ApiDeprecationWarning)
         yield
     for warning in caught:
-        if issubclass(warning.category, DoorDeprecated):
+        if issubclass(warning.category, ApiDeprecationWarning):
             # ``from robench import name`` asks for the name twice.
             notes += [text for text in (str(warning.message),) if text not in notes]
         else:

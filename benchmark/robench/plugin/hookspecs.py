@@ -1,4 +1,4 @@
-"""The six hooks of the door: each returns the component classes a plugin offers."""
+"""The six hooks of the plugin API: each returns the component classes a plugin offers."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from robench.errors import SpecError, told
+from robench.errors import SpecError, attributed_to
 from robench.plugin.catalog import Catalog
 from robench.plugin.discovery import normalised
 from robench.plugin.versions import API_VERSION
@@ -110,7 +110,7 @@ def write_package(names: Names, folder: Path) -> list[Path]:
             f"{folder} is there already and is not empty; choose another name, or a folder with --into DIR."
         )
     texts = render(names)
-    with told(f"writing to {folder}", SpecError):
+    with attributed_to(f"writing to {folder}", SpecError):
         for path, text in texts.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Versions of the door: the API a plugin was written for, and what has been replaced since.
+"""Versions of the plugin API: the one a plugin was written for, and what has been replaced since.
 
 A plugin states its API as a plain number at the top of its module, ``ROBENCH_API = 1``. It is read from the source
 before the module is imported, because what was written for another API may not even import.
@@ -14,7 +14,7 @@ from pathlib import Path
 from robench.errors import PluginError
 
 #: The API of this robench: hooks, base classes and the names of ``from robench import ...``. It rises when a plugin
-#: that kept to the documented door would have to be changed.
+#: that kept to the documented API would have to be changed.
 API_VERSION = 1
 
 #: The oldest API whose plugins still work.
@@ -55,7 +55,7 @@ def judge_api(
     Args:
         api: what the plugin states.
         label: the plugin's distribution and version.
-        current: the API of the door; None is this robench's, like the two that follow.
+        current: the API of this installation; None is this robench's, like the two that follow.
         oldest: the oldest API that still works.
         changes: API -> what it replaced.
     """

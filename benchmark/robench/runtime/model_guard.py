@@ -22,9 +22,9 @@ _HOOKS = (
 @contextmanager
 def unchanged(model: nn.Module, name: str) -> Iterator[None]:
     """Raise ContractError if a module's class, functions, children or hooks are others at the end than at the start."""
-    before = anatomy(model)
+    before = structure_of(model)
     yield
-    after = anatomy(model)
+    after = structure_of(model)
     if after == before:
         return
     changed = sorted(place for place in {*before, *after} if before.get(place) != after.get(place))
@@ -35,7 +35,7 @@ def unchanged(model: nn.Module, name: str) -> Iterator[None]:
     )
 
 
-def anatomy(model: nn.Module) -> dict[str, tuple[Any, ...]]:
+def structure_of(model: nn.Module) -> dict[str, tuple[Any, ...]]:
     """Return, by module name, what decides which code answers: never a tensor, so it costs next to nothing."""
     return {name: _parts(module) for name, module in model.named_modules()}
 

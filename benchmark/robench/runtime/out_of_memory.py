@@ -14,7 +14,7 @@ from robench.errors import DeviceError
 _CPU_WORDS = ("can't allocate memory", "not enough memory")
 
 
-def halving(
+def retry_in_halves(
     work: Callable[[Tensor, Tensor, Sequence[int]], Tensor],
     images: Tensor,
     labels: Tensor,
@@ -42,4 +42,4 @@ def halving(
     half = len(images) // 2
     task.progress.note(f"Out of memory with {len(images)} images at once; going on with {half} (see --batch-size).")
     parts = [slice(0, half), slice(half, None)]
-    return torch.cat([halving(work, images[part], labels[part], places[part], task) for part in parts])
+    return torch.cat([retry_in_halves(work, images[part], labels[part], places[part], task) for part in parts])

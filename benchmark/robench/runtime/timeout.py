@@ -19,13 +19,13 @@ def time_limit(seconds: float | None, what: str) -> Iterator[None]:
         yield
         return
 
-    def ring(_signal: int, _frame: FrameType | None) -> None:
+    def expire(_signal: int, _frame: FrameType | None) -> None:
         raise ContractError(
             f"{what} took longer than {seconds:g} s for one batch and was given up; it never scores as robust. Give it "
             "a longer --timeout, fewer steps, or a smaller --batch-size."
         )
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

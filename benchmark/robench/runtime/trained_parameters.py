@@ -1,4 +1,4 @@
-"""What a fit really trained, held beside what the defense declares."""
+"""What a fit really trained, compared with what the defense declares."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robench.evidence.tensor_digests import tensor_digests
 from robench.runtime.inference import BATCH_NORMS
 
 
-def manifest(
+def training_record(
     defense: Defense,
     defended: Classifier,
     declared: Sequence[str],
@@ -57,7 +57,7 @@ def _by_batch_norm(defended: Classifier, name: str) -> bool:
 def gradients_seen(model: nn.Module, touched: set[str]) -> Iterator[None]:
     """Collect the names of parameters that receive a non-zero gradient inside."""
 
-    def watch(name: str) -> Any:
+    def hook_for(name: str) -> Any:
         def seen(parameter: Tensor) -> None:
             if name not in touched and parameter.grad is not None and bool(parameter.grad.any()):
                 touched.add(name)
@@ -65,7 +65,7 @@ def gradients_seen(model: nn.Module, touched: set[str]) -> Iterator[None]:
         return seen
 
     handles = [
-        parameter.register_post_accumulate_grad_hook(watch(name))
+        parameter.register_post_accumulate_grad_hook(hook_for(name))
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     ]

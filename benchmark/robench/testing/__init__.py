@@ -9,7 +9,7 @@
         check()
 
 A check that cannot be tried is skipped with its reason, such as a model that takes 32 x 32 only. ``robench
-check-plugin`` runs the same checks. The kit brings its own tiny victims and images; it reaches for no network.
+check-plugin`` runs the same checks. The kit has its own tiny victims and images; it reaches for no network.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Component, Model
 from robench.contracts.examples import Examples
-from robench.errors import ContractError, DataError, DeviceError, SpecError, WeightsError, require, told
+from robench.errors import ContractError, DataError, DeviceError, SpecError, WeightsError, attributed_to, require
 from robench.evidence.store import Store
 from robench.evidence.tensor_digests import tensor_digests
 from robench.pipeline.stages.fit import Fitted, fit, trains
@@ -80,7 +80,7 @@ class Subject:
     def _victims(self, setting: Setting) -> list[Classifier]:
         if self._victim is None:
             return [fixtures.network(setting)]
-        with may_refuse(), told(f"loading {self._victim.name}"):
+        with may_refuse(), attributed_to(f"loading {self._victim.name}"):
             return [freeze(self._victim.load(setting.task()), "cpu")]
 
     def wrapped(self, setting: Setting = USUAL, seed: int = 0) -> Classifier:
@@ -113,7 +113,7 @@ class Subject:
 
     def wrap(self, victim: Classifier, setting: Setting, seed: int, scramble: int = 0) -> Classifier:
         """Return what the defense makes of a copy of ``victim``, the global generators seeded with ``scramble``."""
-        with may_refuse(), told(f"{self.name}.wrap"), fixtures.drawn_from(scramble):
+        with may_refuse(), attributed_to(f"{self.name}.wrap"), fixtures.drawn_from(scramble):
             defended = self.component.wrap(freeze(copy.deepcopy(victim), "cpu"), setting.task(seed))
         require(
             isinstance(defended, Classifier),

@@ -9,7 +9,7 @@ import torch
 
 from robench.contracts.components import Dataset, Split
 from robench.contracts.examples import Examples
-from robench.errors import RobenchError, require, told
+from robench.errors import RobenchError, attributed_to, require
 from robench.plugin.catalog import catalog
 from robench.testing import fixtures
 from robench.testing.component_under_test import Checks, NotTried, Subject, may_refuse
@@ -31,7 +31,12 @@ def split_of(subject: Subject, split: Split) -> Examples:
 
 def _load(subject: Subject, split: Split, scramble: int) -> Examples:
     component = subject.component
-    with may_refuse(), told(f"loading {subject.name} ({split})"), fixtures.drawn_from(scramble), subject.untouched():
+    with (
+        may_refuse(),
+        attributed_to(f"loading {subject.name} ({split})"),
+        fixtures.drawn_from(scramble),
+        subject.untouched(),
+    ):
         examples = component.load(split)
     kind = type(examples).__name__
     require(
@@ -44,7 +49,7 @@ def _load(subject: Subject, split: Split, scramble: int) -> Examples:
 
 def named(subject: Subject) -> None:
     """Class names are unique, and every template has a place for one."""
-    with may_refuse(), told(f"{subject.name}.classes"):
+    with may_refuse(), attributed_to(f"{subject.name}.classes"):
         classes = subject.component.classes()
     require(
         isinstance(classes, tuple)
@@ -81,7 +86,7 @@ def served(subject: Subject) -> None:
             f"{subject.name} serves {split} labels {int(labels.min())} to {int(labels.max())} for {count} classes; "
             f"number them 0 to {count - 1}.",
         )
-        with told(f"reading images of {subject.name} ({split})"):
+        with attributed_to(f"reading images of {subject.name} ({split})"):
             images = next(examples[:8].batches(8)).images
         require(
             images.dtype == torch.float32 and tuple(images.shape[1:]) == tuple(examples.shape),

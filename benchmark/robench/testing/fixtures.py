@@ -150,7 +150,7 @@ def drawn_from(seed: int) -> Iterator[None]:
     """Seed every global generator inside, and give them back as they were."""
     import numpy as np
 
-    kept, kept_numpy = random.getstate(), np.random.get_state()
+    state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         random.seed(seed)
@@ -158,5 +158,5 @@ def drawn_from(seed: int) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(kept)
-            np.random.set_state(kept_numpy)
+            random.setstate(state)
+            np.random.set_state(numpy_state)

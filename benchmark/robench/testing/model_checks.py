@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier, ZeroShotClassifier, check_logits, input_gradient
 from robench.contracts.parameters import resolve
-from robench.errors import ContractError, RobenchError, require, told
+from robench.errors import ContractError, RobenchError, attributed_to, require
 from robench.evidence.tensor_digests import weights_digest
 from robench.plugin.catalog import catalog
 from robench.runtime.inference import freeze
@@ -30,7 +30,7 @@ def loaded(subject: Subject, setting: Setting = USUAL) -> Classifier:
 
 
 def _load(subject: Subject, setting: Setting, scramble: int) -> Classifier:
-    with may_refuse(), told(f"loading {subject.name}"), fixtures.drawn_from(scramble), subject.untouched():
+    with may_refuse(), attributed_to(f"loading {subject.name}"), fixtures.drawn_from(scramble), subject.untouched():
         model = subject.component.load(setting.task())
     require(
         isinstance(model, Classifier),
@@ -57,7 +57,7 @@ def check_forward(subject: Subject, model: Classifier, setting: Setting, way_out
     """Raise ContractError unless ``model`` gives logits on images of ``setting``."""
     images = fixtures.pictures(setting, 2)
     given = images.clone()
-    with may_refuse(), told(f"{subject.name} with {setting} (way out: {way_out.rstrip('.')})"):
+    with may_refuse(), attributed_to(f"{subject.name} with {setting} (way out: {way_out.rstrip('.')})"):
         logits = logits_of(model, given)
     check_logits(logits, len(images), setting.classes, subject.name)
     require(torch.equal(given, images), f"{subject.name} writes into the images it is given; work on a clone.")
@@ -136,7 +136,7 @@ def check_moves(subject: Subject, model: Classifier, *, compare: bool = True) ->
     places = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for place in places:
         copied = freeze(copy.deepcopy(model), place)
-        with told(f"{subject.name} on {place}"):
+        with attributed_to(f"{subject.name} on {place}"):
             found = logits_of(copied, images.to(place))
         require(found.device.type == place, f"{subject.name} answers on {found.device.type} for images on {place}.")
         require(

@@ -16,7 +16,7 @@ import msgspec
 from robench.api import choose_device, run
 from robench.contracts.task import Progress
 from robench.contracts.threat_model import parse_eps
-from robench.errors import CardError, told
+from robench.errors import CardError, attributed_to
 from robench.evidence.card import Card, ComponentRecord
 from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.statistics import pack_bits
@@ -25,7 +25,7 @@ from robench.pipeline.stages.craft import KIND as ADVERSARIAL
 from robench.pipeline.stages.score import KIND as OUTCOMES
 from robench.pipeline.workbench import Options
 from robench.plan.cell import SELF, Cell
-from robench.plan.references import expand, foreign_code
+from robench.plan.references import foreign_code, resolve_reference
 from robench.plan.spec import Spec, plan, split_reference
 from robench.plugin.catalog import catalog
 from robench.verify.rescore import Finding as Finding
@@ -34,8 +34,8 @@ from robench.verify.rescore import against_images
 
 def request_of(card: Card) -> Spec:
     """Return the request that asks for exactly this card's cell; CardError if the card contradicts itself."""
-    cell, given = card.cell, card.cell.given
-    n = given.get("n")
+    cell, request = card.cell, card.cell.given
+    n = request.get("n")
     if n not in (None, cell.n):
         raise CardError(f"The card counts {cell.n} images, but says that {n} were asked for.")
     parts: dict[str, ComponentRecord] = {
@@ -66,32 +66,32 @@ def request_of(card: Card) -> Spec:
 
 
 def of_same_model(card: Card) -> Spec:
-    """Return the request for the card's row: its defended victim under every attack that was run beside this one.
+    """Return the request for the card's defended victim under every attack that was run on it.
 
-    The gate judges a cell beside the others of its row, so that they must be computed again for the same verdict.
+    The gate judges a cell together with the other attacks on its model, so these must be computed again too.
     """
-    exact, given = request_of(card), card.cell.given
+    exact, request = request_of(card), card.cell.given
     try:
-        attacks, surrogates = _names(given["attack"]), _names(given["surrogate"])
-        typed = {str(key): value for key, value in given["parameters"].items()}
+        attacks, surrogates = _names(request["attack"]), _names(request["surrogate"])
+        typed = {str(key): value for key, value in request["parameters"].items()}
     except (KeyError, TypeError, AttributeError):
         raise CardError("The card does not say with which attacks it was run; only robench's own cards do.") from None
     asked = [*(("attack", text) for text in attacks), *(("surrogate", text) for text in surrogates)]
-    named = {expand(catalog(), role, split_reference(text)[0])[0] for role, text in asked}
-    kept = {key: value for key, value in typed.items() if key.partition(".")[0] in {"attack", "surrogate", *named}}
+    named = {resolve_reference(catalog(), role, split_reference(text)[0])[0] for role, text in asked}
+    attackers = {key: value for key, value in typed.items() if key.partition(".")[0] in {"attack", "surrogate", *named}}
     fixed = {
         key: value for key, value in exact.parameters.items() if key.partition(".")[0] not in ("attack", "surrogate")
     }
-    parameters = {**kept, **fixed}
+    parameters = {**attackers, **fixed}
     return replace(
-        exact, attack=attacks, surrogate=surrogates, parameters=parameters, baseline=given.get("baseline", True)
+        exact, attack=attacks, surrogate=surrogates, parameters=parameters, baseline=request.get("baseline", True)
     )
 
 
-def _names(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise TypeError
-    return tuple(given)
+    return tuple(value)
 
 
 def find_cell(card: Card, device: str) -> Cell | None:
@@ -106,11 +106,11 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
     Code that the card names runs only with ``trust``; without it, what needs that code is not re-scored.
     """
     device = choose_device(device)
-    kept = Store(store, warn=progress.note)
+    artifacts = Store(store, warn=progress.note)
     yield Finding("card", True, "follows the schema; counts, bits and intervals agree")
     for name, outcome in (("clean", card.clean), ("robust", card.robust)):
-        yield _check_outcome(name, outcome.bits, outcome.correct, kept.get(OUTCOMES, outcome.artifact))
-    chunks = [kept.get(ADVERSARIAL, _chunk_key(card, start)) for start in range(0, card.cell.n, CHUNK)]
+        yield _check_outcome(name, outcome.bits, outcome.correct, artifacts.get(OUTCOMES, outcome.artifact))
+    chunks = [artifacts.get(ADVERSARIAL, _chunk_key(card, start)) for start in range(0, card.cell.n, CHUNK)]
     if any(chunk is None for chunk in chunks):
         yield Finding("adversarial set", None, f"not in the store at {store}; give --store, or recompute with --rerun")
         return
@@ -123,7 +123,7 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
         yield Finding("re-score", None, _untrusted(code))
         return
     # A stranger's card may name another set of the store than its own, whose sizes then do not fit together.
-    with told("Comparing the card with the store", CardError):
+    with attributed_to("Comparing the card with the store", CardError):
         yield from against_images(
             card, cell, [chunk for chunk in chunks if chunk], Options(store=store, progress=progress), device
         )
@@ -168,9 +168,9 @@ def _untrusted(code: str) -> str:
 def _check_outcome(name: str, bits: str, correct: int, artifact: Artifact | None) -> Finding:
     if artifact is None:
         return Finding(f"{name} outcomes", None, "not in the store")
-    kept = artifact.tensors()
+    tensors = artifact.tensors()
     draws = int(artifact.meta["draws"])
-    right = (2 * kept["hits"] > draws).tolist()
+    right = (2 * tensors["hits"] > draws).tolist()
     good = pack_bits(right) == bits and sum(right) == correct
     detail = f"{sum(right)} of {len(right)} right in the store, {correct} in the card"
     return Finding(f"{name} outcomes", good, detail)
@@ -196,7 +196,7 @@ def _deterministic(card: Card) -> dict[str, Any]:
         for clock in ("seconds", "peak_bytes", "joules"):
             stage.pop(clock)
     values["adversarial"].pop("artifact")
-    # What was typed asks for a whole row; what names code may differ between installations, and is said elsewhere.
+    # What was typed asks for more than this cell; what names code may differ here, and is said elsewhere.
     values["cell"].pop("given")
     parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
     for part in [*parts, *values["cell"]["loads"]]:

@@ -14,7 +14,7 @@ from robench.contracts.threat_model import BALL_TOLERANCE
 from robench.evidence.card import Card
 from robench.evidence.store import Artifact
 from robench.pipeline.stages.craft import AdversarialSet
-from robench.pipeline.workbench import Bench, Options
+from robench.pipeline.workbench import Options, Workbench
 from robench.plan.cell import Cell
 
 
@@ -29,8 +29,8 @@ class Finding:
 
 def against_images(card: Card, cell: Cell, chunks: list[Artifact], options: Options, device: str) -> Iterator[Finding]:
     """Yield what the stored adversarial images, asked of the defended victim again, say about a card."""
-    bench = Bench(options, device)
-    data = bench.data(cell)
+    workbench = Workbench(options, device)
+    data = workbench.data(cell)
     yield Finding("test images", data.test.fingerprint == card.data.test, "fingerprint of the images served here")
     adversarial = AdversarialSet(card.adversarial.artifact, chunks, data.test.labels)
     yield Finding(
@@ -38,10 +38,10 @@ def against_images(card: Card, cell: Cell, chunks: list[Artifact], options: Opti
         adversarial.fingerprint == card.adversarial.fingerprint,
         "fingerprint of the stored images",
     )
-    defended = bench.defended(cell)
+    defended = workbench.defended(cell)
     yield Finding("weights", defended.fitted.digest == card.model.defended, "digest of the defended victim")
     largest, right = 0.0, []
-    size, draws = bench.batch_size(data), card.robust.draws
+    size, draws = workbench.batch_size(data), card.robust.draws
     asked: Classifier = Expected(defended.prepared.model, draws) if draws > 1 else defended.prepared.model
     for clean, moved in zip(data.test.batches(size, device), _aligned(adversarial, size, device), strict=True):
         inside = bool(((moved >= 0) & (moved <= 1)).all())

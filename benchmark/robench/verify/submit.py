@@ -44,8 +44,8 @@ def fingerprints(card: Card) -> Finding:
     differences = sorted({difference for cell in cells for difference in _differences(card, cell)})
     if differences:
         parts = {part: ", ".join(whose for other, whose in differences if other == part) for part, _ in differences}
-        told = "; ".join(f"the {part} of {whose}" for part, whose in parts.items())
-        return Finding("id", None, f"it cannot be recomputed here, where these differ from the card's: {told}")
+        words = "; ".join(f"the {part} of {whose}" for part, whose in parts.items())
+        return Finding("id", None, f"it cannot be recomputed here, where these differ from the card's: {words}")
     return Finding("id", False, "it does not follow from the card's components, which are those of this installation")
 
 

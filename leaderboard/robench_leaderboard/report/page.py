@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from robench_leaderboard import wording
-from robench_leaderboard.report import averages, confusions, embeddings, plots, provenance, results, svg
-from robench_leaderboard.report.collect import Report
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.row import Attacked, Row, Score
+from robench_leaderboard.render import formatting
+from robench_leaderboard.report import (
+    class_averages,
+    confusion_matrices,
+    patch_embeddings,
+    plots,
+    provenance,
+    results_table,
+    svg_drawing,
+)
 from robench_leaderboard.report.pictures import Shown, magnification, show
-from robench_leaderboard.rows import Attacked, Row, Score
+from robench_leaderboard.report.report_data import Report
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -44,7 +53,7 @@ class CardPage:
     def title(self) -> str:
         """Return the cell in a line."""
         threat = self.attacked.card.cell.threat
-        return f"{wording.title(self.row)} / {wording.plain(self.attacked.what, 120)} / {plots.radius(threat)}"
+        return f"{formatting.title(self.row)} / {plain(self.attacked.what, 120)} / {plots.radius(threat)}"
 
 
 def render_report(report: Report) -> str:
@@ -61,10 +70,10 @@ def render_report(report: Report) -> str:
         pages=pages,
         anchors={shown.anchor for shown in pages},
         left_out=len(report.cells) - len(pages),
-        cuts=list(embeddings.cuts(report)),
+        cuts=list(patch_embeddings.cuts(report)),
         charts=charts(report),
-        results=results.results(report),
-        claims=list(results.claims(report)),
+        results=results_table.results(report),
+        claims=list(results_table.claims(report)),
     )
 
 
@@ -104,12 +113,12 @@ def charts(report: Report) -> dict[str, Any]:
         "curves": list(plots.curves(report)),
         "pareto": {name: found for name, found in plots.pareto(report).items() if found},
         "training": list(plots.training(report)),
-        "transfer": list(results.transfer_tables(report)),
+        "transfer": list(results_table.transfer_tables(report)),
     }
 
 
 def _text(name: str) -> str:
-    return files("robench_leaderboard").joinpath("templates", name).read_text(encoding="utf-8")
+    return files("robench_leaderboard.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _shown(value: Any) -> Any:
@@ -117,31 +126,31 @@ def _shown(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     harmless = len(value) <= LONGEST and value.isascii() and value.isprintable()  # most of 5,000 cards' words
-    return value if harmless else wording.plain(value, LONGEST)
+    return value if harmless else plain(value, LONGEST)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "percent": wording.percent,
-    "accuracy": lambda outcome: wording.percent(Score(outcome.correct, outcome.n)),
-    "decimal": wording.decimal,
-    "megabytes": wording.megabytes,
-    "title": wording.title,
-    "short": wording.plain,
-    "draw": svg.draw,
-    "swatch": svg.swatch,
-    "long": lambda text: escape(wording.plain(text, 20_000)),
+    "percent": formatting.percent,
+    "accuracy": lambda outcome: formatting.percent(Score(outcome.correct, outcome.n)),
+    "decimal": formatting.decimal,
+    "megabytes": formatting.megabytes,
+    "title": formatting.title,
+    "short": plain,
+    "draw": svg_drawing.draw,
+    "swatch": svg_drawing.swatch,
+    "long": lambda text: escape(plain(text, 20_000)),
     "ours": Markup,  # the package's own style, script and pictures; never anything from a card
 }
 GLOBALS: dict[str, Any] = {
     "anchor": anchor,
     "board_title": plots.board_title,
-    "both_averages": averages.both,
-    "class_scores": confusions.class_scores,
-    "confusion": confusions.confusion,
+    "both_averages": class_averages.both,
+    "class_scores": confusion_matrices.class_scores,
+    "confusion": confusion_matrices.confusion,
     "provenance": provenance.provenance,
     "repeat_command": provenance.repeat_command,
-    "share": confusions.share,
-    "tones": svg.TONES,
+    "share": confusion_matrices.share,
+    "tones": svg_drawing.TONES,
     "zip": zip,
 }
 
@@ -151,7 +160,7 @@ def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("robench_leaderboard"),
+        loader=PackageLoader("robench_leaderboard.report"),
         autoescape=True,
         finalize=_shown,
         undefined=StrictUndefined,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, ThreatRecord
-from robench_leaderboard.rank import Board
-from robench_leaderboard.report.collect import Report
-from robench_leaderboard.rows import Attacked, Row, Score
-from robench_leaderboard.wording import decimal, plain
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.board import Board
+from robench_leaderboard.ranking.row import Attacked, Row, Score
+from robench_leaderboard.render.formatting import decimal
+from robench_leaderboard.report.report_data import Report
 
 Interval = tuple[float, float]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from robench.contracts.threat_model import format_eps, parse_eps
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.plan.cell import SELF
-from robench_leaderboard.wording import parameters
+from robench_leaderboard.render.formatting import parameters
 
 
 def repeat_command(card: Card) -> str:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
 from robench_builtins.defenses.shared.clip_fine_tuning import FEATURES, zero_shot
-from robench_builtins.defenses.shared.trained_defense import Adversarial
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
+    from robench_builtins.training.objective import Objective
 
 
-class Fare(Adversarial):
+class Fare(AdversarialDefense):
     """Train the image tower so that adversarial features stay where the original clean ones are.
 
     L(x) = max over |z - x|_inf <= eps of |phi(z) - phi_org(x)|_2^2                          (eq. 3)

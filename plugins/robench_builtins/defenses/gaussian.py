@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
+    from robench_builtins.training.objective import Objective
 
 
 class Gaussian(Mixed):

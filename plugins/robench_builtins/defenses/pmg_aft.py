@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
 from robench_builtins.defenses.shared.clip_fine_tuning import zero_shot
-from robench_builtins.defenses.shared.trained_defense import Adversarial
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
+    from robench_builtins.training.objective import Objective
 
 
-class PmgAFT(Adversarial):
+class PmgAFT(AdversarialDefense):
     """Train the image tower on adversarial images, held near the pre-trained model's answers and its own clean ones.
 
     L(x, y) = CE(f(x_a), y) + guide * KL(p_org(x_a) || p(x_a)) + keep * KL(p(x) || p(x_a))

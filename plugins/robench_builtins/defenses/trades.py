@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
 from robench_builtins.defenses.shared.adversarial_training import ClassifierTraining
-from robench_builtins.defenses.shared.trained_defense import Adversarial
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
+    from robench_builtins.training.objective import Objective
 
 
-class TradesAT(ClassifierTraining, Adversarial):
+class TradesAT(ClassifierTraining, AdversarialDefense):
     """Train for clean accuracy and, ``beta`` times, for equal answers to the image and its worst neighbour.
 
     L(x, y) = CE(f(x), y) + beta * KL(p(x) || p(x_a)),  p = softmax of f                          (algorithm 1)

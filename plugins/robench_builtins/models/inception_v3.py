@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import Task, parameter
-from robench_builtins.models.shared.small_network import Scratch
+from robench_builtins.models.shared.from_scratch import FromScratch
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class InceptionV3(Scratch):
+class InceptionV3(FromScratch):
     """Build torchvision's Inception-v3 for the dataset's classes, at 299 x 299 or smaller, to be trained on it.
 
     Without the auxiliary classifier, whose weights in a file are left out; 21,806,058 parameters for ten classes.

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.shared.small_network import Scratch, widths
+from robench_builtins.models.shared.from_scratch import FromScratch, widths
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST = 100_000_000
 
 
-class Linear(Scratch):
+class Linear(FromScratch):
     """Classify by one linear map of the pixels: softmax regression."""
 
     name = "linear"

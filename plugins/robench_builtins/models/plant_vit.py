@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.shared.small_network import Scratch, widths
+from robench_builtins.models.shared.from_scratch import FromScratch, widths
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class PlantViT(Scratch):
+class PlantViT(FromScratch):
     """Classify by a small vision transformer whose patches overlap, with a large perceptron over all its tokens.
 
     Ten classes at 64 x 64 with patches of 8 x 8: 100 patches and 15,319,754 parameters; at 256 x 256 with patches of

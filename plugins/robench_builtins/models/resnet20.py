@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import Task, WeightsError, parameter
-from robench_builtins.models.shared.from_scratch import Supervised
-from robench_builtins.models.shared.small_network import drawn
+from robench_builtins.models.shared.from_scratch import TrainableModel, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,7 @@ STATISTICS = {
 }
 
 
-class ResNet20(Supervised):
+class ResNet20(TrainableModel):
     """Load a ResNet-20 trained on CIFAR-10 (270,000 parameters), the usual surrogate of transfer attacks.
 
     Two layouts are read: chenyaofo's (the torch hub's; 1x1 convolutions as shortcuts, head ``fc``) and akamaster's

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.shared.small_network import Scratch, widths
+from robench_builtins.models.shared.from_scratch import FromScratch, widths
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class SmallCnn(Scratch):
+class SmallCnn(FromScratch):
     """Classify by 3 x 3 convolutions with ReLU, each but the first of stride 2, and a linear map of 4 x 4 fields.
 
     With its three convolutions and ten classes it has 113,738 parameters; it takes images of any size, grey or in

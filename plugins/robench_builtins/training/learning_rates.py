@@ -27,6 +27,16 @@ def rate_factor(schedule: str, warmup: float, step: int, steps: int, decays: Seq
     return _onecycle(warmup, step, steps)
 
 
+def constant(step: int, steps: int) -> float:
+    """Return 1, whatever the update."""
+    return 1.0
+
+
+def half_cosine(step: int, steps: int) -> float:
+    """Return half a cosine from 1 to 0: cosine without warm-up, in another order of rounding, which old weights had."""
+    return (1 + math.cos(math.pi * step / steps)) / 2
+
+
 def _triangular(warmup: float, part: float) -> float:
     return part / warmup if part < warmup else (1 - part) / (1 - warmup)
 

@@ -25,7 +25,7 @@ from robench.evidence.store import Artifact, Store
 from robench.evidence.tensor_digests import digest
 from robench.runtime.inference import freeze
 from robench.runtime.model_guard import unchanged
-from robench.runtime.out_of_memory import halving
+from robench.runtime.out_of_memory import retry_in_halves
 from robench.runtime.timeout import time_limit
 
 KIND = "adversarial"
@@ -72,7 +72,7 @@ def craft(
     attack: Attack,
     model: Classifier,
     test: Examples,
-    attacked: Tensor | None,
+    worth_attacking: Tensor | None,
     task: Task,
     store: Store,
     key: str,
@@ -84,7 +84,7 @@ def craft(
         attack: the attack.
         model: the classifier attacked, prepared for inference (white-box: the defended victim end to end).
         test: the clean test images.
-        attacked: (N,) bool, the images worth attacking; the others stay clean, being lost already. None attacks all.
+        worth_attacking: (N,) bool; the others stay clean, being lost already. None attacks all.
         task: carries the threat model and whether an image may leave once it is lost.
         store: where the chunks go.
         key: the set's fingerprint.
@@ -102,7 +102,9 @@ def craft(
                     warm = True
                 part = test[start : start + CHUNK]
                 mask = (
-                    attacked[start : start + CHUNK] if attacked is not None else torch.ones(len(part), dtype=torch.bool)
+                    worth_attacking[start : start + CHUNK]
+                    if worth_attacking is not None
+                    else torch.ones(len(part), dtype=torch.bool)
                 )
                 unfinished = store.scratch(KIND, chunk_key)
                 chunk = store.put(KIND, chunk_key, *_craft_chunk(attack, model, part, mask, start, task, unfinished))
@@ -134,7 +136,7 @@ def _craft_chunk(
             continue
         images, labels = batch.images[rows], batch.labels[rows]
         places = [batch.indices[row] for row in rows]
-        adversarial = halving(on_batch, images, labels, places, task)
+        adversarial = retry_in_halves(on_batch, images, labels, places, task)
         result[places] = inspect(attack, images, adversarial, task, found).cpu()
         meter.images += len(rows)
         meter.batch_size = max(meter.batch_size, len(rows))

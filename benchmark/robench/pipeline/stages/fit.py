@@ -16,15 +16,15 @@ from robench.contracts.classifier import Classifier, check_logits
 from robench.contracts.components import Defense
 from robench.contracts.examples import Examples
 from robench.contracts.task import Checkpoint, Task
-from robench.contracts.test_split_guard import sealing_test_split
-from robench.errors import ContractError, DataError, DeviceError, require, told
+from robench.contracts.test_split_guard import guarding_test_split
+from robench.errors import ContractError, DataError, DeviceError, attributed_to, require
 from robench.evidence.card import Cost, TrainingRecord
 from robench.evidence.image_signatures import ImageSignatures, signatures
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.evidence.tensor_digests import tensor_digests, weights_digest
 from robench.runtime.inference import freeze
-from robench.runtime.trained_parameters import gradients_seen, manifest
+from robench.runtime.trained_parameters import gradients_seen, training_record
 
 KIND = "fit"
 #: The signatures of the training images, apart from the fit: they are no tensors of the model.
@@ -83,8 +83,8 @@ def fit(
         "task.generator(...), never from the global generator.",
     )
     training = TrainingRecord(**{**meta["training"], "recipe": dict(defense.recipe())})
-    kept = store.get(SIGNATURES, key)
-    known = ImageSignatures(**kept.tensors()) if kept is not None else signatures([])
+    stored = store.get(SIGNATURES, key)
+    known = ImageSignatures(**stored.tensors()) if stored is not None else signatures([])
     return Fitted(defended, training, Cost(**meta["cost"]), digest, meta["train"], meta["train_n"], known)
 
 
@@ -98,7 +98,7 @@ def _signatures(train: Examples | None, task: Task) -> ImageSignatures:
 
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
-    with told(f"{defense.name}.wrap"):
+    with attributed_to(f"{defense.name}.wrap"):
         defended = defense.wrap(freeze(copy.deepcopy(victim), task.device), task)
     require(
         isinstance(defended, Classifier),
@@ -116,7 +116,7 @@ def _train(
     meter = Meter(device=task.device, batch_size=0)
     if train is not None:
         _fit_metered(defense, defended, train, task, unfinished, meter, touched)
-    training, kept = manifest(defense, defended, declared, before, touched if train is not None else None)
+    training, tensors = training_record(defense, defended, declared, before, touched if train is not None else None)
     training |= {"recipe": dict(defense.recipe()), "history": task.history}
     meta = {
         "training": training,
@@ -125,7 +125,7 @@ def _train(
         "train": train.fingerprint if train is not None else None,
         "train_n": len(train) if train is not None else 0,
     }
-    return meta, kept
+    return meta, tensors
 
 
 def _fit_metered(
@@ -158,7 +158,7 @@ def _fit_metered(
 
 def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
     try:
-        with sealing_test_split(), told(f"{defense.name}.fit"):
+        with guarding_test_split(), attributed_to(f"{defense.name}.fit"):
             defense.fit(defended, train, task)
     except ContractError as error:
         if not isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
@@ -200,9 +200,9 @@ def _resumable(meter: Meter, touched: set[str], history: list[dict[str, float]])
     def get() -> dict[str, Any]:
         return {"meter": meter.state(), "touched": sorted(touched), "history": list(history)}
 
-    def put(kept: dict[str, Any]) -> None:
-        meter.add(kept["meter"])
-        touched.update(kept["touched"])
-        history[:] = kept["history"]
+    def put(saved: dict[str, Any]) -> None:
+        meter.add(saved["meter"])
+        touched.update(saved["touched"])
+        history[:] = saved["history"]
 
     return get, put

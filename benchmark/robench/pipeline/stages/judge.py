@@ -1,4 +1,4 @@
-"""judge: weigh the probes, the outcomes and the cells beside a cell before its number may be ranked."""
+"""judge: weigh the probes, the outcomes and the other cells of its comparison group before its number may be ranked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robench.gate.registry import CHECKS
 
 
 def judge(measured: Measurement, group: Sequence[Measurement]) -> Gate:
-    """Return the verdict on ``measured``, judged beside the cells of its group (itself among them)."""
+    """Return the verdict on ``measured``, judged with the cells of its comparison group (itself among them)."""
     checks = [check(measured, group) for check in CHECKS]
     statuses = {check.status for check in checks}
     verdict = "INVALID" if "invalid" in statuses else "SUSPECT" if "suspect" in statuses else "VALID"

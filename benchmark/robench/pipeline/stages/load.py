@@ -10,10 +10,10 @@ from robench.contracts.classifier import Classifier, check_logits
 from robench.contracts.components import Dataset, Model, Split
 from robench.contracts.examples import Examples
 from robench.contracts.task import Progress, Task, derive_seed
-from robench.errors import DataError, require, told
+from robench.errors import DataError, attributed_to, require
 from robench.runtime.inference import freeze
 
-#: One order of test images for every seed and every n: rows stay comparable and a larger n holds a smaller one.
+#: One order of test images for every seed and every n: results stay comparable and a larger n holds a smaller one.
 SAMPLE_SEED = 0
 
 
@@ -57,7 +57,7 @@ def load_data(dataset: Dataset, n: int | None) -> Data:
 
 def serve(dataset: Dataset, split: Split) -> Examples:
     """Return one split; whatever a dataset raises becomes a sentence."""
-    with told(f"loading {dataset.name} ({split})", DataError):
+    with attributed_to(f"loading {dataset.name} ({split})", DataError):
         examples = dataset.load(split)
     kind = type(examples).__name__
     require(isinstance(examples, Examples), f"{dataset.name}.load must return robench.Examples, not {kind}.")
@@ -66,7 +66,7 @@ def serve(dataset: Dataset, split: Split) -> Examples:
 
 def load_model(model: Model, data: Data, task: Task) -> Classifier:
     """Return the model's classifier on the task's device, frozen, after holding it to its contract."""
-    with told(f"loading {model.name}"):
+    with attributed_to(f"loading {model.name}"):
         classifier = model.load(task)
     require(
         isinstance(classifier, Classifier),

@@ -28,10 +28,10 @@ KIND = "probes"
 #: Images re-scored from the store with the plain model, in other batches of this size.
 RESCORED_IMAGES, OTHER_BATCH = 64, 17
 
-Found = dict[str, Any]
+ProbeResults = dict[str, Any]
 
 
-def probe_model(context: ProbeContext, store: Store, key: str) -> Found:
+def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:
     """Return what the harness tried on one defended victim: figures by probe, and their ``meter``."""
     with store.lock(KIND, key):
         artifact = store.get(KIND, key)
@@ -45,12 +45,14 @@ def probe_model(context: ProbeContext, store: Store, key: str) -> Found:
                 probes = context.task.progress.track(
                     MODEL_PROBES.items(), len(MODEL_PROBES), f"probe {context.defense.name}"
                 )
-                found: Found = {name: look(context) for name, look in probes}
+                found: ProbeResults = {name: probe(context) for name, probe in probes}
             artifact = store.put(KIND, key, {**found, "meter": meter.state()})
     return artifact.meta
 
 
-def probe_attack(probed: AttackContext, stored: Iterator[Batch], scored: Outcomes, store: Store, key: str) -> Found:
+def probe_attack(
+    probed: AttackContext, stored: Iterator[Batch], scored: Outcomes, store: Store, key: str
+) -> ProbeResults:
     """Return what the harness tried on one attack: figures by probe, and their ``meter``.
 
     Args:
@@ -77,11 +79,11 @@ def probe_attack(probed: AttackContext, stored: Iterator[Batch], scored: Outcome
                     probed.white_box,
                 ),
             ):
-                found: Found = {}
+                found: ProbeResults = {}
                 text = f"probe {probed.attack.name} on {context.defense.name}"
-                for name, look in context.task.progress.track(ATTACK_PROBES.items(), len(ATTACK_PROBES), text):
-                    seen = look(probed)
-                    found |= seen if name == "conduct" else {name: seen}
+                for name, probe in context.task.progress.track(ATTACK_PROBES.items(), len(ATTACK_PROBES), text):
+                    seen = probe(probed)
+                    found |= seen if name == "behaviour" else {name: seen}
                 found["rescored"] = _rescore(probed, stored, scored)
             artifact = store.put(KIND, key, {**found, "meter": meter.state()})
     return artifact.meta
@@ -95,7 +97,7 @@ def _counting(meter: Meter, models: Iterable[nn.Module]) -> Iterator[None]:
         yield
 
 
-def _rescore(probed: AttackContext, stored: Iterator[Batch], scored: Outcomes) -> Found:
+def _rescore(probed: AttackContext, stored: Iterator[Batch], scored: Outcomes) -> ProbeResults:
     context, draws = probed.context, probed.context.price
     batch = next(stored)
     count = probed.budget.images(0.2, draws, min(RESCORED_IMAGES, len(batch.images)), least=8)

@@ -13,7 +13,7 @@ from robench.evidence.provenance import environment
 from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
 from robench.gate.measurement import Measurement
-from robench.plan.cell import Cell, Chosen
+from robench.plan.cell import Cell, SelectedComponent
 
 if TYPE_CHECKING:
     from robench.pipeline.stages.fit import Fitted  # the types of what is handed on, not the stages
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 100
 
 
-def record(measured: Measurement, gate: Gate, given: Mapping[str, Any]) -> Card:
+def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Card:
     """Return the card of a judged cell."""
     cell, found = measured.cell, measured.adversarial
     classes = len(measured.data.classes)
@@ -44,7 +44,7 @@ def record(measured: Measurement, gate: Gate, given: Mapping[str, Any]) -> Card:
             n=measured.n,
             undefended=cell.undefended,
             iterative=measured.iterative,
-            given=dict(given),
+            given=dict(request),
         ),
         data=measured.data,
         model=measured.model,
@@ -74,7 +74,7 @@ def record(measured: Measurement, gate: Gate, given: Mapping[str, Any]) -> Card:
 
 
 def record_training(
-    cell: Cell, chosen: Chosen, shape: tuple[int, int, int], classes: Sequence[str], fitted: Fitted
+    cell: Cell, chosen: SelectedComponent, shape: tuple[int, int, int], classes: Sequence[str], fitted: Fitted
 ) -> training_card.TrainingCard:
     """Return the card of a model that was trained on the spot, for this cell or another of its dataset and seed."""
     if fitted.train is None:

@@ -16,7 +16,7 @@ from robench.evidence.card import Cost
 from robench.evidence.image_signatures import SIDE, ImageSignatures, image_hashes, thumbnails
 from robench.evidence.meter import Meter
 from robench.evidence.store import Artifact, Store
-from robench.runtime.out_of_memory import halving
+from robench.runtime.out_of_memory import retry_in_halves
 
 KIND = "outcomes"
 
@@ -133,7 +133,7 @@ def _score(
             with torch.no_grad():
                 model(batch.images[:16])
             warm = True
-        logits = halving(forward, batch.images, batch.labels, batch.indices, task)
+        logits = retry_in_halves(forward, batch.images, batch.labels, batch.indices, task)
         result["hashes"][batch.indices] = image_hashes(batch.images)
         result["thumbnails"][batch.indices] = thumbnails(batch.images)
         result["predictions"][batch.indices] = logits.argmax(1).cpu()

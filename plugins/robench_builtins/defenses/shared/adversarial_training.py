@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
 from robench_builtins.defenses.shared.clip_fine_tuning import cross_entropy_recipe
-from robench_builtins.defenses.shared.trained_defense import Adversarial, Trained
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense, TrainedDefense
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value
-    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
+    from robench_builtins.training.objective import Objective
 
 
-class ClassifierTraining(Trained):
+class ClassifierTraining(TrainedDefense):
     """Train all of a classifier, or of the image tower of a CLIP, whose class texts stay.
 
     Images are crafted in eval mode, as they are when the model is attacked, and the updates let batch norms
@@ -61,7 +61,7 @@ class Mixed(ClassifierTraining):
     )
 
 
-class AdversarialTraining(Mixed, Adversarial):
+class AdversarialTraining(Mixed, AdversarialDefense):
     """Minimise the cross-entropy on white-box adversarial images of the model in training."""
 
     def objective(self, defended: Classifier, task: Task) -> Objective:

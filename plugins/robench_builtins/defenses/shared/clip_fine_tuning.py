@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import SpecError, parameter
-from robench_builtins.defenses.shared.trained_defense import Adversarial, words
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robench import Classifier, Task, Value, ZeroShotClassifier
-    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
+    from robench_builtins.training.objective import Objective
 
 #: What a defense without class texts says to a victim that is no CLIP.
 FEATURES = "moves the image features of a CLIP, and this victim is none"
 
 
-class FineTuning(Adversarial):
+class FineTuning(AdversarialDefense):
     """Minimise CE(cos(image, class texts) / temperature, y) on images that an attack has moved.
 
     A subclass says which parameters (``wrap``).

@@ -1,8 +1,8 @@
-"""What is minimised on which images: the part in which trained defenses differ. Here: the cross-entropies."""
+"""The cross-entropies that defenses minimise: on images under noise, and on images that PGD moved."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
@@ -10,34 +10,9 @@ from torch import Tensor
 
 from robench import Batch, Classifier, Task, ThreatModel, ZeroShotClassifier
 from robench_builtins.attacks.pgd import PGD
-from robench_builtins.defenses.shared.trained_defense import Adversarial
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 from robench_builtins.training.model_modes import at_temperature, under_attack
-
-
-class Objective:
-    """Say what one kind of training crafts, and what it minimises.
-
-    Args:
-        model: the defended model, on its device.
-    """
-
-    #: What the curves call the accuracy on the images of the updates.
-    accuracy = "adversarial_accuracy"
-
-    def __init__(self, model: Classifier) -> None:
-        self.model = model
-
-    def running(self) -> AbstractContextManager[None]:
-        """Return what holds during the whole fit."""
-        return nullcontext()
-
-    def craft(self, batch: Batch, task: Task) -> Tensor:
-        """Return the batch's training images (N, C, H, W); no parameter receives a gradient from it."""
-        raise NotImplementedError
-
-    def loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean loss of ``images``, crafted from ``batch``, and what the model answers to them (N, K)."""
-        raise NotImplementedError
+from robench_builtins.training.objective import Objective
 
 
 class CrossEntropy(Objective):
@@ -96,7 +71,9 @@ class Attacked(CrossEntropy):
         mix: share of each batch that stays clean.
     """
 
-    def __init__(self, model: Classifier, plan: Adversarial, source: Classifier | None, mix: float = 0.0) -> None:
+    def __init__(
+        self, model: Classifier, plan: AdversarialDefense, source: Classifier | None, mix: float = 0.0
+    ) -> None:
         super().__init__(model, mix)
         self.threat, self.source = ThreatModel(norm="Linf", eps=plan.eps), source
         self.attack = PGD(
@@ -129,7 +106,7 @@ class Contrastive(Attacked):
     model: ZeroShotClassifier
 
     def __init__(
-        self, model: ZeroShotClassifier, plan: Adversarial, source: Classifier | None, temperature: float | None
+        self, model: ZeroShotClassifier, plan: AdversarialDefense, source: Classifier | None, temperature: float | None
     ) -> None:
         super().__init__(model, plan, source)
         self.temperature = 1 / model.logit_scale if temperature is None else temperature

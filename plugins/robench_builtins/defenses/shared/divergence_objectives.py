@@ -11,9 +11,10 @@ import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor
 
 from robench import Batch, Classifier, Task, ThreatModel, ZeroShotClassifier, input_gradient
-from robench_builtins.defenses.shared.cross_entropy_objectives import Attacked, Objective, normal
-from robench_builtins.defenses.shared.trained_defense import Adversarial
+from robench_builtins.defenses.shared.cross_entropy_objectives import Attacked, normal
+from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 from robench_builtins.training.model_modes import at_temperature, under_attack
+from robench_builtins.training.objective import Objective
 
 #: Standard deviation of the noise that TRADES starts from: at the image itself the divergence has no gradient.
 TRADES_START = 1e-3
@@ -22,7 +23,7 @@ TRADES_START = 1e-3
 class Trades(Objective):
     """Minimise CE(f(x), y) + beta KL(p(x) || p(x_a)), where x_a climbs the divergence."""
 
-    def __init__(self, model: Classifier, plan: Adversarial, beta: float) -> None:
+    def __init__(self, model: Classifier, plan: AdversarialDefense, beta: float) -> None:
         super().__init__(model)
         self.plan, self.beta = plan, beta
 
@@ -46,7 +47,7 @@ class Fare(Objective):
 
     model: ZeroShotClassifier
 
-    def __init__(self, model: ZeroShotClassifier, plan: Adversarial) -> None:
+    def __init__(self, model: ZeroShotClassifier, plan: AdversarialDefense) -> None:
         super().__init__(model)
         self.plan, self.original = plan, frozen_copy(model)
         self._known: tuple[list[int], Tensor] | None = None
@@ -81,7 +82,7 @@ class Guided(Attacked):
     def __init__(
         self,
         model: ZeroShotClassifier,
-        plan: Adversarial,
+        plan: AdversarialDefense,
         temperature: float,
         weights: tuple[float, float],
         total: bool,
@@ -115,7 +116,7 @@ def squared(features: Tensor, aims: Tensor) -> Tensor:
     return (features - aims).square().sum(1)
 
 
-def ascend(loss: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, plan: Adversarial) -> Tensor:
+def ascend(loss: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, plan: AdversarialDefense) -> Tensor:
     """Return ``start`` after the plan's sign steps up a per-image ``loss``, projected before and after each.
 
     PGD does this for the cross-entropy; here the loss is the defense's own.

@@ -1,22 +1,24 @@
 """What every trained defense shares: the parameters of the updates, and how a fit begins.
 
-Nothing here imports torch; the loop itself is in ``training.py``.
+Nothing here imports torch; the loop itself is in ``training/loop.py``.
 """
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import Defense, SpecError, parameter
 
 if TYPE_CHECKING:
     from robench import Classifier, Examples, Task
-    from robench_builtins.defenses.shared.cross_entropy_objectives import Objective
+    from robench_builtins.training.loop import TrainingLoop
+    from robench_builtins.training.objective import Objective
 
 
-class Trained(Defense):
+class TrainedDefense(Defense):
     """Minimise an objective over the training images, in mini-batches.
 
     A subclass says which parameters (``wrap``) and what is minimised on which images (``objective``).
@@ -52,9 +54,27 @@ class Trained(Defense):
 
     def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
         """Train, one checkpoint an epoch; the same seed gives the same bits, interrupted or not."""
-        from robench_builtins.training.loop import Training
+        self.loop(defended, train, task).run()
 
-        Training(defended, train, task, self, self.objective(defended, task)).run()
+    def loop(self, defended: Classifier, train: Examples, task: Task) -> TrainingLoop:
+        """Return the loop that trains the parameters whose gradients are on."""
+        from robench_builtins.training.learning_rates import rate_factor
+        from robench_builtins.training.loop import Recipe, TrainingLoop
+        from robench_builtins.training.model_modes import gathering_norms
+
+        recipe = Recipe(
+            self.name,
+            self.name,
+            self.epochs,
+            self.batch_size,
+            self.optimizer,
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            partial(rate_factor, self.schedule, self.warmup, decays=self.decays()),
+        )
+        norms = gathering_norms(defended) if self.gathers else {}
+        return TrainingLoop(defended, train, task, recipe, self.objective(defended, task), norms=norms)
 
     def decays(self) -> tuple[float, ...]:
         """Return ``decay_at`` as numbers, none where the schedule has no use for them."""
@@ -72,7 +92,7 @@ class Trained(Defense):
         return parts
 
 
-class Adversarial(Trained):
+class AdversarialDefense(TrainedDefense):
     """Train on images that an attack has moved."""
 
     eps: float = parameter(

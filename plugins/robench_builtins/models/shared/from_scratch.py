@@ -1,16 +1,23 @@
-"""What models that are trained from scratch share: the recipe's parameters. The loop itself is in ``schooling.py``."""
+"""Models that are trained on the dataset: the parameters of training, and networks that come without weights."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from robench import Model, SpecError, parameter
+from robench import Model, SpecError, Task, WeightsError, parameter
 
 if TYPE_CHECKING:
-    from robench import Classifier, Examples, Task
+    from torch import nn
+
+    from robench import Classifier, Examples
+    from robench_builtins.training.loop import Recipe
 
 
-class Supervised(Model):
+class TrainableModel(Model):
     """Train on the dataset with cross-entropy, where there are no weights: a part of train is kept for validation.
 
     The parameters of training have no effect on a model that comes with weights.
@@ -45,7 +52,9 @@ class Supervised(Model):
 
     def fit(self, model: Classifier, train: Examples, task: Task) -> None:
         """Train, one checkpoint an epoch; the same seed gives the same bits, interrupted or not."""
-        from robench_builtins.training.from_scratch_loop import Schooling
+        from robench_builtins.training.augmentation import AugmentedCrossEntropy
+        from robench_builtins.training.loop import TrainingLoop
+        from robench_builtins.training.validation import keep_apart
 
         if not self.validation and (self.patience or self.schedule == "plateau"):
             what = "patience" if self.patience else "schedule=plateau"
@@ -53,9 +62,99 @@ class Supervised(Model):
                 f"{self.name} cannot follow {what} without validation images; give -p {self.name}.validation=0.1, or "
                 "leave it out."
             )
-        Schooling(model, train, task, self).run()
+        train, kept = keep_apart(train, self.validation, task)
+        objective = AugmentedCrossEntropy(model, self.augmentation)
+        TrainingLoop(model, train, task, self._recipe(), objective, validation=kept).run()
+
+    def _recipe(self) -> Recipe:
+        from robench_builtins.training.learning_rates import constant, half_cosine
+        from robench_builtins.training.loop import Recipe
+
+        return Recipe(
+            self.name,
+            f"train {self.name}",
+            self.epochs,
+            self.batch_size,
+            self.optimizer,
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            half_cosine if self.schedule == "cosine" else constant,
+            self.halve_after if self.schedule == "plateau" else 0,
+            self.patience,
+        )
 
     def training_passes(self, images: int) -> tuple[int, int]:
         """Return the passes of all epochs, validation included; early stopping may save some."""
         kept = round(self.validation * images)
         return self.epochs * images, self.epochs * (images - kept)
+
+
+class FromScratch(TrainableModel):
+    """Build a network for the dataset's images and classes, and train it there unless it is given weights."""
+
+    checkpoint: str = parameter(
+        default="", help="weights as .safetensors or .pt; empty: drawn from the seed and trained on the dataset"
+    )
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the file, if one is named."""
+        return (Path(self.checkpoint).expanduser(),) if self.checkpoint else ()
+
+    def untrained(self) -> bool:
+        """Tell whether the weights are drawn."""
+        return not self.checkpoint
+
+    def network(self, task: Task) -> nn.Module:
+        """Return the network, drawn from torch's global generator."""
+        raise NotImplementedError
+
+    def preprocess(self, task: Task) -> nn.Module | None:
+        """Return what happens to images in [0, 1] before the network; None leaves them as they are."""
+        return None
+
+    def load(self, task: Task) -> Classifier:
+        """Return the classifier, with the file's weights or with drawn ones."""
+        from robench import Classifier
+
+        with drawn(task):
+            network = self.network(task)
+        if self.checkpoint:
+            self._take(network, task)
+        return Classifier(network, len(task.classes), self.preprocess(task)).eval()
+
+    def read(self) -> dict[str, object]:
+        """Return the file's tensors under the network's names."""
+        from robench_builtins.models.shared.state_dict import read_state
+
+        state = read_state(self.files()[0], "victim.checkpoint")
+        return {name.removeprefix("network."): tensor for name, tensor in state.items()}
+
+    def _take(self, network: nn.Module, task: Task) -> None:
+        try:
+            network.load_state_dict(self.read())
+        except RuntimeError as error:
+            shape = " x ".join(map(str, task.shape))
+            reason = " ".join(str(error).split())
+            raise WeightsError(
+                f"{self.checkpoint} does not fit {self.name} for {len(task.classes)} classes of images {shape} "
+                f"({reason[:300]}); give weights of this very architecture, or its parameters as they were in training."
+            ) from error
+
+
+@contextmanager
+def drawn(task: Task) -> Iterator[None]:
+    """Let torch's modules, which draw from the global generator, draw from the task's seed."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.fork("initial values").seed)
+        yield
+
+
+def widths(owner: str, text: str) -> list[int]:
+    """Return the numbers in ``text``, such as ``32,16`` (or ``32-16``, for names in brackets)."""
+    words = [word for word in re.split(r"[\s,+x-]+", text) if word]
+    if not all(word.isdigit() and int(word) for word in words):
+        raise SpecError(f"{owner} takes whole numbers above 0, separated by commas or -, such as 32,16; not '{text}'.")
+    return list(map(int, words))

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import SpecError, Task, WeightsError, parameter
-from robench_builtins.models.shared.from_scratch import Supervised
-from robench_builtins.models.shared.small_network import drawn
+from robench_builtins.models.shared.from_scratch import TrainableModel, drawn
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class Published(Supervised):
+class Published(TrainableModel):
     """Take an architecture by its name in a library, with the weights that were published for it.
 
     Drawn weights, or a drawn last layer, are trained on the dataset, all parameters together.

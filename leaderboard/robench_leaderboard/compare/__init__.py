@@ -1,0 +1,1 @@
+"""Compare cards, sets of cards, published figures, and the ranks before and after a change."""

@@ -1,0 +1,185 @@
+"""Compare two cards, or the rows that two sets of cards have in common, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robench.contracts.threat_model import format_eps
+from robench.errors import CardError
+from robench.evidence.card import Card
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.board import Setting, boards
+from robench_leaderboard.ranking.row import Row, Score
+from robench_leaderboard.statistics.paired_difference import Difference
+from robench_leaderboard.statistics.significance import holm
+
+Mask = Sequence[bool]
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Hold one accuracy before and after, their paired difference (second minus first), and the images that flipped.
+
+    Attributes:
+        lost: places in the test set of the images that only the first got right, in order.
+        won: of those that only the second got right.
+    """
+
+    first: Score
+    second: Score
+    difference: Difference
+    lost: tuple[int, ...]
+    won: tuple[int, ...]
+
+    @classmethod
+    def of(cls, first: Mask, second: Mask) -> Flips:
+        """Compare two outcomes on the same images."""
+        pairs = list(enumerate(zip(first, second, strict=True)))
+        return cls(
+            first=Score(sum(first), len(first)),
+            second=Score(sum(second), len(second)),
+            difference=Difference.of(second, first),
+            lost=tuple(place for place, (before, after) in pairs if before and not after),
+            won=tuple(place for place, (before, after) in pairs if after and not before),
+        )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Hold one comparison; ``robust`` is None where one of the two has no robust accuracy.
+
+    Attributes:
+        title: what was compared.
+        differs: what is not the same on both sides, such as ``attack: pgd, fgsm``.
+        measure: what ``robust`` counts: robust accuracy, or accuracy under one card's attack.
+        significant: whether McNemar's test on ``robust`` rejects at 5 %, Holm-corrected over all pairs.
+    """
+
+    title: str
+    differs: tuple[str, ...]
+    measure: str
+    clean: Flips
+    robust: Flips | None
+    significant: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hold all pairs, and the titles of the rows that only one side has."""
+
+    pairs: tuple[Pair, ...]
+    only_first: tuple[str, ...] = ()
+    only_second: tuple[str, ...] = ()
+
+
+def compare_cards(first: Card, second: Card) -> Comparison:
+    """Compare two cards on the same test images; CardError if their images differ."""
+    if (first.data.test, first.data.shape) != (second.data.test, second.data.shape):
+        raise CardError(
+            f"The two cards are not of the same test images ({_images(first)}; {_images(second)}), so no image can be "
+            "paired with itself; run both on one dataset, with the same n."
+        )
+    pair = Pair(
+        title=f"{_name(first)} -> {_name(second)}",
+        differs=_differences(first, second),
+        measure=f"accuracy under attack ({_access(first, second)})",
+        clean=Flips.of(first.clean.mask(), second.clean.mask()),
+        robust=Flips.of(first.robust.mask(), second.robust.mask()),
+    )
+    return _judged([pair])
+
+
+def compare_sets(first: Sequence[Card], second: Sequence[Card]) -> Comparison:
+    """Compare the rows of two sets of cards that agree in images, threat model, victim, defense and seed.
+
+    Raises:
+        CardError: they have no such row in common.
+    """
+    before, after = _rows(first), _rows(second)
+    pairs = [_pair(before[key], after[key]) for key in before if key in after]
+    if not pairs:
+        raise CardError(
+            "The two folders have no row in common: none agrees in test images, norm, eps, victim, defense and seed. "
+            "To compare two defenses, name two card files."
+        )
+    only_first = tuple(_title(row) for key, row in before.items() if key not in after)
+    only_second = tuple(_title(row) for key, row in after.items() if key not in before)
+    found = _judged(pairs)
+    return Comparison(found.pairs, only_first, only_second)
+
+
+Key = tuple[Setting, str, str, int]
+
+
+def _rows(cards: Sequence[Card]) -> dict[Key, Row]:
+    """Return the rows by what identifies them on both sides; of several weights, the first row in rank order."""
+    found: dict[Key, Row] = {}
+    for board in boards(cards):
+        for row in board.rows:
+            found.setdefault((board.setting, row.victim, row.defense, row.seed), row)
+    return found
+
+
+def _pair(before: Row, after: Row) -> Pair:
+    attacks = [", ".join(attacked.what for attacked in row.attacks) for row in (before, after)]
+    weights = [row.cards[0].model.defended[:8] for row in (before, after)]
+    verdicts = [str(row.verdict) for row in (before, after)]
+    both = before.mask is not None and after.mask is not None
+    return Pair(
+        title=_title(before),
+        differs=_unequal({"attacks": attacks, "weights": weights, "verdict": verdicts}),
+        measure="robust accuracy",
+        clean=Flips.of(before.clean_mask, after.clean_mask),
+        robust=Flips.of(before.mask or (), after.mask or ()) if both else None,
+    )
+
+
+def _judged(pairs: Sequence[Pair]) -> Comparison:
+    tested = [pair.robust.difference.p_value if pair.robust else 1.0 for pair in pairs]
+    return Comparison(
+        tuple(
+            Pair(pair.title, pair.differs, pair.measure, pair.clean, pair.robust, significant)
+            for pair, significant in zip(pairs, holm(tested), strict=True)
+        )
+    )
+
+
+def _differences(first: Card, second: Card) -> tuple[str, ...]:
+    values = {}
+    for role in ("victim", "defense", "attack"):
+        values[role] = [getattr(card.cell, role).label for card in (first, second)]
+    values["eps"] = [f"{card.cell.threat.norm} {format_eps(card.cell.threat.eps)}" for card in (first, second)]
+    values["access"] = [_via(card) for card in (first, second)]
+    values["seed"] = [str(card.cell.seed) for card in (first, second)]
+    values["weights"] = [card.model.defended[:8] for card in (first, second)]
+    values["verdict"] = [str(card.gate.verdict) for card in (first, second)]
+    return _unequal(values)
+
+
+def _unequal(values: dict[str, list[str]]) -> tuple[str, ...]:
+    return tuple(f"{name}: {plain(one)}, {plain(two)}" for name, (one, two) in values.items() if one != two)
+
+
+def _via(card: Card) -> str:
+    cell = card.cell
+    via = "self" if cell.surrogate_is_victim else cell.surrogate.label if cell.surrogate else ""
+    return f"{cell.threat.access} via {via}" if via else cell.threat.access
+
+
+def _access(first: Card, second: Card) -> str:
+    return " and ".join(dict.fromkeys((first.cell.threat.access, second.cell.threat.access)))
+
+
+def _name(card: Card) -> str:
+    cell = card.cell
+    return plain(f"{cell.defense.label} on {cell.victim.label} under {cell.attack.label}", 160)
+
+
+def _images(card: Card) -> str:
+    return f"{plain(card.cell.dataset.label, 60)}, n = {card.cell.n}, {card.data.test[:8]}"
+
+
+def _title(row: Row) -> str:
+    threat = row.cards[0].cell.threat
+    return plain(f"{row.title} on {row.victim}, {threat.norm} {format_eps(threat.eps)}", 160)

@@ -1,0 +1,122 @@
+"""Show a comparison in a terminal, as JSON, and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from robench_leaderboard.compare.comparison import Comparison, Flips, Pair
+from robench_leaderboard.render import formatting
+from robench_leaderboard.render.html import environment
+from robench_leaderboard.render.to_json import accuracy, change
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: So many flipped images are named in the terminal and on the page; the JSON names all.
+MOST_NAMED = 60
+
+
+def print_comparison(found: Comparison, console: Console) -> None:
+    """Print each pair with its differences, and for few pairs the images that flipped."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    for pair in found.pairs:
+        console.print(Text(pair.title, "bold"))
+        for line in pair.differs:
+            console.print(Text(f"  not the same: {line}"))
+        table = Table("", "first %", "second %", "difference", "p", "lost", "won", box=box.SIMPLE_HEAD)
+        for name, flips in _lines(pair):
+            table.add_row(*map(Text, _cells(name, flips)))
+        console.print(table)
+        console.print(Text(verdict(pair)))
+        if len(found.pairs) == 1:
+            for line in flipped(pair):
+                console.print(Text(line), soft_wrap=True)
+    for side, titles in (("first", found.only_first), ("second", found.only_second)):
+        for title in titles:
+            console.print(Text(f"only in the {side}: {title}"))
+    console.print(
+        "Differences are second minus first, in points, with Tango's 95 % interval; p is McNemar's, exact.", style="dim"
+    )
+
+
+def comparison_json(found: Comparison) -> str:
+    """Return the comparison as indented JSON, all flipped images named by their place in the test set."""
+    raw = {
+        "pairs": [_as_json(pair) for pair in found.pairs],
+        "only_first": found.only_first,
+        "only_second": found.only_second,
+    }
+    return msgspec.json.format(msgspec.json.encode(raw), indent=1).decode() + "\n"
+
+
+def comparison_html(found: Comparison) -> str:
+    """Return the comparison as one self-contained page."""
+    pairs = [(pair, [(name, _cells(name, flips)) for name, flips in _lines(pair)]) for pair in found.pairs]
+    template = environment().get_template("compare.html.j2")
+    return template.render(pairs=pairs, found=found, verdict=verdict, flipped=flipped)
+
+
+def verdict(pair: Pair) -> str:
+    """Say in a sentence whether the two are told apart."""
+    if pair.robust is None:
+        return "One of the two has no white-box attack, so there is no robust accuracy to compare."
+    told = "are told apart" if pair.significant else "are not told apart"
+    return f"The two {told} in {pair.measure} (exact McNemar, Holm over the pairs, 5 %)."
+
+
+def flipped(pair: Pair) -> list[str]:
+    """Return a line for each kind of flip that happened."""
+    found = []
+    for name, flips in _lines(pair):
+        for what, places in (("lost", flips.lost), ("won", flips.won)):
+            if places:
+                found.append(f"{name}, {what}: images {_places(places)}")
+    return found
+
+
+def _places(places: Sequence[int]) -> str:
+    shown = ", ".join(map(str, places[:MOST_NAMED]))
+    return shown + (f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else "")
+
+
+def _lines(pair: Pair) -> list[tuple[str, Flips]]:
+    return [("clean accuracy", pair.clean)] + ([(pair.measure, pair.robust)] if pair.robust else [])
+
+
+def _cells(name: str, flips: Flips) -> tuple[str, ...]:
+    return (
+        name,
+        formatting.percent(flips.first),
+        formatting.percent(flips.second),
+        formatting.change(flips.difference),
+        f"{flips.difference.p_value:.2g}",
+        f"{len(flips.lost):,}",
+        f"{len(flips.won):,}",
+    )
+
+
+def _as_json(pair: Pair) -> dict[str, Any]:
+    return {
+        "title": pair.title,
+        "differs": pair.differs,
+        "measure": pair.measure,
+        "significant": pair.significant,
+        "clean": _flips_json(pair.clean),
+        "robust": None if pair.robust is None else _flips_json(pair.robust),
+    }
+
+
+def _flips_json(flips: Flips) -> dict[str, Any]:
+    return {
+        "first": accuracy(flips.first),
+        "second": accuracy(flips.second),
+        "difference": change(flips.difference),
+        "lost": flips.lost,
+        "won": flips.won,
+    }

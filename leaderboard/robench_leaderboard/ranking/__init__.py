@@ -1,0 +1,1 @@
+"""Turn cards into rows and ranked boards."""

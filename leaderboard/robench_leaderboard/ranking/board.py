@@ -1,0 +1,159 @@
+"""From cards to boards to ranked rows: what is compared with what, and what may be ranked at all."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from robench.contracts.threat_model import format_eps
+from robench.evidence.card import Card
+from robench_leaderboard.ranking.duplicate_defenses import with_coincidences
+from robench_leaderboard.ranking.gain_over_undefended import with_gains
+from robench_leaderboard.ranking.pareto_front import with_front
+from robench_leaderboard.ranking.read_cards import newest
+from robench_leaderboard.ranking.repeated_seeds import Repeated, repeated_rows
+from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.statistics.significance import shared_ranks
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """Say what rows must have in common to be compared: the images, and what the attacker may do to them."""
+
+    dataset: str
+    shape: tuple[int, int, int]
+    norm: str
+    eps: float
+    n: int
+    test: str
+    parameters: str
+
+    @classmethod
+    def of(cls, card: Card) -> Setting:
+        """Return the setting of one card."""
+        dataset, threat = card.cell.dataset, card.cell.threat
+        parameters = _canonical({"name": dataset.name, "parameters": dataset.parameters})
+        return cls(dataset.label, card.data.shape, threat.norm, threat.eps, card.cell.n, card.data.test, parameters)
+
+    @property
+    def contest(self) -> str:
+        """Return all but the dataset in one phrase, such as ``Linf 8/255, 3x32x32, n = 1,000``."""
+        size = "x".join(map(str, self.shape))
+        return f"{self.norm} {format_eps(self.eps)}, {size}, n = {self.n:,}"
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """Be one ranking."""
+
+    setting: Setting
+    ranked: tuple[Row, ...]
+    unranked: tuple[Row, ...]
+    repeated: tuple[Repeated, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Return all rows, ranked first."""
+        return self.ranked + self.unranked
+
+    @cached_property
+    def victims(self) -> list[str]:
+        """Return the labels of the victims."""
+        return sorted({row.victim for row in self.rows})
+
+    @cached_property
+    def energy(self) -> bool:
+        """Say whether energy was measured for any row."""
+        return any(row.fit_joules is not None or row.craft_joules is not None for row in self.rows)
+
+    @cached_property
+    def has_transfer(self) -> bool:
+        """Say whether any row was attacked through a surrogate."""
+        return any(row.transfer for row in self.rows)
+
+    @property
+    def uneven(self) -> bool:
+        """Say whether some ranked row met fewer attacks than others."""
+        return any(row.missing for row in self.ranked)
+
+
+def boards(cards: Iterable[Card]) -> list[Board]:
+    """Return one board per setting, in a fixed order whatever the order of the cards."""
+    grouped = _grouped(newest(cards), Setting.of)
+    return [_board(setting, grouped[setting]) for setting in sorted(grouped)]
+
+
+def _board(setting: Setting, cards: Sequence[Card]) -> Board:
+    rows = [Row(tuple(group)) for _, group in sorted(_grouped(cards, _row_key).items())]
+    rows = sorted(_with_titles(rows), key=_merit)
+    rows = with_gains(with_coincidences(rows))
+    ranked = [row for row in rows if not row.reasons]
+    ranks = shared_ranks([row.mask for row in ranked if row.mask is not None])
+    ranked = [replace(row, rank=rank) for row, rank in zip(_with_missing(ranked), ranks, strict=True)]
+    return Board(setting, tuple(with_front(ranked)), tuple(row for row in rows if row.reasons), repeated_rows(ranked))
+
+
+def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str]:
+    """Return what makes cards one row. Outcomes of two different sets of weights are never one worst case."""
+    cell, model = card.cell, card.model
+    defense, victim = cell.defense, cell.victim
+    return (
+        victim.label,
+        defense.label,
+        cell.seed,
+        victim.version,
+        defense.version,
+        model.victim,
+        model.defended,
+    )
+
+
+def _merit(row: Row) -> tuple[float, float, str, str]:
+    robust = row.headline.correct if row.headline else -1
+    return -robust, -row.clean.correct, row.title, row.victim
+
+
+def _with_titles(rows: Sequence[Row]) -> list[Row]:
+    """Name each row by its defense, adding the seed or the weights where that is what differs."""
+    several = len({row.seed for row in rows}) > 1
+    named = [replace(row, suffix=f", seed {row.seed}" if several else "") for row in rows]
+    times = Counter((row.victim, row.title) for row in named)
+    return [
+        row if times[row.victim, row.title] == 1 else replace(row, suffix=f"{row.suffix} {_weights(row)}")
+        for row in named
+    ]
+
+
+def _weights(row: Row) -> str:
+    card = row.cards[0]
+    return f"(v{card.cell.defense.version}, weights {card.model.defended[:8]}, victim {card.model.victim[:8]})"
+
+
+def _with_missing(rows: Sequence[Row]) -> list[Row]:
+    """Note, per row, the attacks that only others met: a worst case over fewer attacks flatters."""
+    every = {(attacked.what, attacked.surrogate) for row in rows for attacked in row.attacks}
+    return [replace(row, missing=_missing(row, every)) for row in rows]
+
+
+def _missing(row: Row, every: set[tuple[str, str]]) -> tuple[str, ...]:
+    met = {attacked.what for attacked in row.attacks}
+    # Transfer from the undefended victim to itself is its white-box attack.
+    return tuple(sorted(what for what, via in every if what not in met and not (row.undefended and via == "self")))
+
+
+def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    groups: dict[Key, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def _canonical(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(parameters, sort_keys=True)

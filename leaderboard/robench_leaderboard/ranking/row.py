@@ -1,0 +1,227 @@
+"""Rows: what one defended victim reached under every attack it met."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from robench.contracts.threat_model import Access
+from robench.evidence.card import Card, Cost, Outcome, Verdict
+from robench_leaderboard.ranking.attack_outcome import VERDICTS as VERDICTS
+from robench_leaderboard.ranking.attack_outcome import Attacked as Attacked
+from robench_leaderboard.ranking.attack_outcome import Score as Score
+from robench_leaderboard.ranking.attack_outcome import worst as worst
+from robench_leaderboard.statistics.paired_difference import Difference
+
+_ACCESS_ORDER: tuple[Access, ...] = ("white-box", "black-box", "transfer")
+
+NO_WHITE_BOX = (
+    "It has no white-box card, so it has no robust accuracy: transfer and black-box results alone are "
+    "never called that. Run it against a white-box attack."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Gather the cards of one (victim, defense, seed) on one board."""
+
+    cards: tuple[Card, ...]
+    suffix: str = ""
+    rank: int | None = None
+    gained: Difference | None = None
+    taxed: Difference | None = None
+    front: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    coincides: str = ""
+
+    @property
+    def gain(self) -> float | None:
+        """Return the robust accuracy above that of the same victim undefended, in points; None without one."""
+        return None if self.gained is None else self.gained.points
+
+    @property
+    def tax(self) -> float | None:
+        """Return the clean accuracy below that of the same victim undefended, in points; None without one."""
+        return None if self.taxed is None else self.taxed.points
+
+    @property
+    def title(self) -> str:
+        """Return the defense's label and what else tells this row from others of its board."""
+        return self.defense + self.suffix
+
+    @property
+    def victim(self) -> str:
+        """Return the victim's label."""
+        return self.cards[0].cell.victim.label
+
+    @property
+    def defense(self) -> str:
+        """Return the defense's label."""
+        return self.cards[0].cell.defense.label
+
+    @property
+    def seed(self) -> int:
+        """Return the seed."""
+        return self.cards[0].cell.seed
+
+    @property
+    def undefended(self) -> bool:
+        """Say whether this is the reference that defenses are compared with."""
+        return self.cards[0].cell.undefended
+
+    @cached_property
+    def attacks(self) -> tuple[Attacked, ...]:
+        """Return the outcome under each attack, white-box first."""
+        return tuple(sorted(map(Attacked, self.cards), key=_attack_order))
+
+    @cached_property
+    def white_box(self) -> tuple[Attacked, ...]:
+        """Return the outcomes of attacks through the defended victim end to end (by queries if it has no gradient)."""
+        return tuple(attacked for attacked in self.attacks if attacked.end_to_end)
+
+    @cached_property
+    def transfer(self) -> dict[str, Score]:
+        """Return, per surrogate, the lowest accuracy over attacks crafted on it; never robust accuracy."""
+        lowest: dict[str, Score] = {}
+        for attacked in self.attacks:
+            if attacked.access == "transfer":
+                lowest[attacked.surrogate] = min(
+                    lowest.get(attacked.surrogate, attacked.score),
+                    attacked.score,
+                    key=lambda score: score.correct,
+                )
+        return dict(sorted(lowest.items()))
+
+    @cached_property
+    def cleanest(self) -> Card:
+        """Return the card whose clean outcome counts: where they disagree, the one with the lowest."""
+        return min(self.cards, key=lambda card: (card.clean.correct, card.clean.bits, card.id))
+
+    @property
+    def clean(self) -> Score:
+        """Return the clean accuracy."""
+        return Score.of(self.cleanest.clean)
+
+    @cached_property
+    def clean_mask(self) -> tuple[bool, ...]:
+        """Return, per image, whether it was right without an attack."""
+        return tuple(self.cleanest.clean.mask())
+
+    @cached_property
+    def mask(self) -> tuple[bool, ...] | None:
+        """Return, per image, whether it withstood every attack; None without a white-box attack."""
+        if not self.white_box:
+            return None
+        return tuple(all(flags) for flags in zip(*(card.robust.mask() for card in self.cards), strict=True))
+
+    @cached_property
+    def headline(self) -> Score | None:
+        """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws."""
+        return None if self.shares is None else Score(sum(self.shares), len(self.shares))
+
+    @cached_property
+    def shares(self) -> tuple[float, ...] | None:
+        """Return, per image, the least share of draws in which it withstood an attack; 0 or 1 if none is drawn."""
+        if self.mask is None or all(card.robust.hits is None for card in self.cards):
+            return self.mask
+        return tuple(map(min, zip(*(_shares(card.robust) for card in self.cards), strict=True)))
+
+    @cached_property
+    def clean_shares(self) -> tuple[float, ...]:
+        """Return, per image, the share of draws in which it was right without an attack."""
+        return tuple(_shares(self.cleanest.clean))
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Return the worst verdict of the cards."""
+        return worst(attacked.verdict for attacked in self.attacks)
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """Return the sentences that say why this row is not ranked; none if it may be."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for attacked in self.attacks:
+            for failure in attacked.failures:
+                found[failure].append(attacked.what)
+        sentences = [f"{failure}. Under: {'; '.join(attacks)}." for failure, attacks in found.items()]
+        if self.mask is None:
+            sentences.append(NO_WHITE_BOX)
+        return (*sentences, self.coincides) if self.coincides else tuple(sentences)
+
+    @property
+    def trainable(self) -> int:
+        """Return the number of trainable parameters."""
+        return max(card.training.trainable for card in self.cards)
+
+    @property
+    def fit_seconds(self) -> float:
+        """Return how long the defense took to fit; the cards share one fit, so the longest on record."""
+        return max(card.cost.fit.seconds for card in self.cards)
+
+    @property
+    def fit_joules(self) -> float | None:
+        """Return the energy of that fit where it was measured, else None."""
+        return max((card.cost.fit.joules for card in self.cards if card.cost.fit.joules is not None), default=None)
+
+    @property
+    def craft_joules(self) -> float | None:
+        """Return joules per image to craft, summed over the white-box attacks; None unless each was measured."""
+        costs = [attacked.card.cost.craft for attacked in self.white_box]
+        if not costs or any(cost.joules is None for cost in costs):
+            return None
+        return sum((cost.joules or 0.0) / cost.images for cost in costs if cost.images)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """Return where its clocks ran, such as ``cpu (AMD EPYC), float32``; one entry if all cards agree."""
+        return tuple(sorted({f"{card.environment.device}, {card.environment.dtype}" for card in self.cards}))
+
+    @property
+    def craft_ms(self) -> float | None:
+        """Return milliseconds per image to craft, summed over the white-box attacks."""
+        return self._summed(lambda cost: cost.ms_per_image)
+
+    @property
+    def forwards(self) -> float | None:
+        """Return forwards per image to craft, summed over the white-box attacks."""
+        return self._summed(lambda cost: per_image(cost.forwards, cost))
+
+    @property
+    def backwards(self) -> float | None:
+        """Return backwards per image to craft, summed over the white-box attacks."""
+        return self._summed(lambda cost: per_image(cost.backwards, cost))
+
+    @property
+    def score_ms(self) -> float | None:
+        """Return milliseconds per image to score, seconds and images summed over the white-box cards."""
+        costs = [attacked.card.cost.score for attacked in self.white_box]
+        images = sum(cost.images for cost in costs)
+        return 1000 * sum(cost.seconds for cost in costs) / images if images else None
+
+    @property
+    def peak_bytes(self) -> int:
+        """Return the largest peak memory over the stages of the cards."""
+        return max(
+            stage.peak_bytes
+            for card in self.cards
+            for stage in (card.cost.fit, card.cost.craft, card.cost.score, card.cost.gate)
+        )
+
+    def _summed(self, measure: Callable[[Cost], float]) -> float | None:
+        return sum(measure(attacked.card.cost.craft) for attacked in self.white_box) if self.white_box else None
+
+
+def per_image(passes: int, cost: Cost) -> float:
+    """Return passes per image, 0 if there was none."""
+    return passes / cost.images if cost.images else 0.0
+
+
+def _shares(outcome: Outcome) -> list[float]:
+    """Return, per image, the share of draws in which it was right; whole numbers where nothing is drawn."""
+    return [*outcome.mask()] if outcome.hits is None else [hit / outcome.draws for hit in outcome.hits]
+
+
+def _attack_order(attacked: Attacked) -> tuple[int, str, str, str]:
+    return _ACCESS_ORDER.index(attacked.access), attacked.surrogate, attacked.attack, attacked.card.id

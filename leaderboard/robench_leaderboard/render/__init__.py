@@ -1,0 +1,1 @@
+"""Show rankings: Markdown, HTML, JSON, a terminal's tables."""

@@ -1,0 +1,121 @@
+"""Numbers and names as both the page and the terminal print them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from robench.contracts.threat_model import format_eps
+from robench.evidence.card import Card, Scalar
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.row import Row, Score
+from robench_leaderboard.statistics.paired_difference import Difference
+from robench_leaderboard.statistics.seed_spread import Spread
+
+NONE = "-"
+FEWER = (
+    "† not attacked with every attack that other rows of this table met (the details say which); "
+    "a worst case over fewer attacks flatters."
+)
+
+
+def title(row: Row) -> str:
+    """Return the row's title; a long label never hides the seed behind it."""
+    return plain(row.defense, 80) + row.suffix
+
+
+def percent(score: Score | None) -> str:
+    """Return the accuracy and its interval in percent, such as ``37.4 [33.2, 41.7]``."""
+    if score is None:
+        return NONE
+    low, high = score.interval
+    return f"{100 * score.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def rate(score: Score | None) -> str:
+    """Return the accuracy in percent, without its interval."""
+    return NONE if score is None else f"{100 * score.rate:.1f}"
+
+
+def robust(row: Row) -> str:
+    """Return the headline, marked where the row met fewer attacks than others."""
+    return percent(row.headline) + (" †" if row.missing else "")
+
+
+def gain(row: Row) -> str:
+    """Return the signed gain in points, or that the row is what others are compared with."""
+    if row.undefended:
+        return "reference"
+    return NONE if row.gain is None else _signed(row.gain)
+
+
+def gain_interval(row: Row) -> str:
+    """Return the gain with its interval, such as ``+21.8 [+17.9, +25.7]``."""
+    return "reference" if row.undefended else change(row.gained)
+
+
+def tax_interval(row: Row) -> str:
+    """Return the clean-accuracy tax with its interval."""
+    return "reference" if row.undefended else change(row.taxed)
+
+
+def change(difference: Difference | None) -> str:
+    """Return a paired difference in points with its interval, such as ``-1.2 [-3.0, +0.6]``."""
+    if difference is None:
+        return NONE
+    low, high = difference.interval
+    return f"{_signed(difference.points)} [{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}" if abs(points) >= 0.05 else "0.0"
+
+
+def spread(found: Spread) -> str:
+    """Return mean, standard deviation over seeds and interval, such as ``41.2 (sd 1.3) [38.0, 44.5]``."""
+    return f"{100 * found.mean:.1f} (sd {100 * found.deviation:.1f}) [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def front(row: Row) -> str:
+    """Return the costs for which the row is on the Pareto front."""
+    return ", ".join(row.front) or NONE
+
+
+def decimal(value: float | None) -> str:
+    """Return the value with about three digits."""
+    if value is None:
+        return NONE
+    if value >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def megabytes(octets: int) -> str:
+    """Return the memory in units of 10^6 bytes."""
+    return f"{octets / 1e6:,.0f}"
+
+
+def parameters(values: Mapping[str, Scalar]) -> str:
+    """Return all parameters, such as ``steps=10, step_size=2/255``."""
+    return ", ".join(f"{key}={_value(key, value)}" for key, value in sorted(values.items()))
+
+
+def _value(key: str, value: Scalar) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return format_eps(value) if "eps" in key or "step" in key else f"{value:g}"
+
+
+def software(card: Card) -> str:
+    """Return the versions and the machine that a card was made with."""
+    made = card.environment
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))
+    state = ", with uncommitted changes" if made.dirty else ""
+    revision = f" at {made.revision[:12]}{state}" if made.revision else ""
+    return "; ".join(
+        (
+            f"robench {made.robench}{revision}",
+            f"Python {made.python}",
+            packages or "no packages",
+            made.platform,
+        )
+    )

@@ -1,0 +1,92 @@
+"""Render rankings as index.html: one file, no library, nothing fetched; everything from a card is escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.board import Board
+from robench_leaderboard.ranking.row import Row, per_image
+from robench_leaderboard.render import formatting, page_limits
+from robench_leaderboard.render.legend import TERMS
+from robench_leaderboard.render.page_limits import Total, within
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def html_of(found: Sequence[Board]) -> str:
+    """Return the page of these rankings."""
+    shown = within(found, page_limits.HTML)
+    return environment().get_template("index.html.j2").render(boards=shown, total=Total.of(found), terms=TERMS)
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Return the templates' environment: all text is escaped, and cut to a line that obeys nothing."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("robench_leaderboard.render"),
+        autoescape=True,
+        finalize=_line,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    shown: dict[str, Callable[..., Any]] = {
+        "percent": formatting.percent,
+        "rate": formatting.rate,
+        "robust": formatting.robust,
+        "gain": formatting.gain_interval,
+        "tax": formatting.tax_interval,
+        "change": formatting.change,
+        "spread": formatting.spread,
+        "front": formatting.front,
+        "decimal": formatting.decimal,
+        "megabytes": formatting.megabytes,
+        "parameters": formatting.parameters,
+        "title": formatting.title,
+        "short": plain,
+        "key": _sort_key,
+    }
+    found.filters |= shown
+    found.globals |= {
+        "per_image": per_image,
+        "software": _software,
+        "FEWER": formatting.FEWER,
+        "inline": _inline,
+    }
+    return found
+
+
+def _line(value: object) -> object:
+    """Cut every text; what templates mark as safe (macros, inlined files) is theirs and stays."""
+    return plain(value, 800) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _inline(name: str) -> Any:
+    """Return a file of ours as it is; a script comes with the digest that the page's policy allows."""
+    from markupsafe import Markup
+
+    loader = environment().loader
+    if loader is None:
+        raise RuntimeError("the environment has no loader")
+    text = loader.get_source(environment(), name)[0]
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    # Only files of this package come here, never a card's text.
+    return {"text": Markup(text), "digest": digest}  # noqa: S704
+
+
+def _sort_key(value: float | None) -> str:
+    """Return what a column sorts by; rows without a value go last."""
+    return "" if value is None else f"{value:.6g}"
+
+
+def _software(row: Row) -> list[str]:
+    return sorted({formatting.software(card) for card in row.cards})

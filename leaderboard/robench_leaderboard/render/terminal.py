@@ -1,0 +1,144 @@
+"""Print cards as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from robench.evidence.card import Card
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.board import Board, boards
+from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.render import formatting
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_STYLES = {"VALID": "green", "SUSPECT": "yellow", "INVALID": "bold red"}
+_LEGEND = (
+    "Percent with Wilson 95 % intervals. Robust: white-box, per image the worst case over all attacks. Rows "
+    "that share a rank are not told apart (exact McNemar, Holm, 5 %)."
+)
+_TRANSFER = "Transfer is not robustness: an attacker who knows the defense does better."
+
+
+@dataclass(frozen=True)
+class Column:
+    """Say how one column is headed and filled."""
+
+    heading: str
+    cell: Callable[[Row], str]
+    justify: Literal["left", "right"] = "right"
+    name: bool = False
+
+
+_RANK = Column("#", lambda row: str(row.rank or formatting.NONE))
+_DEFENSE = Column("defense", formatting.title, "left", name=True)
+_VICTIM = Column("victim", lambda row: plain(row.victim, 80), "left", name=True)
+_BOTH = Column(
+    "defense on victim",
+    lambda row: f"{formatting.title(row)} on {plain(row.victim, 80)}",
+    "left",
+    name=True,
+)
+_OUTCOME = (
+    Column("clean %", lambda row: formatting.percent(row.clean)),
+    Column("robust %", formatting.robust),
+    Column("gain", lambda row: "ref." if row.undefended else formatting.gain(row)),
+)
+_THROUGH = Column("transfer %", lambda row: _transfers(row), "left", name=True)
+_VERDICT = Column("verdict", lambda row: row.verdict, "left")
+_COST = (
+    Column("trainable", lambda row: f"{row.trainable:,}"),
+    Column("fit s", lambda row: formatting.decimal(row.fit_seconds)),
+    Column("craft ms", lambda row: formatting.decimal(row.craft_ms)),
+    Column("score ms", lambda row: formatting.decimal(row.score_ms)),
+    Column("peak MB", lambda row: formatting.megabytes(row.peak_bytes)),
+)
+
+
+def print_tables(cards: Iterable[Card], console: Console) -> None:
+    """Print a table per board; in a narrow terminal, transfer and cost get tables of their own."""
+    found = boards(cards)
+    for board in found:
+        for table in _tables(board, console):
+            console.print(table)
+        _print_notes(board, console)
+    console.print(_LEGEND if found else "There are no cards to show.", style="dim", markup=False, highlight=False)
+
+
+def _tables(board: Board, console: Console) -> list[Table]:
+    names, title = _names(board), _title(board)
+    through = [_THROUGH] if board.has_transfer else []
+    whole = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, *_COST], title)
+    if _fits(whole, console):
+        return [whole]
+    main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT], title)
+    if _fits(main, console):
+        return [main, _table(board, [*names, *_COST], "Cost")]
+    names = names if len(names) == 1 else [_BOTH]
+    main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT], title)
+    transfer = [_table(board, [*names, *through], "Transfer")] if through else []
+    return [main, *transfer, _table(board, [*names, *_COST], "Cost")]
+
+
+def _table(board: Board, columns: Sequence[Column], title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    # Text, never str: square brackets in a name are rich markup otherwise.
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        # fold: a long name without spaces is broken rather than cut off.
+        table.add_column(
+            column.heading,
+            justify=column.justify,
+            no_wrap=not column.name,
+            overflow="fold",
+            min_width=12 if column.name else None,
+        )
+    for place, row in enumerate(board.rows):
+        if place == len(board.ranked) and place:
+            table.add_section()
+        style = "" if row.rank else "dim"
+        table.add_row(
+            *(Text(column.cell(row), _STYLES[row.verdict] if column is _VERDICT else style) for column in columns)
+        )
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width
+
+
+def _names(board: Board) -> list[Column]:
+    return [_DEFENSE] if len({row.victim for row in board.rows}) == 1 else [_DEFENSE, _VICTIM]
+
+
+def _title(board: Board) -> str:
+    victims = {row.victim for row in board.rows}
+    setting = f"{plain(board.setting.dataset, 80)}: {board.setting.contest}"
+    return f"{setting}, victim {plain(victims.pop(), 80)}" if len(victims) == 1 else setting
+
+
+def _transfers(row: Row) -> str:
+    lines = (f"{plain(via, 40)}: {formatting.percent(score)}" for via, score in row.transfer.items())
+    return "\n".join(lines) or formatting.NONE
+
+
+def _print_notes(board: Board, console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for note in [formatting.FEWER] * board.uneven + [_TRANSFER] * board.has_transfer:
+        console.print(Text(note, "dim"))
+    for row in board.unranked:
+        console.print(Text(f"{row.verdict}, not ranked: {formatting.title(row)}", _STYLES[row.verdict]))
+        for reason in row.reasons:
+            console.print(Padding(Text(plain(reason, 600)), (0, 0, 0, 2)))
+    console.print()

@@ -1,0 +1,162 @@
+"""Put rankings into their published form: rounded, cut to length, and without what a terminal or page would obey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from robench.evidence.card import Card, ComponentRecord, Scalar
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.board import Board, boards
+from robench_leaderboard.ranking.repeated_seeds import Repeated
+from robench_leaderboard.ranking.row import Attacked, Row, Score
+from robench_leaderboard.render import formatting, json_schema
+from robench_leaderboard.statistics.paired_difference import Difference
+from robench_leaderboard.statistics.seed_spread import Spread
+
+#: Longest text of each kind, in characters.
+_NAME, _TEXT = 300, 800
+
+
+def publish(cards: Iterable[Card]) -> json_schema.Leaderboard:
+    """Return the rankings of these cards."""
+    return of_boards(boards(cards))
+
+
+def of_boards(found: Iterable[Board]) -> json_schema.Leaderboard:
+    """Return rankings that are made already."""
+    return json_schema.Leaderboard(boards=[_board(board) for board in found])
+
+
+def render_json(board: json_schema.Leaderboard) -> str:
+    """Return leaderboard.json: indented, keys in schema order."""
+    return msgspec.json.format(msgspec.json.encode(board), indent=1).decode() + "\n"
+
+
+def _board(board: Board) -> json_schema.Board:
+    setting, dataset = board.setting, board.rows[0].cards[0].cell.dataset
+    return json_schema.Board(
+        dataset=plain(setting.dataset, _NAME),
+        parameters=_parameters(dataset.parameters),
+        norm=board.rows[0].cards[0].cell.threat.norm,
+        eps=setting.eps,
+        shape=setting.shape,
+        n=setting.n,
+        test=setting.test,
+        rows=[_row(row) for row in board.rows],
+        repeated=[_repetition(each) for each in board.repeated],
+    )
+
+
+def _row(row: Row) -> json_schema.Row:
+    card = row.cards[0]
+    return json_schema.Row(
+        rank=row.rank,
+        title=formatting.title(row),
+        defense=_component(card.cell.defense),
+        victim=_component(card.cell.victim),
+        seed=row.seed,
+        weights=card.model.defended,
+        clean=accuracy(row.clean),
+        robust=None if row.headline is None else accuracy(row.headline),
+        tax=None if row.taxed is None else change(row.taxed),
+        gain=None if row.gained is None else change(row.gained),
+        transfer={plain(via, _NAME): accuracy(score) for via, score in row.transfer.items()},
+        verdict=row.verdict,
+        reasons=[plain(reason, _TEXT) for reason in row.reasons],
+        missing=[plain(what, _NAME) for what in row.missing],
+        front=list(row.front),
+        cost=_cost(row),
+        attacks=[_attack(attacked) for attacked in row.attacks],
+    )
+
+
+def accuracy(score: Score) -> json_schema.Accuracy:
+    """Return an accuracy with its interval."""
+    low, high = score.interval
+    return json_schema.Accuracy(
+        rate=round(score.rate, 6), low=round(low, 6), high=round(high, 6), correct=score.correct, n=score.n
+    )
+
+
+def change(difference: Difference) -> json_schema.Change:
+    """Return a paired difference with its interval."""
+    low, high = difference.interval
+    return json_schema.Change(
+        points=round(difference.points, 4),
+        low=round(low, 4),
+        high=round(high, 4),
+        p=_digits(difference.p_value),
+        only_first=round(difference.only_first),
+        only_second=round(difference.only_second),
+    )
+
+
+def _cost(row: Row) -> json_schema.RowCost:
+    return json_schema.RowCost(
+        trainable=row.trainable,
+        fit_seconds=_digits(row.fit_seconds),
+        fit_joules=_measured(row.fit_joules),
+        craft_ms=_measured(row.craft_ms),
+        craft_joules=_measured(row.craft_joules),
+        forwards=_measured(row.forwards),
+        backwards=_measured(row.backwards),
+        score_ms=_measured(row.score_ms),
+        peak_bytes=row.peak_bytes,
+        devices=[plain(device, _NAME) for device in row.devices],
+    )
+
+
+def _attack(attacked: Attacked) -> json_schema.Attack:
+    return json_schema.Attack(
+        attack=_component(attacked.card.cell.attack),
+        access=attacked.access,
+        surrogate=plain(attacked.surrogate, _NAME),
+        accuracy=accuracy(attacked.score),
+        verdict=attacked.verdict,
+        card=attacked.card.file_name,
+        id=attacked.card.id,
+    )
+
+
+def _repetition(each: Repeated) -> json_schema.Repetition:
+    return json_schema.Repetition(
+        defense=plain(each.rows[0].defense, _NAME),
+        victim=plain(each.rows[0].victim, _NAME),
+        seeds=list(each.seeds),
+        clean=_spread(each.clean),
+        robust=_spread(each.robust),
+    )
+
+
+def _spread(found: Spread) -> json_schema.Spread:
+    values = (round(value, 6) for value in (found.mean, found.deviation, found.low, found.high))
+    mean, deviation, low, high = values
+    return json_schema.Spread(mean=mean, deviation=deviation, low=low, high=high)
+
+
+def _component(record: ComponentRecord) -> json_schema.Component:
+    return json_schema.Component(
+        name=plain(record.name, _NAME),
+        label=plain(record.label, _NAME),
+        version=record.version,
+        parameters=_parameters(record.parameters),
+        plugin=plain(record.plugin, _NAME),
+    )
+
+
+def _parameters(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {
+        plain(key, _NAME): plain(value, _NAME) if isinstance(value, str) else value
+        for key, value in sorted(values.items())
+    }
+
+
+def _measured(value: float | None) -> float | None:
+    return None if value is None else _digits(value)
+
+
+def _digits(value: float) -> float:
+    """Return six significant digits: more than a clock has, and the same text on every machine."""
+    return float(f"{value:.6g}")

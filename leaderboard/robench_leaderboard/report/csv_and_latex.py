@@ -1,0 +1,169 @@
+"""The report's numbers as CSV and as LaTeX tables (booktabs)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from robench.evidence.atomic_write import write_whole
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.board import Board
+from robench_leaderboard.ranking.row import Score
+from robench_leaderboard.render import formatting
+from robench_leaderboard.report.class_averages import averages
+from robench_leaderboard.report.figure_files import slug
+from robench_leaderboard.report.plots import board_title
+from robench_leaderboard.report.report_data import Report
+from robench_leaderboard.report.results_table import Line
+
+Cell = str | int | float | None
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "†": r"\dag{}",
+        "…": r"\dots{}",
+        **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    }
+)
+
+
+def write_tables(report: Report, folder: Path) -> list[Path]:
+    """Write rows, cells, averages, classes as CSV and a LaTeX table for each board; return the paths."""
+    contents = {
+        "rows.csv": _csv(_rows(report)),
+        "cells.csv": _csv(_cells(report)),
+        "averages.csv": _csv(_averages(report)),
+        "classes.csv": _csv(_classes(report)),
+    }
+    for place, board in enumerate(report.boards):
+        contents[f"board-{place + 1}-{slug(board_title(report, board))}.tex"] = latex(report, board)
+    for name, content in contents.items():
+        write_whole(folder / name, content.encode())
+    return [folder / name for name in contents]
+
+
+def latex(report: Report, board: Board) -> str:
+    """Return one board as a ``tabular``; it needs the package booktabs."""
+    heads = ["rank", "defense", "victim", "clean %", "robust %", "gain", "trainable"]
+    align = "rllrrrr"
+    if board.has_transfer:
+        heads.insert(6, "transfer %")
+        align += "r"
+    lines = [
+        f"% {plain(board_title(report, board), 200)}",
+        "% Wilson 95 % intervals; robust: white-box, per image the worst case over all attacks. Needs booktabs.",
+        f"\\begin{{tabular}}{{{align}}}",
+        r"\toprule",
+        _latex_row(heads),
+        r"\midrule",
+    ]
+    for row in board.rows:
+        line = Line(report, board, row)
+        words = [
+            str(row.rank or "--"),
+            formatting.title(row),
+            line.victim,
+            formatting.percent(row.clean),
+            formatting.robust(row),
+            "ref." if row.undefended else formatting.gain(row),
+            f"{row.trainable:,}",
+        ]
+        if board.has_transfer:
+            words.insert(6, formatting.percent(line.transfer))
+        lines.append(_latex_row(words))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_row(words: Iterable[str]) -> str:
+    return " & ".join(word.translate(_LATEX) for word in words) + r" \\"
+
+
+def _csv(lines: Iterable[Sequence[Cell]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows([_harmless(cell) for cell in line] for line in lines)
+    return file.getvalue()
+
+
+def _harmless(cell: Cell) -> Cell:
+    """Keep a spreadsheet from running text that begins like a formula."""
+    if not isinstance(cell, str):
+        return cell
+    text = plain(cell, 300)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _setting(board: Board) -> list[Cell]:
+    setting = board.setting
+    return [setting.dataset, "x".join(map(str, setting.shape)), setting.n, setting.norm, setting.eps]
+
+
+def _counted(score: Score | None) -> list[Cell]:
+    if score is None:
+        return [None, None, None]
+    return [score.correct, *(round(bound, 6) for bound in score.interval)]
+
+
+def _rows(report: Report) -> Iterator[list[Cell]]:
+    yield [
+        *("dataset", "shape", "n", "norm", "eps", "victim", "defense", "seed", "rank", "verdict"),
+        *("clean_correct", "clean_low", "clean_high", "robust_correct", "robust_low", "robust_high"),
+        *("transfer_correct", "transfer_low", "transfer_high", "trainable", "fit_seconds"),
+        *("craft_ms", "score_ms", "peak_bytes"),
+    ]
+    for board, row in report.rows:
+        line = Line(report, board, row)
+        yield [
+            *_setting(board),
+            *(row.victim, row.title, row.seed, row.rank, row.verdict),
+            *(*_counted(row.clean), *_counted(row.headline), *_counted(line.transfer)),
+            *(row.trainable, row.fit_seconds, row.craft_ms, row.score_ms, row.peak_bytes),
+        ]
+
+
+def _cells(report: Report) -> Iterator[list[Cell]]:
+    yield [
+        *("card", "dataset", "shape", "n", "norm", "eps", "victim", "defense", "seed", "attack", "access"),
+        *("surrogate", "clean_correct", "robust_correct", "robust_low", "robust_high", "macro_f1_clean"),
+        *("macro_f1_robust", "forwards", "backwards", "craft_seconds", "verdict"),
+    ]
+    for board, row in report.rows:
+        for attacked in row.attacks:
+            card = attacked.card
+            yield [
+                card.id,
+                *_setting(board),
+                *(row.victim, row.defense, row.seed, attacked.attack, attacked.access, attacked.surrogate or None),
+                *(card.clean.correct, card.robust.correct, card.robust.low, card.robust.high),
+                *(card.clean.macro_f1, card.robust.macro_f1),
+                *(card.cost.craft.forwards, card.cost.craft.backwards, card.cost.craft.seconds, attacked.verdict),
+            ]
+
+
+def _averages(report: Report) -> Iterator[list[Cell]]:
+    names = [f"{kind}_{score}" for kind in ("macro", "weighted", "micro") for score in ("precision", "recall", "f1")]
+    yield ["card", "images", "balanced_accuracy", *names]
+    for attacked in report.cells:
+        card = attacked.card
+        for images, outcome in (("clean", card.clean), ("adversarial", card.robust)):
+            found = averages(outcome)
+            if found is not None:
+                values = [found.balanced_accuracy, *(value for _, scores in found.rows for value in scores)]
+                yield [card.id, images, *(round(value, 6) for value in values)]
+
+
+def _classes(report: Report) -> Iterator[list[Cell]]:
+    yield ["card", "images", "class", "label", "precision", "recall", "f1", "support"]
+    for attacked in report.cells:
+        card = attacked.card
+        for images, outcome in (("clean", card.clean), ("adversarial", card.robust)):
+            for label, (name, scores) in enumerate(zip(card.data.classes, outcome.per_class, strict=False)):
+                yield [card.id, images, name, label, *scores]

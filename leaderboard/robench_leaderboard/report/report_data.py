@@ -1,0 +1,105 @@
+"""Find a run's cards and pictures on disk, and rank what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from robench.errors import CardError
+from robench.evidence.card import Card
+from robench.evidence.gallery import Gallery, gallery_name, read_gallery
+from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.board import Board, boards
+from robench_leaderboard.ranking.read_cards import read_cards
+from robench_leaderboard.ranking.row import Attacked, Row
+from robench_leaderboard.render.formatting import title
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Hold what a report shows.
+
+    Attributes:
+        boards: the rankings, in the leaderboard's order.
+        galleries: the pictures of each card that has some, by card id.
+    """
+
+    boards: tuple[Board, ...]
+    galleries: Mapping[str, Gallery]
+
+    @cached_property
+    def rows(self) -> list[tuple[Board, Row]]:
+        """Return every row beside its board, in the order of the table."""
+        return [(board, row) for board in self.boards for row in board.rows]
+
+    @cached_property
+    def cells(self) -> list[Attacked]:
+        """Return every card, in the order of the table."""
+        return [attacked for _, row in self.rows for attacked in row.attacks]
+
+    def tone(self, row: Row) -> int:
+        """Return the number of the row's colour: 0 for the undefended, the others by name, the same in every chart."""
+        return 0 if row.undefended else self._tones[row.defense]
+
+    def name(self, row: Row, board: Board | None = None) -> str:
+        """Return what a chart calls the row: its title, with the victim where the board, or the report, has several."""
+        several = len(self._victims[board]) > 1
+        return f"{title(row)} on {self.brief(row.victim)}" if several else title(row)
+
+    def brief(self, label: str) -> str:
+        """Return a dataset's or victim's label without its parameters, unless they tell it from another one here."""
+        base = label.partition("[")[0]
+        return plain(base if len(self._labels.get(base, ())) == 1 else label, 60)
+
+    @cached_property
+    def _tones(self) -> dict[str, int]:
+        known = sorted({row.defense for _, row in self.rows if not row.undefended})
+        return {defense: place + 1 for place, defense in enumerate(known)}
+
+    @cached_property
+    def _victims(self) -> dict[Board | None, set[str]]:
+        """Return the victims of each board, and under None those of all."""
+        found: dict[Board | None, set[str]] = {None: set()}
+        for board, row in self.rows:
+            found[None].add(row.victim)
+            found.setdefault(board, set()).add(row.victim)
+        return found
+
+    @cached_property
+    def _labels(self) -> dict[str, set[str]]:
+        """Return the labels of datasets and victims by what stands before their parameters."""
+        found: dict[str, set[str]] = {}
+        for board, row in self.rows:
+            for label in (board.setting.dataset, row.victim):
+                found.setdefault(label.partition("[")[0], set()).add(label)
+        return found
+
+
+def collect(paths: Iterable[Path]) -> Report:
+    """Return the report of results folders, folders of cards or card files.
+
+    Raises:
+        CardError: there is no card, or a card or a gallery is not what robench writes.
+    """
+    found = list(paths)
+    places = [path / "cards" if (path / "cards").is_dir() else path for path in found]
+    cards = read_cards(places)
+    if not cards:
+        names = ", ".join(map(str, found))
+        raise CardError(f"There are no cards in {names}; name a folder that robench run wrote (--out), or card files.")
+    folders = list(dict.fromkeys(_gallery_folders(places)))
+    return Report(tuple(boards(cards)), dict(_galleries(cards, folders)))
+
+
+def _gallery_folders(places: Iterable[Path]) -> Iterator[Path]:
+    for place in places:
+        yield (place if place.is_dir() else place.absolute().parent).parent / "gallery"
+
+
+def _galleries(cards: Iterable[Card], folders: list[Path]) -> Iterator[tuple[str, Gallery]]:
+    for card in cards:
+        path = next((folder / gallery_name(card) for folder in folders if (folder / gallery_name(card)).exists()), None)
+        if path is not None:
+            yield card.id, read_gallery(path, card)

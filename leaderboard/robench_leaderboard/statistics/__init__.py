@@ -1,0 +1,1 @@
+"""Compare outcomes of the same images: paired differences, significance, spread over seeds; knows no card."""
