@@ -122,7 +122,7 @@ def render(names: Names) -> dict[str, str]:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("robench", "templates/new"),
+        loader=jinja2.PackageLoader("robench.plugin", "templates/new"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
