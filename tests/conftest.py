@@ -24,6 +24,25 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[PLACE] = str(config.stash[SERVER].folder)
 
 
+#: What takes longest begins first; by folder or file.
+LONGEST = (
+    *("traps/test_suite.py", "test_pages.py", "clean_environment/test_new.py", "builtins/test_robust_gain.py"),
+    *("clean_environment", "pipeline/test_kill.py", "pipeline/test_kill_inside.py", "gate/test_cost.py"),
+    *("browser", "cli", "plugins", "pipeline"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first, in the order of ``LONGEST``."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        file = Path(os.path.relpath(item.path, here)).as_posix()
+        return next((place for place, start in enumerate(LONGEST) if file.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if server := config.stash.get(SERVER, None):
         server.close()
