@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from .fork_server import PLACE, Server
 
@@ -50,6 +53,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 KIT = Path(os.environ.get("ROBENCH_KIT", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Return a function that fills a folder once for all worker processes; read it, change only copies."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def give(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, filled = common / name, common / f"{name}.filled"
+        with FileLock(f"{folder}.lock"):
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return give
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,18 @@ def modules(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def real_run(tmp_path_factory):
+def real_run(once):
     """Return the main job on 60 digits; read its folders, change only copies."""
-    root = tmp_path_factory.mktemp("real-run")
-    words = ("run", *REQUEST, "--store", root / "store", "--out", root / "out")
-    return Run(start([INSTALLED, *words], root), words, root / "store", root / "out")
+
+    def asked(root):
+        return ("run", *REQUEST, "--store", root / "store", "--out", root / "out")
+
+    def run(root):
+        (root / "said.json").write_text(json.dumps(asdict(start([INSTALLED, *asked(root)], root))))
+
+    root = once("real-run", run)
+    done = Finished(**json.loads((root / "said.json").read_text()))
+    return Run(done, asked(root), root / "store", root / "out")
 
 
 @pytest.fixture
