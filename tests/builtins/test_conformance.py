@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -9,6 +13,8 @@ from PIL import Image
 from robench import Exporter
 from robench.plugin.catalog import catalog
 from robench.testing import Check, check_component, conformance
+from robench.testing.component_under_test import Subject
+from robench_builtins.models.tiny_clip import WEIGHTS
 
 BUILT_IN = [
     offer.component
@@ -25,8 +31,17 @@ def offline(monkeypatch):
         monkeypatch.setenv(name, "1")
 
 
+@pytest.fixture(scope="module")
+def last() -> list[Subject]:
+    """Return a list of the component that was tried last: what was made of it is let go before the next one."""
+    return []
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.subject.name}: {check}")
-def test_conformance(check: Check) -> None:
+def test_conformance(check: Check, last: list[Subject]) -> None:
+    if last and last[0] is not check.subject:
+        last.pop().forget()
+    last[:] = [check.subject]
     check()
 
 
@@ -66,6 +81,53 @@ def test_other_parameters_conform(name, role, parameters):
 def test_defenses_conform_on_the_real_small_clip(name):
     tuned = {**build("tiny-clip", "victim").tuning[name], "epochs": 2} if name != "ttc" else {}
     assert failures(build(name, "defense", **tuned), victim=build("tiny-clip", "victim")) == {}
+
+
+def network() -> torch.nn.Module:
+    """Return a small network for the kit's usual images, the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 8 * 8, 10)
+        ).eval()
+
+
+def python_file(folder: Path) -> dict[str, str]:
+    (folder / "net.py").write_text("import torch\n\n\n" + inspect.getsource(network))
+    return {"path": str(folder / "net.py"), "function": "network"}
+
+
+def torchscript(folder: Path) -> dict[str, str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates the writing of TorchScript; there are files of it
+        torch.jit.script(network()).save(folder / "net.ts")
+    return {"path": str(folder / "net.ts")}
+
+
+def export(folder: Path) -> dict[str, str]:
+    images = torch.zeros(2, 3, 32, 32)
+    program = torch.export.export(network(), (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    torch.export.save(program, folder / "net.pt2")
+    return {"path": str(folder / "net.pt2")}
+
+
+#: Victims that are nothing without a file or a folder, on real ones; other tests have those of the model libraries.
+BROUGHT = {
+    "file": python_file,
+    "torchscript": torchscript,
+    "export": export,
+    "hf-dir": lambda folder: {"path": str(WEIGHTS)},
+    "clip-vit-b32": lambda folder: {"checkpoint": str(WEIGHTS)},
+    "clip-vit-b16": lambda folder: {"checkpoint": str(WEIGHTS)},
+}
+
+
+@pytest.mark.parametrize("name", BROUGHT)
+def test_what_a_user_brings_conforms(name, tmp_path):
+    results = {r.name: r for r in check_component(build(name, "victim", **BROUGHT[name](tmp_path)))}
+    assert {name: r.sentence for name, r in results.items() if r.status == "failed"} == {}
+    tried = ("logits", "same weights", "gradient", "any batch", "copies and devices", "statements")
+    assert {name: results[name].sentence for name in tried if results[name].status != "passed"} == {}
 
 
 def test_a_folder_of_photos_conforms(tmp_path):
