@@ -3,7 +3,7 @@
 ``script()`` is a stand-in for the installed script ``INSTALLED``. It passes its words, environment, folder and
 streams to a server, which forks a child for it and answers with the child's exit code. The server has imported the
 libraries and nothing of robench; so each child finds robench, its plugins and the environment as a new process does.
-What a start imports, a kill and an installation are tested with real ones.
+What a start imports and what pip installs are tested without it. Who kills the script kills the child.
 """
 
 from __future__ import annotations
