@@ -49,8 +49,8 @@ def robench_victims() -> list[type[Model]]:
     clips = [ClipRN50, ClipVitB16, ClipVitB32, ClipVitL14, OpenClip, TinyClip]
     resnets = [ResNet20, ResNet32, ResNet44, ResNet56]
     small = [InceptionV3, Linear, Mlp, PlantViT, SmallCnn]
-    brought = [Exported, HfDir, HuggingFace, PythonFile, Timm, TorchScript, Torchvision]
-    return [*clips, *resnets, *small, *brought]
+    external = [Exported, HfDir, HuggingFace, PythonFile, Timm, TorchScript, Torchvision]
+    return [*clips, *resnets, *small, *external]
 
 
 @hookimpl

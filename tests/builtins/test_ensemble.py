@@ -17,7 +17,7 @@ from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import catalog
 from robench.testing import check_component
 from robench_builtins.models.ensemble import Ensemble
-from robench_builtins.models.shared.ensemble_mean import MeanOf
+from robench_builtins.models.shared.ensemble_mean import EnsembleMean
 
 SHAPE = (3, 4, 4)
 
@@ -40,12 +40,12 @@ def images():
 
 def test_logits_are_averaged(images):
     one, two = linear(1), linear(2)
-    torch.testing.assert_close(MeanOf([one, two], False)(images), (one(images) + two(images)) / 2)
+    torch.testing.assert_close(EnsembleMean([one, two], False)(images), (one(images) + two(images)) / 2)
 
 
 def test_probabilities_are_averaged_and_come_as_logits(images):
     models = [linear(seed) for seed in (1, 2, 3)]
-    found = MeanOf(models, True)(images)
+    found = EnsembleMean(models, True)(images)
     mean = torch.stack([model(images).softmax(1) for model in models]).mean(0)
     torch.testing.assert_close(found.softmax(1), mean)
     # Liu et al.: the loss is the logarithm of the mean probability of the label.
@@ -56,7 +56,7 @@ def test_probabilities_are_averaged_and_come_as_logits(images):
 def test_a_probability_below_float32_still_has_a_gradient():
     one, two = linear(1, 400.0), linear(2, 400.0)
     images = torch.full((1, *SHAPE), 0.5, requires_grad=True)
-    found = MeanOf([one, two], True)(images)
+    found = EnsembleMean([one, two], True)(images)
     label = found.argmin(1)
     assert found.softmax(1)[0, label].item() == 0.0
     (gradient,) = torch.autograd.grad(F.cross_entropy(found, label), images)

@@ -19,9 +19,9 @@ from robench_builtins.models.inception_v3 import InceptionV3
 from robench_builtins.models.mlp import Linear, Mlp
 from robench_builtins.models.plant_vit import PlantViT
 from robench_builtins.models.resnet20 import STATISTICS, ResNet20, ResNet32, ResNet44, ResNet56
+from robench_builtins.models.shared.average_pooling import GridMean
 from robench_builtins.models.shared.cifar_resnet import CifarResNet
 from robench_builtins.models.shared.from_scratch import widths
-from robench_builtins.models.shared.layers import GridMean
 from robench_builtins.models.small_cnn import SmallCnn
 
 TEN = tuple("0123456789")

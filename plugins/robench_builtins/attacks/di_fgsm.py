@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from robench import parameter
-from robench_builtins.attacks.shared.momentum_fgsm import HELP, Momentum
+from robench_builtins.attacks.shared.momentum_fgsm import HELP, MomentumFGSM
 
 
-class DIFGSM(Momentum):
+class DIFGSM(MomentumFGSM):
     """Take each gradient on the image resized and padded at random, so that it fits no one model too well.
 
     Iterative FGSM on f(T(x)), where T shrinks the image to 0.9 to 1 of its side and pads it with black, with

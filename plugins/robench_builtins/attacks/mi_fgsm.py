@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from robench_builtins.attacks.shared.momentum_fgsm import Momentum
+from robench_builtins.attacks.shared.momentum_fgsm import MomentumFGSM
 
 
-class MIFGSM(Momentum):
+class MIFGSM(MomentumFGSM):
     """Accumulate normalised gradients, so that steps keep a direction that other models share.
 
     m_t = mu m_{t-1} + g_t / |g_t|_1;  x_{t+1} = P(x_t + alpha * sign(m_t)), in L2 alpha * m / |m|_2. Made for transfer.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from robench import parameter
-from robench_builtins.attacks.shared.momentum_fgsm import HELP, Momentum
+from robench_builtins.attacks.shared.momentum_fgsm import HELP, MomentumFGSM
 
 
-class NIFGSM(Momentum):
+class NIFGSM(MomentumFGSM):
     """Take the gradient where the momentum leads, as Nesterov does, so that a step corrects itself.
 
     MI-FGSM with g_t taken at x_t + alpha * mu * m_{t-1}. With ``scales=5`` it is SI-NI-FGSM, with ``diversity=0.5`` and

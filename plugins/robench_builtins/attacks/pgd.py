@@ -8,7 +8,7 @@ from robench import parameter
 from robench_builtins.attacks.shared.projected_gradient import (
     Aims,
     Left,
-    Projected,
+    ProjectedGradient,
     least_likely,
     logits_of,
     random_wrong,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from robench import Classifier, Task
 
 
-class PGD(Projected):
+class PGD(ProjectedGradient):
     """Climb the loss in small steps, projecting onto the ball after each.
 
     x_0 = P(x + u) with u uniform in the ball, or x_0 = x;

@@ -8,7 +8,7 @@ from robench import SpecError, parameter
 from robench_builtins.attacks.shared.projected_gradient import (
     Aims,
     Left,
-    Projected,
+    ProjectedGradient,
     least_likely,
     logits_of,
     random_wrong,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from robench import Classifier, Task
 
 
-class TargetedPGD(Projected):
+class TargetedPGD(ProjectedGradient):
     """Move images into a class of choice: PGD on -CE(f(x), target).
 
     x_{t+1} = P(x_t - alpha * d(gradient of CE(f(x_t), target))), with d the sign in Linf and g / |g|_2 in L2. An image

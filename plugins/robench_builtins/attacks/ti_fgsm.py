@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from robench import parameter
-from robench_builtins.attacks.shared.momentum_fgsm import HELP, Momentum
+from robench_builtins.attacks.shared.momentum_fgsm import HELP, MomentumFGSM
 
 
-class TIFGSM(Momentum):
+class TIFGSM(MomentumFGSM):
     """Smooth each gradient with a Gaussian: about the gradient over shifted copies of the image.
 
     Iterative FGSM with W * g in place of g, W 15 x 15 pixels, made for sides of 299; take 3 to 7 for a side of 32.

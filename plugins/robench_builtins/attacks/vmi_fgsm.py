@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from robench import parameter
-from robench_builtins.attacks.shared.momentum_fgsm import HELP, Momentum
+from robench_builtins.attacks.shared.momentum_fgsm import HELP, MomentumFGSM
 
 
-class VMIFGSM(Momentum):
+class VMIFGSM(MomentumFGSM):
     """Add to each gradient how the mean gradient around the last iterate differed from that at it.
 
     MI-FGSM with g_t + v_{t-1} in place of g_t, v_t = mean over 20 neighbours of x_t (uniform within +-1.5 eps, not cut

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench_builtins.datasets.cifar10 import TEMPLATES, checked
-from robench_builtins.datasets.shared.official_splits import Official, data_folder
+from robench_builtins.datasets.shared.official_splits import OfficialSplits, data_folder
 
 if TYPE_CHECKING:
     from robench import Examples, Split
@@ -22,7 +22,7 @@ NAMES = (
 )
 
 
-class Cifar100(Official):
+class Cifar100(OfficialSplits):
     """Serve CIFAR-100: 60,000 photos of a hundred classes at 32 x 32.
 
     10,000 test images are the official ones; 5,000 val and 45,000 train images are cut, stratified and seeded, from

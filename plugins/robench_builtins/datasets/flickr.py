@@ -52,8 +52,8 @@ class Flickr(Dataset):
     def files(self) -> tuple[Path, ...]:
         """Return the folder, the captions, and the list of test images if there is one."""
         captions = find(self._root())
-        beside = captions.parent / TEST_IMAGES
-        return (self._root(), captions, *([beside] if beside.is_file() else []))
+        split = captions.parent / TEST_IMAGES
+        return (self._root(), captions, *([split] if split.is_file() else []))
 
     def classes(self) -> tuple[str, ...]:
         """Return one caption of each image, in the order of the images."""

@@ -9,7 +9,7 @@ from robench import DataError, Dataset, parameter
 
 if TYPE_CHECKING:
     from robench import Examples, Split
-    from robench_builtins.datasets.shared.hf_tables import Source
+    from robench_builtins.datasets.shared.hf_tables import HfTables
 
 
 class Hf(Dataset):
@@ -64,19 +64,34 @@ class Hf(Dataset):
 
     def classes(self) -> tuple[str, ...]:
         """Return the names that the label column declares, as words; else its values, sorted."""
-        return self._source().classes
+        return self._tables().classes
 
     def load(self, split: Split) -> Examples:
         """Return one split, decoded on demand."""
-        return self._source().examples(split)
+        return self._tables().examples(split)
 
-    def _source(self) -> Source:
+    def _tables(self) -> HfTables:
         if not self.path:
             raise DataError("hf needs a data set: write hf:ID with its id on the hub, or hf:FOLDER.")
         try:
             import datasets  # noqa: F401 - an optional extra
         except ImportError as error:
             raise DataError("hf needs the package 'datasets'; install it with pip install 'robench[hf]'.") from error
-        from robench_builtins.datasets.shared.hf_tables import Source
+        from robench_builtins.datasets.shared.hf_tables import HfRequest, HfTables
 
-        return Source(self)
+        return HfTables(
+            HfRequest(
+                path=self.path,
+                config=self.config,
+                revision=self.revision,
+                image_column=self.image_column,
+                label_column=self.label_column,
+                train_split=self.train_split,
+                val_split=self.val_split,
+                test_split=self.test_split,
+                size=self.size,
+                val=self.val,
+                test=self.test,
+                split_seed=self.split_seed,
+            )
+        )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Files that say what wnids mean, as they lie beside copies of the images.
-BESIDE = ("LOC_synset_mapping.txt", "imagenet_class_index.json", "words.txt")
+CLASS_NAMES = ("LOC_synset_mapping.txt", "imagenet_class_index.json", "words.txt")
 
 WNID = re.compile(r"n\d{8}")
 
@@ -89,8 +89,8 @@ class ImageNet(ImageFolder):
 
     def _names(self, folders: Sequence[str]) -> Mapping[str, str]:
         root = Path(self.path).expanduser()
-        beside = [root / name for name in BESIDE]
-        given = [Path(self.names).expanduser()] if self.names else [path for path in beside if path.is_file()]
+        usual = [root / name for name in CLASS_NAMES]
+        given = [Path(self.names).expanduser()] if self.names else [path for path in usual if path.is_file()]
         if given:
             return read_names(given[0])
         if len(folders) != 1000:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from robench_builtins.datasets.shared.official_splits import Official, data_folder
+from robench_builtins.datasets.shared.official_splits import OfficialSplits, data_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from robench import Examples, Split
 
 
-class Mnist(Official):
+class Mnist(OfficialSplits):
     """Serve MNIST: 70,000 scans of handwritten digits at 28 x 28, grey.
 
     10,000 test images are the official ones; 5,000 val and 55,000 train images are cut, stratified and seeded, from

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from robench import parameter
-from robench_builtins.defenses.shared.clip_fine_tuning import FEATURES, zero_shot
-from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
+from robench_builtins.defenses.shared.clip_fine_tuning import FEATURES, TowerTraining, zero_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from robench_builtins.training.objective import Objective
 
 
-class Fare(AdversarialDefense):
+class Fare(TowerTraining):
     """Train the image tower so that adversarial features stay where the original clean ones are.
 
     L(x) = max over |z - x|_inf <= eps of |phi(z) - phi_org(x)|_2^2                          (eq. 3)
@@ -34,6 +33,7 @@ class Fare(AdversarialDefense):
         "Schlarmann, Singh, Croce and Hein 2024, Robust CLIP: Unsupervised Adversarial Fine-Tuning of Vision "
         "Embeddings for Robust Large Vision-Language Models (ICML), equation 3, https://arxiv.org/abs/2402.12336"
     )
+    use = FEATURES
     gathers = True
     statistics = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -41,25 +41,12 @@ class Fare(AdversarialDefense):
         default=2 / 255, help="Linf radius of the training attack in pixel units", minimum=0, maximum=1
     )
     attack_steps: int = parameter(default=10, help="steps of the training attack", minimum=1)
-    step_size: float | None = parameter(
-        default=1 / 255,
-        help="alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
-        minimum=0,
-    )
     epochs: int = parameter(default=2, help="passes over the training images", minimum=1)
     batch_size: int = parameter(default=128, help="images per update", minimum=1)
     learning_rate: float = parameter(default=1e-5, help="peak learning rate", minimum=0)
-    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
-        default="cosine", help="learning rate over the updates; cosine: linear up, then cosine to 0"
-    )
     warmup: float = parameter(
         default=0.07, help="part of the updates in which the learning rate rises", minimum=0, maximum=0.9
     )
-
-    def wrap(self, victim: Classifier, task: Task) -> Classifier:
-        """Return the victim with gradients on for the whole image tower."""
-        zero_shot(victim, self.name, FEATURES).image_tower.requires_grad_(True)
-        return victim
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the squared distance of features."""

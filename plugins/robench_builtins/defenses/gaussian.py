@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from robench import parameter
-from robench_builtins.defenses.shared.adversarial_training import Mixed
+from robench_builtins.defenses.shared.adversarial_training import Mixed, SteppedSgd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from robench_builtins.training.objective import Objective
 
 
-class Gaussian(Mixed):
+class Gaussian(SteppedSgd, Mixed):
     """Train on images under fresh Gaussian noise, which is no attack.
 
     theta = argmin of E CE(f(clip(x + sigma * n, 0, 1)), y),  n ~ N(0, 1) for each pixel
@@ -34,20 +34,16 @@ class Gaussian(Mixed):
     sigma: float = parameter(default=0.25, help="standard deviation of the noise in pixel units", minimum=0, maximum=2)
     epochs: int = parameter(default=90, help="passes over the training images", minimum=1)
     batch_size: int = parameter(default=256, help="images per update", minimum=1)
-    optimizer: Literal["adamw", "sgd"] = parameter(default="sgd", help="update rule")
-    learning_rate: float = parameter(default=0.1, help="peak learning rate", minimum=0)
-    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
-        default="step", help="learning rate over the updates; step: a tenth at each of decay_at"
-    )
+    weight_decay: float = parameter(default=1e-4, help="weight decay", minimum=0)
     decay_at: str = parameter(
         default="1/3 2/3", help="parts of the updates after which schedule=step takes a tenth; others ignore it"
     )
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the cross-entropy on noisy images."""
-        from robench_builtins.defenses.shared.cross_entropy_objectives import Noisy
+        from robench_builtins.defenses.shared.cross_entropy_objectives import NoisyCrossEntropy
 
-        return Noisy(defended, self.sigma, self.mix)
+        return NoisyCrossEntropy(defended, self.sigma, self.mix)
 
     def passes(self, images: int) -> tuple[int, int]:
         """Return the passes of a fit: per epoch a clean forward and the update."""

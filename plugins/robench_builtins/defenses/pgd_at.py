@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from robench import parameter
-from robench_builtins.defenses.shared.adversarial_training import AdversarialTraining
+from robench_builtins.defenses.shared.adversarial_training import AdversarialTraining, SteppedSgd
 
 
-class PgdAT(AdversarialTraining):
+class PgdAT(SteppedSgd, AdversarialTraining):
     """Train on the images that many small steps make worst.
 
     theta = argmin of E max over |d|_inf <= eps of CE(f(x + d), y)                           (eq. 2.1)
@@ -26,11 +24,3 @@ class PgdAT(AdversarialTraining):
     )
 
     attack_steps: int = parameter(default=10, help="PGD steps of the training attack", minimum=1)
-    epochs: int = parameter(default=20, help="passes over the training images", minimum=1)
-    batch_size: int = parameter(default=128, help="images per update", minimum=1)
-    optimizer: Literal["adamw", "sgd"] = parameter(default="sgd", help="update rule")
-    learning_rate: float = parameter(default=0.1, help="peak learning rate", minimum=0)
-    weight_decay: float = parameter(default=2e-4, help="weight decay", minimum=0)
-    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
-        default="step", help="learning rate over the updates; step: a tenth at each of decay_at"
-    )

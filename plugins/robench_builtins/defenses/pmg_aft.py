@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.shared.clip_fine_tuning import zero_shot
-from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
+from robench_builtins.defenses.shared.clip_fine_tuning import TowerTraining, zero_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from robench_builtins.training.objective import Objective
 
 
-class PmgAFT(AdversarialDefense):
+class PmgAFT(TowerTraining):
     """Train the image tower on adversarial images, held near the pre-trained model's answers and its own clean ones.
 
     L(x, y) = CE(f(x_a), y) + guide * KL(p_org(x_a) || p(x_a)) + keep * KL(p(x) || p(x_a))
@@ -47,24 +46,11 @@ class PmgAFT(AdversarialDefense):
         default=1 / 255, help="Linf radius of the training attack in pixel units", minimum=0, maximum=1
     )
     attack_steps: int = parameter(default=2, help="PGD steps of the training attack", minimum=1)
-    step_size: float | None = parameter(
-        default=1 / 255,
-        help="alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
-        minimum=0,
-    )
     epochs: int = parameter(default=10, help="passes over the training images", minimum=1)
     batch_size: int = parameter(default=256, help="images per update", minimum=1)
     optimizer: Literal["adamw", "sgd"] = parameter(default="sgd", help="update rule")
     learning_rate: float = parameter(default=5e-5, help="peak learning rate", minimum=0)
     weight_decay: float = parameter(default=0.0, help="weight decay", minimum=0)
-    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
-        default="cosine", help="learning rate over the updates; cosine: linear up, then cosine to 0"
-    )
-
-    def wrap(self, victim: Classifier, task: Task) -> Classifier:
-        """Return the victim with gradients on for the whole image tower."""
-        zero_shot(victim, self.name).image_tower.requires_grad_(True)
-        return victim
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the guided loss."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from robench import parameter
-from robench_builtins.defenses.shared.adversarial_training import ClassifierTraining
+from robench_builtins.defenses.shared.adversarial_training import SteppedSgd
 from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from robench_builtins.training.objective import Objective
 
 
-class TradesAT(ClassifierTraining, AdversarialDefense):
+class TradesAT(SteppedSgd, AdversarialDefense):
     """Train for clean accuracy and, ``beta`` times, for equal answers to the image and its worst neighbour.
 
     L(x, y) = CE(f(x), y) + beta * KL(p(x) || p(x_a)),  p = softmax of f                          (algorithm 1)
@@ -43,14 +43,6 @@ class TradesAT(ClassifierTraining, AdversarialDefense):
         default=0.007,
         help="alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
         minimum=0,
-    )
-    epochs: int = parameter(default=20, help="passes over the training images", minimum=1)
-    batch_size: int = parameter(default=128, help="images per update", minimum=1)
-    optimizer: Literal["adamw", "sgd"] = parameter(default="sgd", help="update rule")
-    learning_rate: float = parameter(default=0.1, help="peak learning rate", minimum=0)
-    weight_decay: float = parameter(default=2e-4, help="weight decay", minimum=0)
-    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
-        default="step", help="learning rate over the updates; step: a tenth at each of decay_at"
     )
     decay_at: str = parameter(
         default="75/76", help="parts of the updates after which schedule=step takes a tenth; others ignore it"

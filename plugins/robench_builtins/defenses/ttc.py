@@ -50,7 +50,14 @@ class TTC(Defense):
         """Return the victim behind its counterattack."""
         from robench_builtins.defenses.shared.counterattack import Counterattacking
 
-        return Counterattacking(zero_shot(victim, self.name, FEATURES), self)
+        return Counterattacking(
+            zero_shot(victim, self.name, FEATURES),
+            eps=self.eps,
+            steps=self.steps,
+            step_size=self.step_size,
+            threshold=self.threshold,
+            beta=self.beta,
+        )
 
     def recipe(self) -> Mapping[str, Value]:
         """Return the recipe: there is nothing to train."""

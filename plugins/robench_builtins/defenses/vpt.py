@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from robench import parameter
-from robench_builtins.defenses.shared.clip_fine_tuning import FineTuning, zero_shot
+from robench_builtins.defenses.shared.clip_fine_tuning import ClipFineTuning, zero_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from robench import Classifier, Task, Value
 
 
-class VPT(FineTuning):
+class VPT(ClipFineTuning):
     """Train prompts with the TeCoA loss, on adversarial images of the prompted model.
 
     shallow: h_0 = [CLS, P, patches], P (tokens, d), before the first layer norm and without positions;

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import Task, parameter
-from robench_builtins.models.shared.clip_vit import PAPER
 from robench_builtins.models.shared.optional_dependencies import needed
-from robench_builtins.models.shared.zero_shot import Prompted
+from robench_builtins.models.shared.zero_shot import PAPER, ZeroShotModel
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class ClipRN50(Prompted):
+class ClipRN50(ZeroShotModel):
     """Load OpenAI's CLIP RN50 as a zero-shot classifier: 224 x 224, 38,316,896 parameters in the image tower.
 
     It is ``open_clip:RN50/openai``, built with QuickGELU as it was trained.
@@ -40,7 +39,7 @@ class ClipRN50(Prompted):
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""
         needed("open_clip", "open-clip-torch", self.name)
-        from robench_builtins.models.shared.open_clip_network import Asked, build
+        from robench_builtins.models.shared.open_clip_network import OpenClipRequest, build
 
-        asked = Asked("RN50", "openai", next(iter(self.files()), None))
+        asked = OpenClipRequest("RN50", "openai", next(iter(self.files()), None))
         return build(asked, task.classes, self.prompts(task))

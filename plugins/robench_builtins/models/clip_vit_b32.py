@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robench import parameter
-from robench_builtins.models.shared.clip_vit import PAPER, ClipVit
+from robench_builtins.models.shared.zero_shot import PAPER, ClipVit
 
 
 class ClipVitB32(ClipVit):

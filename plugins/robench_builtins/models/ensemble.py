@@ -55,7 +55,7 @@ class Ensemble(Model):
     def load(self, task: Task) -> Classifier:
         """Return the mean of the members."""
         from robench import Classifier
-        from robench_builtins.models.shared.ensemble_mean import MeanOf
+        from robench_builtins.models.shared.ensemble_mean import EnsembleMean
 
         members = [task.load_model(name) for name in self.members()]
-        return Classifier(MeanOf(members, self.mean == "probabilities"), classes=len(task.classes))
+        return Classifier(EnsembleMean(members, self.mean == "probabilities"), classes=len(task.classes))

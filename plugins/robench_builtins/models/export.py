@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from robench import Task, WeightsError
-from robench_builtins.models.shared.user_model import Brought, first_line
+from robench_builtins.models.shared.user_model import UserModel, file_kind, first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ _AGAIN = (
 )
 
 
-class Exported(Brought):
+class Exported(UserModel):
     """Load a torch.export program, as ``torch.export.save`` writes it: ``export:FILE``.
 
     Images in [0, 1] go in, logits come out, unless ``size`` and ``normalisation`` say what it wants instead. It must
@@ -36,13 +36,13 @@ class Exported(Brought):
 
     def load(self, task: Task) -> Classifier:
         """Return the program as a classifier, on the CPU; WeightsError if it cannot be attacked as it was exported."""
-        from robench_builtins.models.shared.exported_program import Program, steady
+        from robench_builtins.models.shared.exported_program import ExportedProgram, steady
 
         path = self.file()
         program = self._read(path)
         side = (self.size, self.size) if self.size is not None else task.shape[1:]
         self._check_input(program, (task.shape[0], *side))
-        classifier = self.check(self.classifier(Program(program.module()), task), task)
+        classifier = self.check(self.classifier(ExportedProgram(program.module()), task), task)
         if not steady(classifier, task.shape):
             raise WeightsError(
                 f"{path} answers an image differently when another one is beside it: it was exported in training mode, "
@@ -57,10 +57,8 @@ class Exported(Brought):
             with _quiet():
                 return torch.export.load(path)
         except Exception as error:  # the reader of damaged files raises whatever it trips on
-            from robench_builtins.models.shared.torch_file_kind import kind_of
-
             raise WeightsError(
-                f"{path} is no torch.export program that this torch reads: {kind_of(path)} ({first_line(error)})."
+                f"{path} is no torch.export program that this torch reads: {file_kind(path)} ({first_line(error)})."
             ) from error
 
     def _check_input(self, program: Any, shape: tuple[int, ...]) -> None:

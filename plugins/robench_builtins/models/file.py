@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from robench import ContractError, SpecError, Task, WeightsError, parameter
 from robench_builtins.models.shared.python_sources import find_module, module_sources, sources
-from robench_builtins.models.shared.user_model import Brought, first_line
+from robench_builtins.models.shared.user_model import UserModel, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
-class PythonFile(Brought):
+class PythonFile(UserModel):
     """Load a model that Python code of your own builds: ``FILE.py:NAME`` or ``package.module:NAME``.
 
     NAME is a function or class that returns an ``nn.Module``, or the module itself: images in [0, 1] in, logits out.
@@ -103,7 +103,7 @@ class PythonFile(Brought):
                 )
             return importlib.import_module(self.path)
         path = self.file()
-        module = ModuleType(f"robench_brought_{path.stem}")
+        module = ModuleType(f"robench_user_{path.stem}")
         module.__file__ = str(path)
         sys.modules[module.__name__] = module  # dataclasses and pickle look their module up by its name
         # Compiled here, since import would serve a cached .pyc if the file was edited twice within a second.

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import Task
-from robench_builtins.models.shared.library_model import Published
-from robench_builtins.models.shared.zero_shot import Prompted
+from robench_builtins.models.shared.library_model import LibraryModel
+from robench_builtins.models.shared.zero_shot import ZeroShotModel
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class HuggingFace(Published, Prompted):
+class HuggingFace(LibraryModel, ZeroShotModel):
     """Load an image classifier or CLIP of transformers by its hub id: ``hf:microsoft/resnet-50``.
 
     Resizing and normalisation are those of its image processor, and happen inside. An image classifier's logits are

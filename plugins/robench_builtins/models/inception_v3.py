@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from robench import Task, parameter
-from robench_builtins.models.shared.from_scratch import FromScratch
+from robench_builtins.models.shared.from_scratch import UntilPlateau
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class InceptionV3(FromScratch):
+class InceptionV3(UntilPlateau):
     """Build torchvision's Inception-v3 for the dataset's classes, at 299 x 299 or smaller, to be trained on it.
 
     Without the auxiliary classifier, whose weights in a file are left out; 21,806,058 parameters for ten classes.
@@ -24,16 +24,6 @@ class InceptionV3(FromScratch):
 
     size: int = parameter(default=299, help="side in pixels to which images are resized", minimum=75)
     batch_size: int = parameter(default=32, help="training: images per update", minimum=2)
-    epochs: int = parameter(default=100, help="training: passes over the training images", minimum=1)
-    schedule: Literal["constant", "cosine", "plateau"] = parameter(
-        default="plateau",
-        help="training: learning rate; cosine: to 0 over the updates; plateau: halved where validation stands still",
-    )
-    patience: int = parameter(
-        default=10,
-        help="training: epochs without a lower validation loss before it stops and takes the best weights; 0: never",
-        minimum=0,
-    )
 
     def network(self, task: Task) -> nn.Module:
         """Return torchvision's network, its weights drawn as in the paper's code."""
@@ -41,12 +31,6 @@ class InceptionV3(FromScratch):
 
         network: nn.Module = Inception3(num_classes=len(task.classes), aux_logits=False, init_weights=True)
         return network
-
-    def preprocess(self, task: Task) -> nn.Module:
-        """Resize, and bring [0, 1] to [-1, 1], which torchvision's weights expect too; one channel becomes three."""
-        from robench import Preprocess
-
-        return Preprocess((0.5,) * 3, (0.5,) * 3, self.size)
 
     def read(self) -> dict[str, object]:
         """Return the file's tensors without those of the auxiliary classifier."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from robench import SpecError, Task, parameter
 from robench_builtins.models.shared.optional_dependencies import needed
-from robench_builtins.models.shared.zero_shot import Prompted
+from robench_builtins.models.shared.zero_shot import ZeroShotModel
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class OpenClip(Prompted):
+class OpenClip(ZeroShotModel):
     """Load a CLIP of open_clip as a zero-shot classifier: ``open_clip:ARCH/TAG``, such as ``open_clip:RN50/openai``.
 
     The tag says whether the weights were trained with QuickGELU, and the network is built so; asking for anything else
@@ -58,8 +58,8 @@ class OpenClip(Prompted):
         if not self.model:
             raise SpecError("open_clip needs a model; write open_clip:ARCH/TAG, such as open_clip:ViT-B-32/openai.")
         needed("open_clip", "open-clip-torch", "open_clip models")
-        from robench_builtins.models.shared.open_clip_network import Asked, build
+        from robench_builtins.models.shared.open_clip_network import OpenClipRequest, build
 
         local = next(iter(self.files()), None)
-        asked = Asked(self.model, self.weights, local, self.quick_gelu, self.resolution)
+        asked = OpenClipRequest(self.model, self.weights, local, self.quick_gelu, self.resolution)
         return build(asked, task.classes, self.prompts(task))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.shared.from_scratch import FromScratch, widths
+from robench_builtins.models.shared.from_scratch import UntilPlateau, widths
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class PlantViT(FromScratch):
+class PlantViT(UntilPlateau):
     """Classify by a small vision transformer whose patches overlap, with a large perceptron over all its tokens.
 
     Ten classes at 64 x 64 with patches of 8 x 8: 100 patches and 15,319,754 parameters; at 256 x 256 with patches of
@@ -35,20 +35,10 @@ class PlantViT(FromScratch):
     hidden: str = parameter(default="2048,1024", help="widths of the perceptron over all tokens")
     dropout: float = parameter(default=0.1, help="dropout in the encoder, in training", minimum=0, maximum=0.9)
     head_dropout: float = parameter(default=0.5, help="dropout before and in the head", minimum=0, maximum=0.9)
-    epochs: int = parameter(default=100, help="training: passes over the training images", minimum=1)
-    schedule: Literal["constant", "cosine", "plateau"] = parameter(
-        default="plateau",
-        help="training: learning rate; cosine: to 0 over the updates; plateau: halved where validation stands still",
-    )
-    patience: int = parameter(
-        default=10,
-        help="training: epochs without a lower validation loss before it stops and takes the best weights; 0: never",
-        minimum=0,
-    )
 
     def network(self, task: Task) -> nn.Module:
         """Return the transformer."""
-        from robench_builtins.models.shared.plant_vit_network import SmallViT
+        from robench_builtins.models.shared.small_vision_transformer import SmallViT
 
         if self.patch > self.size:
             raise SpecError(
@@ -57,11 +47,15 @@ class PlantViT(FromScratch):
             )
         stride = self.stride or max(1, 3 * self.patch // 4)
         side = (self.size - self.patch) // stride + 1
-        hidden = widths("plant-vit.hidden", self.hidden)
-        return SmallViT(self, stride, side * side, hidden, len(task.classes))
-
-    def preprocess(self, task: Task) -> nn.Module:
-        """Resize, and bring [0, 1] to [-1, 1]; one channel becomes three."""
-        from robench import Preprocess
-
-        return Preprocess((0.5,) * 3, (0.5,) * 3, self.size)
+        return SmallViT(
+            len(task.classes),
+            patch=self.patch,
+            stride=stride,
+            patches=side * side,
+            width=self.width,
+            heads=self.heads,
+            blocks=self.blocks,
+            dropout=self.dropout,
+            hidden=widths("plant-vit.hidden", self.hidden),
+            head_dropout=self.head_dropout,
+        )

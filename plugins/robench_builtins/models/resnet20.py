@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import Task, WeightsError, parameter
 from robench_builtins.models.shared.from_scratch import TrainableModel, drawn
+from robench_builtins.models.shared.normalisation import STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
     from robench_builtins.models.shared.cifar_resnet import CifarResNet
 
 RELEASE = "https://github.com/chenyaofo/pytorch-cifar-models/releases/download/resnet/"
-
-#: Mean and standard deviation by the data whose statistics they are.
-STATISTICS = {
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "cifar100": ((0.5070, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 
 
 class ResNet20(TrainableModel):

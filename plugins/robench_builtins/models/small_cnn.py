@@ -30,7 +30,7 @@ class SmallCnn(FromScratch):
         """Return the convolutions, the means of 4 x 4 fields and a linear map."""
         from torch import nn
 
-        from robench_builtins.models.shared.layers import GridMean
+        from robench_builtins.models.shared.average_pooling import GridMean
 
         outputs = widths("small-cnn.channels", self.channels)
         if not outputs:

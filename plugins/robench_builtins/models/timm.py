@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import Task
-from robench_builtins.models.shared.library_model import Published
+from robench_builtins.models.shared.library_model import LibraryModel
 from robench_builtins.models.shared.optional_dependencies import needed
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class Timm(Published):
+class Timm(LibraryModel):
     """Load an image classifier of timm by name, with or without its published weights: ``timm:resnet50.a1_in1k``.
 
     Resizing, cropping and normalisation are those of timm's data configuration, and happen inside. The weights' classes

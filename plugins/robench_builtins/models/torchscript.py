@@ -6,13 +6,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from robench import Task, WeightsError
-from robench_builtins.models.shared.user_model import Brought
+from robench_builtins.models.shared.user_model import UserModel, file_kind
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class TorchScript(Brought):
+class TorchScript(UserModel):
     """Load a TorchScript program, as ``torch.jit.save`` writes it: ``torchscript:FILE``.
 
     Images in [0, 1] go in, logits come out, unless ``size`` and ``normalisation`` say what it wants instead. A
@@ -37,9 +37,7 @@ class TorchScript(Brought):
             try:
                 program = torch.jit.load(path, map_location="cpu")
             except Exception as error:  # the reader of damaged files raises whatever it trips on
-                from robench_builtins.models.shared.torch_file_kind import kind_of
-
                 raise WeightsError(
-                    f"{path} is no TorchScript program: {kind_of(path)}; torch.jit.save writes one."
+                    f"{path} is no TorchScript program: {file_kind(path)}; torch.jit.save writes one."
                 ) from error
         return self.check(self.classifier(program, task), task)

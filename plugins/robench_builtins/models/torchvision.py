@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import Task, parameter
-from robench_builtins.models.shared.library_model import Published
+from robench_builtins.models.shared.library_model import LibraryModel
 
 if TYPE_CHECKING:
     from robench import Classifier
 
 
-class Torchvision(Published):
+class Torchvision(LibraryModel):
     """Load an image classifier of torchvision by name, with or without its ImageNet weights: ``torchvision:resnet18``.
 
     Resizing, cropping and normalisation are the weights' own transforms, and happen inside. The weights' classes must
@@ -44,4 +44,4 @@ class Torchvision(Published):
         """Return torchvision's network behind its preprocessing."""
         from robench_builtins.models.shared.torchvision_network import build
 
-        return build(self, task)
+        return build(self, self.weights, task)

@@ -26,7 +26,7 @@ HELP = {
 ROUNDING = 1e-6
 
 
-class Momentum(Attack):
+class MomentumFGSM(Attack):
     """Climb the cross-entropy along a running sum of normalised gradients.
 
     g_t = K * (gradient of CE(f(T(x_t)), y) + v_{t-1});  m_t = mu m_{t-1} + g_t / mean|g_t|;

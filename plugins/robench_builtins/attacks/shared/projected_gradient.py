@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from robench import Classifier, Task
 
 
-class Projected(Attack):
+class ProjectedGradient(Attack):
     """Climb a loss in small steps, projecting onto the ball after each.
 
     x_0 = P(x + u) with u uniform in the ball, or x_0 = x;

@@ -91,10 +91,10 @@ def read(path: Path) -> Captions:
 
 def _official(path: Path) -> set[str]:
     """Return the images of Flickr8k's own test split, where its list lies beside its captions; else nothing."""
-    beside = path.parent / TEST_IMAGES
-    if path.name != "Flickr8k.token.txt" or not beside.is_file():
+    listed = path.parent / TEST_IMAGES
+    if path.name != "Flickr8k.token.txt" or not listed.is_file():
         return set()
-    return set(beside.read_text(encoding="utf-8").split())
+    return set(listed.read_text(encoding="utf-8").split())
 
 
 def _karpathy(content: object) -> Iterator[tuple[str, str]]:

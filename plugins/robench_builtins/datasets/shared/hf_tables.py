@@ -7,9 +7,10 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
 import torch
@@ -20,21 +21,36 @@ from robench import DataError, Examples, Split, to_uint8
 from robench_builtins.datasets.shared.stratified_splits import share_of
 from robench_builtins.offline import offline
 
-if TYPE_CHECKING:
-    from robench_builtins.datasets.hf import Hf
-
 USUAL = {"train": ("train",), "val": ("validation", "val", "valid", "dev"), "test": ("test",)}
 LABELS = ("label", "labels", "class", "target")
 GREY = frozenset({"1", "L", "I", "I;16"})
 DECODERS = 4
 
 
-class Source:
+@dataclass(frozen=True)
+class HfRequest:
+    """Say which data set, which of its columns and splits, and how large its images; the fields are hf's parameters."""
+
+    path: str
+    config: str
+    revision: str
+    image_column: str
+    label_column: str
+    train_split: str
+    val_split: str
+    test_split: str
+    size: int | None
+    val: float
+    test: float
+    split_seed: int
+
+
+class HfTables:
     """Hold one data set: its tables by split, its columns and its classes."""
 
-    def __init__(self, plan: Hf) -> None:
-        self.plan = plan
-        self.tables = _open(plan)
+    def __init__(self, request: HfRequest) -> None:
+        self.request = request
+        self.tables = _open(request)
         self.image_column = self._image_column()
         self.label_column = self._label_column()
 
@@ -60,40 +76,40 @@ class Source:
         name = whole.get(split, source)
         if not name:
             raise DataError(
-                f"{self.plan.path} has no split to cut {split} from (it has {', '.join(self.tables)}); name one with "
-                "-p dataset.train_split=NAME."
+                f"{self.request.path} has no split to cut {split} from (it has {', '.join(self.tables)}); name one "
+                "with -p dataset.train_split=NAME."
             )
         table = self.tables[name]
         labels = self._labels(table, name)
         rows = list(range(len(table)))
         if split not in whole:
             test, val = (0.0 if part in whole else share for part, share in self._shares.items())
-            rows = share_of(labels, split, test, val, self.plan.split_seed)
+            rows = share_of(labels, split, test, val, self.request.split_seed)
         if not rows:
             raise DataError(
-                f"hf leaves no {split} images of {self.plan.path} with test={self.plan.test:g} and "
-                f"val={self.plan.val:g}; choose other shares, such as -p dataset.test=0.2 -p dataset.val=0.1."
+                f"hf leaves no {split} images of {self.request.path} with test={self.request.test:g} and "
+                f"val={self.request.val:g}; choose other shares, such as -p dataset.test=0.2 -p dataset.val=0.1."
             )
         return self._serve(table, rows, [labels[row] for row in rows])
 
     @property
     def _shares(self) -> dict[str, float]:
-        return {"test": self.plan.test, "val": self.plan.val}
+        return {"test": self.request.test, "val": self.request.val}
 
     def _layout(self) -> tuple[dict[str, str], str]:
         """Return the data set's name of each split that is taken whole, and of the one that the others are cut from."""
-        given = {"train": self.plan.train_split, "val": self.plan.val_split, "test": self.plan.test_split}
+        given = {"train": self.request.train_split, "val": self.request.val_split, "test": self.request.test_split}
         found = {}
         for split, name in given.items():
             if name and name not in self.tables:
                 raise DataError(
-                    f"{self.plan.path} has no split '{name}'; it has {', '.join(self.tables)}: choose one of these "
+                    f"{self.request.path} has no split '{name}'; it has {', '.join(self.tables)}: choose one of these "
                     f"with -p dataset.{split}_split=NAME."
                 )
             chosen = name or next((usual for usual in USUAL[split] if usual in self.tables), "")
             if chosen:
                 found[split] = chosen
-        if "test" not in found and "val" in found and not self.plan.val_split:
+        if "test" not in found and "val" in found and not self.request.val_split:
             found["test"] = found.pop("val")  # as in ImageNet, whose test labels are secret
         if not found:
             return {}, next(iter(self.tables))
@@ -111,25 +127,25 @@ class Source:
             labels = [places[value] for value in column]
         if labels and min(labels) < 0:
             raise DataError(
-                f"split '{split}' of {self.plan.path} holds images without a label; choose another split with "
+                f"split '{split}' of {self.request.path} holds images without a label; choose another split with "
                 "-p dataset.test_split=NAME."
             )
         return labels
 
     def _serve(self, table: Any, rows: list[int], labels: list[int]) -> Examples:
         column = table.cast_column(self.image_column, datasets.Image(decode=False)).select_columns([self.image_column])
-        first = _opened(column[rows[0]][self.image_column], self.plan.path, rows[0])
+        first = _opened(column[rows[0]][self.image_column], self.request.path, rows[0])
         mode = "L" if first.mode in GREY else "RGB"
-        side = self.plan.size
+        side = self.request.size
         width, height = (side, side) if side else first.size
 
         def decode(row: int, stored: Any) -> Tensor:
-            picture = _opened(stored, self.plan.path, row).convert(mode)
+            picture = _opened(stored, self.request.path, row).convert(mode)
             if side:
                 picture = ImageOps.fit(picture, (side, side), Image.Resampling.BICUBIC)
             elif picture.size != (width, height):
                 raise DataError(
-                    f"{self.plan.path} holds images of several sizes ({width} x {height}, and {picture.size[0]} x "
+                    f"{self.request.path} holds images of several sizes ({width} x {height}, and {picture.size[0]} x "
                     f"{picture.size[1]} in row {row}); pass -p dataset.size=224."
                 )
             return to_uint8(picture)
@@ -150,12 +166,12 @@ class Source:
 
     def _image_column(self) -> str:
         found = [name for name, kind in self._features.items() if isinstance(kind, datasets.Image)]
-        return self._column("image", self.plan.image_column, found)
+        return self._column("image", self.request.image_column, found)
 
     def _label_column(self) -> str:
         declared = [name for name, kind in self._features.items() if isinstance(kind, datasets.ClassLabel)]
         usual = [name for name in LABELS if name in self._features]
-        return self._column("label", self.plan.label_column, declared or usual)
+        return self._column("label", self.request.label_column, declared or usual)
 
     def _column(self, what: str, given: str, found: list[str]) -> str:
         if given in self._features:
@@ -165,30 +181,30 @@ class Source:
         several = f"{len(found)} {what} columns ({', '.join(found)})" if found else f"no {what} column"
         why = f"no column '{given}'" if given else several
         raise DataError(
-            f"{self.plan.path} has {why}; its columns are {', '.join(self._features)}: name one with "
+            f"{self.request.path} has {why}; its columns are {', '.join(self._features)}: name one with "
             f"-p dataset.{what}_column=NAME."
         )
 
 
-def _open(plan: Hf) -> dict[str, Any]:
+def _open(request: HfRequest) -> dict[str, Any]:
     """Return the tables of a data set by split."""
-    folder = Path(plan.path).expanduser()
+    folder = Path(request.path).expanduser()
     try:
         with _quiet():
             if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
                 opened = datasets.load_from_disk(str(folder))
             else:
                 opened = datasets.load_dataset(
-                    str(folder) if folder.is_dir() else plan.path,
-                    plan.config or None,
-                    revision=plan.revision or None,
+                    str(folder) if folder.is_dir() else request.path,
+                    request.config or None,
+                    revision=request.revision or None,
                     download_config=datasets.DownloadConfig(local_files_only=offline()),
                 )
     except Exception as error:  # datasets, the hub and the file readers each raise their own kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(
-            f"hf cannot load '{plan.path}' ({reason}); give an id on the hub while connected to it, or a local folder "
-            "of parquet, arrow or image files. Sets that need code of their own cannot be loaded."
+            f"hf cannot load '{request.path}' ({reason}); give an id on the hub while connected to it, or a local "
+            "folder of parquet, arrow or image files. Sets that need code of their own cannot be loaded."
         ) from error
     return dict(opened) if isinstance(opened, datasets.DatasetDict) else {"train": opened}
 

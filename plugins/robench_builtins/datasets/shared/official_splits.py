@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from robench import Split
 
 
-class Official(Dataset):
+class OfficialSplits(Dataset):
     """Serve the official test images as they are; cut val and train, stratified and seeded, from the train images."""
 
     path: str = parameter(

@@ -50,6 +50,19 @@ class ClassifierTraining(TrainedDefense):
         return None
 
 
+class SteppedSgd(ClassifierTraining):
+    """Train by SGD whose rate falls to a tenth at stated parts of the updates, as the authors' CIFAR-10 codes do."""
+
+    epochs: int = parameter(default=20, help="passes over the training images", minimum=1)
+    batch_size: int = parameter(default=128, help="images per update", minimum=1)
+    optimizer: Literal["adamw", "sgd"] = parameter(default="sgd", help="update rule")
+    learning_rate: float = parameter(default=0.1, help="peak learning rate", minimum=0)
+    weight_decay: float = parameter(default=2e-4, help="weight decay", minimum=0)
+    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
+        default="step", help="learning rate over the updates; step: a tenth at each of decay_at"
+    )
+
+
 class Mixed(ClassifierTraining):
     """Train on batches of which a share stays clean."""
 
@@ -66,9 +79,9 @@ class AdversarialTraining(Mixed, AdversarialDefense):
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return the cross-entropy on images moved by PGD."""
-        from robench_builtins.defenses.shared.cross_entropy_objectives import Attacked
+        from robench_builtins.defenses.shared.cross_entropy_objectives import AdversarialCrossEntropy
 
-        return Attacked(defended, self, defended, self.mix)
+        return AdversarialCrossEntropy(defended, self, defended, self.mix)
 
     def passes(self, images: int) -> tuple[int, int]:
         """Return the passes of a fit; the share that stays clean is not attacked."""

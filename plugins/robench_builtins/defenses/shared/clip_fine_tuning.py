@@ -5,7 +5,7 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import SpecError, parameter
 from robench_builtins.defenses.shared.trained_defense import AdversarialDefense, words
@@ -20,7 +20,28 @@ if TYPE_CHECKING:
 FEATURES = "moves the image features of a CLIP, and this victim is none"
 
 
-class FineTuning(AdversarialDefense):
+class TowerTraining(AdversarialDefense):
+    """Train the whole image tower of a CLIP, as FARE and PMG-AFT do."""
+
+    #: What a victim that is no CLIP is told; empty: that class texts are missing.
+    use: ClassVar[str] = ""
+
+    step_size: float | None = parameter(
+        default=1 / 255,
+        help="alpha of the training attack in pixel units; none: 2.5 * eps / steps, at most 0.75 * eps",
+        minimum=0,
+    )
+    schedule: Literal["onecycle", "cosine", "triangular", "step", "constant"] = parameter(
+        default="cosine", help="learning rate over the updates; cosine: linear up, then cosine to 0"
+    )
+
+    def wrap(self, victim: Classifier, task: Task) -> Classifier:
+        """Return the victim with gradients on for the whole image tower."""
+        zero_shot(victim, self.name, self.use).image_tower.requires_grad_(True)
+        return victim
+
+
+class ClipFineTuning(AdversarialDefense):
     """Minimise CE(cos(image, class texts) / temperature, y) on images that an attack has moved.
 
     A subclass says which parameters (``wrap``).
@@ -47,10 +68,10 @@ class FineTuning(AdversarialDefense):
 
     def objective(self, defended: Classifier, task: Task) -> Objective:
         """Return TeCoA's loss."""
-        from robench_builtins.defenses.shared.cross_entropy_objectives import Contrastive
+        from robench_builtins.defenses.shared.cross_entropy_objectives import ContrastiveCrossEntropy
 
         clip = zero_shot(defended, self.name)
-        return Contrastive(clip, self, self.crafts_on(defended, task), self.temperature)
+        return ContrastiveCrossEntropy(clip, self, self.crafts_on(defended, task), self.temperature)
 
     def contrastive_recipe(self, **trained: Value) -> Mapping[str, Value]:
         """Return the recipe of what is ``trained`` on images from the ``adversary``."""
@@ -68,7 +89,7 @@ class FineTuning(AdversarialDefense):
         )
 
 
-class LoraTuning(FineTuning):
+class LoraTuning(ClipFineTuning):
     """Fine-tune low-rank updates of linear maps in the vision tower: W x + (alpha / rank) B A x.
 
     W is (out, in) and stays as it is; A is (rank, in); B is (out, rank) and 0 at first.

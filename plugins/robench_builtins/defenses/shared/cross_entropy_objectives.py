@@ -49,7 +49,7 @@ class CrossEntropy(Objective):
         return F.cross_entropy(logits, batch.labels), logits
 
 
-class Noisy(CrossEntropy):
+class NoisyCrossEntropy(CrossEntropy):
     """Learn images under Gaussian noise of standard deviation ``sigma``, clamped to the box."""
 
     def __init__(self, model: Classifier, sigma: float, mix: float) -> None:
@@ -61,7 +61,7 @@ class Noisy(CrossEntropy):
         return (batch.images + self.sigma * normal(batch.images, task, "noise")).clamp(0, 1)
 
 
-class Attacked(CrossEntropy):
+class AdversarialCrossEntropy(CrossEntropy):
     """Learn what PGD makes of the images on ``source``.
 
     Args:
@@ -93,7 +93,7 @@ class Attacked(CrossEntropy):
             return self.attack.craft(self.source, batch.images, batch.labels, attacker).detach()
 
 
-class Contrastive(Attacked):
+class ContrastiveCrossEntropy(AdversarialCrossEntropy):
     """Minimise the cross-entropy of cosines over a temperature: TeCoA's loss, with all class texts.
 
     Args:

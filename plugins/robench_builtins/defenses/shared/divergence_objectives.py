@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor
 
 from robench import Batch, Classifier, Task, ThreatModel, ZeroShotClassifier, input_gradient
-from robench_builtins.defenses.shared.cross_entropy_objectives import Attacked, normal
+from robench_builtins.defenses.shared.cross_entropy_objectives import AdversarialCrossEntropy, normal
 from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 from robench_builtins.training.model_modes import at_temperature, under_attack
 from robench_builtins.training.objective import Objective
@@ -74,7 +74,7 @@ class Fare(Objective):
         return self._known[1]
 
 
-class Guided(Attacked):
+class Guided(AdversarialCrossEntropy):
     """Minimise PMG-AFT's loss: cross-entropy, and two divergences from the adversarial answers."""
 
     model: ZeroShotClassifier

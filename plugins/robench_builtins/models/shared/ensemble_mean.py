@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robench import Classifier
 
 
-class MeanOf(nn.Module):
+class EnsembleMean(nn.Module):
     """Average what classifiers of the same classes answer.
 
     Args:

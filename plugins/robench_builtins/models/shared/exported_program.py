@@ -12,7 +12,7 @@ from torch import Tensor, nn
 TOLERANCE = 1e-3
 
 
-class Program(nn.Module):
+class ExportedProgram(nn.Module):
     """Hold an exported program, whose mode was fixed when it was exported."""
 
     def __init__(self, module: nn.Module) -> None:

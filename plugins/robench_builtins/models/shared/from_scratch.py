@@ -142,6 +142,28 @@ class FromScratch(TrainableModel):
             ) from error
 
 
+class UntilPlateau(FromScratch):
+    """Halve the rate where validation stands still and stop there, as the plant-disease reports trained."""
+
+    size: int = parameter(default=64, help="side in pixels to which images are resized", minimum=1)
+    epochs: int = parameter(default=100, help="training: passes over the training images", minimum=1)
+    schedule: Literal["constant", "cosine", "plateau"] = parameter(
+        default="plateau",
+        help="training: learning rate; cosine: to 0 over the updates; plateau: halved where validation stands still",
+    )
+    patience: int = parameter(
+        default=10,
+        help="training: epochs without a lower validation loss before it stops and takes the best weights; 0: never",
+        minimum=0,
+    )
+
+    def preprocess(self, task: Task) -> nn.Module:
+        """Resize, and bring [0, 1] to [-1, 1]; one channel becomes three."""
+        from robench import Preprocess
+
+        return Preprocess((0.5,) * 3, (0.5,) * 3, self.size)
+
+
 @contextmanager
 def drawn(task: Task) -> Iterator[None]:
     """Let torch's modules, which draw from the global generator, draw from the task's seed."""

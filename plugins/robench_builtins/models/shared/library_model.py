@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from robench import Classifier
 
 
-class Published(TrainableModel):
+class LibraryModel(TrainableModel):
     """Take an architecture by its name in a library, with the weights that were published for it.
 
     Drawn weights, or a drawn last layer, are trained on the dataset, all parameters together.

@@ -25,7 +25,7 @@ PREPARED = ("mean", "std", "interpolation", "resize_mode")
 
 
 @dataclass(frozen=True)
-class Asked:
+class OpenClipRequest:
     """Say which model: an architecture, the tag of its weights, and a file or folder in place of them."""
 
     model: str
@@ -52,7 +52,7 @@ class OpenClipTower(nn.Module):
         return cast(Tensor, features[0] if isinstance(features, tuple) else features)  # CoCa adds the tokens
 
 
-def build(asked: Asked, classes: Sequence[str], templates: Sequence[str]) -> ZeroShotClassifier:
+def build(asked: OpenClipRequest, classes: Sequence[str], templates: Sequence[str]) -> ZeroShotClassifier:
     """Return the zero-shot classifier of an open_clip model, on the CPU."""
     if asked.checkpoint is not None and not asked.checkpoint.exists():
         raise WeightsError(
@@ -72,7 +72,7 @@ def build(asked: Asked, classes: Sequence[str], templates: Sequence[str]) -> Zer
     ).eval()
 
 
-def _tagged(asked: Asked) -> Any:
+def _tagged(asked: OpenClipRequest) -> Any:
     """Return a model of open_clip's own list, with a tag's weights or local ones."""
     entry = _entry(asked)
     quick = _quick_gelu(asked, entry)
@@ -91,7 +91,7 @@ def _tagged(asked: Asked) -> Any:
     return model
 
 
-def _entry(asked: Asked) -> dict[str, Any]:
+def _entry(asked: OpenClipRequest) -> dict[str, Any]:
     """Return what open_clip states about the tag's weights; SpecError for an unknown architecture or tag."""
     known = open_clip.list_models()
     if asked.model not in known:
@@ -112,7 +112,7 @@ def _entry(asked: Asked) -> dict[str, Any]:
     return dict(entry)
 
 
-def _quick_gelu(asked: Asked, entry: dict[str, Any]) -> bool:
+def _quick_gelu(asked: OpenClipRequest, entry: dict[str, Any]) -> bool:
     """Tell whether to build with QuickGELU; SpecError for what the weights were not trained with, or if unknown."""
     built = bool(open_clip.get_model_config(asked.model).get("quick_gelu", False))
     if built and asked.quick_gelu is False:
@@ -137,7 +137,7 @@ def _quick_gelu(asked: Asked, entry: dict[str, Any]) -> bool:
     return trained
 
 
-def _of_checkpoint(asked: Asked, built: bool) -> bool:
+def _of_checkpoint(asked: OpenClipRequest, built: bool) -> bool:
     tags = list_pretrained_tags_by_model(asked.model)
     quick = [tag for tag in tags if get_pretrained_cfg(asked.model, tag).get("quick_gelu", False)]
     if asked.quick_gelu is None and not built and quick:
@@ -149,7 +149,7 @@ def _of_checkpoint(asked: Asked, built: bool) -> bool:
     return built or bool(asked.quick_gelu)
 
 
-def _folder(asked: Asked, named: str) -> Any:
+def _folder(asked: OpenClipRequest, named: str) -> Any:
     """Return the model of a folder, or of a hub repository, that holds its own configuration."""
     trained = bool(_config(asked, named).get("quick_gelu", False))
     wanted = get_pretrained_cfg(asked.model, asked.weights).get("quick_gelu", False) if asked.weights else trained
@@ -163,14 +163,14 @@ def _folder(asked: Asked, named: str) -> Any:
     return _created(asked, named, require_pretrained=True, force_image_size=asked.resolution)
 
 
-def _config(asked: Asked, named: str) -> dict[str, Any]:
+def _config(asked: OpenClipRequest, named: str) -> dict[str, Any]:
     try:
         return dict(open_clip.get_model_config(named))
     except Exception as error:  # the hub and a damaged file each raise their own kinds
         raise WeightsError(_unreadable(asked, named, error)) from error
 
 
-def _created(asked: Asked, named: str, **options: Any) -> Any:
+def _created(asked: OpenClipRequest, named: str, **options: Any) -> Any:
     try:
         with _quiet():
             return open_clip.create_model(named, precision="fp32", device="cpu", weights_only=True, **options)
@@ -178,7 +178,7 @@ def _created(asked: Asked, named: str, **options: Any) -> Any:
         raise WeightsError(_unreadable(asked, named, error)) from error
 
 
-def _unreadable(asked: Asked, named: str, error: Exception) -> str:
+def _unreadable(asked: OpenClipRequest, named: str, error: Exception) -> str:
     if asked.checkpoint:
         return (
             f"{asked.checkpoint} cannot be read as an open_clip model ({reason(error)}); a folder must hold "
@@ -192,7 +192,7 @@ def _unreadable(asked: Asked, named: str, error: Exception) -> str:
     )
 
 
-def _tokenizer(asked: Asked, named: str) -> Any:
+def _tokenizer(asked: OpenClipRequest, named: str) -> Any:
     try:
         return open_clip.get_tokenizer(named)
     except Exception as error:  # some architectures take theirs from the hub
@@ -209,7 +209,7 @@ def _text_encoder(model: Any, tokenizer: Any) -> EncodeText:
     return encode
 
 
-def _preprocess(asked: Asked, visual: Any) -> Preprocess:
+def _preprocess(asked: OpenClipRequest, visual: Any) -> Preprocess:
     stated = visual.preprocess_cfg
     sides = stated["size"] if isinstance(stated["size"], tuple | list) else (stated["size"],)
     interpolation = smooth(asked.model, stated["interpolation"], "")

@@ -14,11 +14,11 @@ from timm.models import load_state_dict
 from torch import nn
 
 from robench import Classifier, SpecError, Task, WeightsError
-from robench_builtins.models.shared.library_model import Published, other_classes, reason
+from robench_builtins.models.shared.library_model import LibraryModel, other_classes, reason
 from robench_builtins.models.shared.preprocessing_preset import preset, smooth, square
 
 
-def build(asked: Published, task: Task) -> Classifier:
+def build(asked: LibraryModel, task: Task) -> Classifier:
     """Return the classifier of a timm model, on the CPU."""
     _check_name(asked.model)
     local = asked.files()[0] if asked.checkpoint else None
@@ -47,7 +47,7 @@ def _check_name(name: str) -> None:
     raise SpecError(f"timm has no model '{name}'; {hint}timm.list_models('*resnet*') lists those of a family.")
 
 
-def _network(asked: Published, local: Path | None, classes: int) -> nn.Module:
+def _network(asked: LibraryModel, local: Path | None, classes: int) -> nn.Module:
     """Return the network; with weights, its last layer is theirs or, if a new one is wanted, drawn."""
     if not asked.pretrained:
         return _created(asked, asked.model, classes, pretrained=False)
@@ -61,7 +61,7 @@ def _network(asked: Published, local: Path | None, classes: int) -> nn.Module:
     return network
 
 
-def _weights(asked: Published, local: Path | None) -> tuple[str, int, dict[str, Any]]:
+def _weights(asked: LibraryModel, local: Path | None) -> tuple[str, int, dict[str, Any]]:
     """Return timm's name for the weights, the classes they tell apart (0: they have no last layer) and their place."""
     published = timm.get_pretrained_cfg(asked.model)
     if local is None:
@@ -85,7 +85,7 @@ def _weights(asked: Published, local: Path | None) -> tuple[str, int, dict[str, 
     return asked.model, rows, {"file": str(local), "num_classes": rows, "label_offset": 0, "custom_load": False}
 
 
-def _folder_classes(asked: Published, folder: Path) -> int:
+def _folder_classes(asked: LibraryModel, folder: Path) -> int:
     """Return the classes of a folder that timm saved; WeightsError if it holds another architecture."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def _folder_classes(asked: Published, folder: Path) -> int:
     return rows
 
 
-def _created(asked: Published, model: str, classes: int, **options: Any) -> nn.Module:
+def _created(asked: LibraryModel, model: str, classes: int, **options: Any) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(model, num_classes=classes, **options)
     except Exception as error:  # hub, file readers and constructors each raise their own kinds
@@ -121,7 +121,7 @@ def _created(asked: Published, model: str, classes: int, **options: Any) -> nn.M
     return network
 
 
-def _resize(network: nn.Module, asked: Published, side: int) -> None:
+def _resize(network: nn.Module, asked: LibraryModel, side: int) -> None:
     """Fit position embeddings and windows to images of ``side``; WeightsError if this network cannot take them."""
     fit: Any = getattr(network, "set_input_size", None)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,9 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from robench import Classifier, SpecError, Task, WeightsError
-from robench_builtins.models.shared.library_model import other_classes, reason
+from robench_builtins.models.shared.library_model import LibraryModel, other_classes, reason
 from robench_builtins.models.shared.preprocessing_preset import preset, smooth, square
 from robench_builtins.models.shared.state_dict import fetch_state, read_state
-
-if TYPE_CHECKING:
-    from robench_builtins.models.torchvision import Torchvision
 
 State = dict[str, Tensor]
 
@@ -24,9 +21,9 @@ State = dict[str, Tensor]
 AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 
-def build(asked: Torchvision, task: Task) -> Classifier:
+def build(asked: LibraryModel, weights: str, task: Task) -> Classifier:
     """Return the classifier of a torchvision model, on the CPU."""
-    entry = _entry(asked)
+    entry = _entry(asked, weights)
     prepared = entry.transforms()
     side = asked.resolution or square(asked.place, prepared.crop_size)
     resized = side if asked.resolution is not None else square(asked.place, prepared.resize_size)
@@ -36,7 +33,7 @@ def build(asked: Torchvision, task: Task) -> Classifier:
     return Classifier(network, len(task.classes), preprocess)
 
 
-def _entry(asked: Torchvision) -> Any:
+def _entry(asked: LibraryModel, weights: str) -> Any:
     """Return torchvision's entry of the weights, with their transforms and their address."""
     known = models.list_models(module=models)
     if asked.model not in known:
@@ -47,13 +44,13 @@ def _entry(asked: Torchvision) -> Any:
         )
     entries = models.get_model_weights(asked.model)
     try:
-        return entries[asked.weights]
+        return entries[weights]
     except KeyError:
         names = ", ".join(entries.__members__)
-        raise SpecError(f"torchvision has no weights '{asked.weights}' of {asked.model}; it has {names}.") from None
+        raise SpecError(f"torchvision has no weights '{weights}' of {asked.model}; it has {names}.") from None
 
 
-def _network(asked: Torchvision, entry: Any, side: int, classes: int) -> nn.Module:
+def _network(asked: LibraryModel, entry: Any, side: int, classes: int) -> nn.Module:
     """Return the network; with weights, its last layer is theirs or, if a new one is wanted, drawn."""
     if not asked.pretrained:
         return _created(asked, side, classes, _kind(asked.model, None))
@@ -79,7 +76,7 @@ def _network(asked: Torchvision, entry: Any, side: int, classes: int) -> nn.Modu
     return _finished(network, heads if asked.head == "new" else [], classes)
 
 
-def _state(asked: Torchvision, entry: Any) -> State:
+def _state(asked: LibraryModel, entry: Any) -> State:
     if asked.checkpoint:
         return read_state(asked.files()[0], "victim.checkpoint")
     return fetch_state(entry.url, asked.place)
@@ -93,7 +90,7 @@ def _kind(model: str, state: State | None) -> dict[str, Any]:
     return {"aux_logits": auxiliary, "transform_input": state is not None, "init_weights": state is None}
 
 
-def _created(asked: Torchvision, side: int, classes: int, options: dict[str, Any]) -> nn.Module:
+def _created(asked: LibraryModel, side: int, classes: int, options: dict[str, Any]) -> nn.Module:
     sized = {"vit_": "image_size", "maxvit_": "input_size"}
     for prefix, name in sized.items():
         if asked.model.startswith(prefix):
@@ -108,7 +105,7 @@ def _created(asked: Torchvision, side: int, classes: int, options: dict[str, Any
     return network
 
 
-def _heads(asked: Torchvision, state: State, options: dict[str, Any]) -> list[str]:
+def _heads(asked: LibraryModel, state: State, options: dict[str, Any]) -> list[str]:
     """Return the modules that give the logits: those that are another size in a network of one class."""
     with torch.device("meta"):
         single = models.get_model(asked.model, weights=None, num_classes=1, **options).state_dict()

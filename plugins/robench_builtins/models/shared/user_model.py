@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from robench import Model, SpecError, Task, WeightsError, parameter
+from robench_builtins.models.shared.normalisation import STATISTICS
 
 if TYPE_CHECKING:
     from torch import nn
 
     from robench import Classifier
 
-#: Mean and standard deviation by the name of the normalisation.
-STATISTICS = {
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5,), (0.5,)),
-}
 
-
-class Brought(Model):
+class UserModel(Model):
     """Take a network from the user's own file; resize and normalise before it if asked to."""
 
     #: What follows the colon of the shorthand, as errors show it.
@@ -109,3 +103,21 @@ def first_line(error: BaseException) -> str:
     """Return the kind of an error and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
+def file_kind(path: Path) -> str:
+    """Return what a file is, and how such a file is brought, by its list of contents alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        if path.suffix == ".safetensors":
+            return f"it holds tensors and no network, so write FILE.py:NAME -p victim.weights={path}"
+        return "it is not a file that torch wrote, or is damaged"
+    if "archive_format" in names or any(name.startswith("models/") for name in names):
+        return f"it is a torch.export program, so write export:{path}"
+    if any(name.startswith("code/") for name in names):
+        return f"it is a TorchScript program, so write torchscript:{path}"
+    if "data.pkl" in names:
+        return f"it holds tensors or a pickled model, so write FILE.py:NAME -p victim.weights={path}"
+    return "it is an archive of something else"

@@ -1,11 +1,20 @@
-"""What zero-shot models have in common: the prompts of their head."""
+"""Zero-shot models: the prompts of their head, and the CLIPs that transformers builds."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from robench import Model, Task, parameter
 
+if TYPE_CHECKING:
+    from robench import Classifier
 
-class Prompted(Model):
+#: What OpenAI's CLIPs are cited by.
+PAPER = "Radford et al., Learning Transferable Visual Models From Natural Language Supervision (ICML 2021)."
+
+
+class ZeroShotModel(Model):
     """Classify by the prompts of the classes; several templates are an ensemble.
 
     Of an ensemble, the head holds for each class the mean of the normalised text features, normalised again (Radford
@@ -23,3 +32,25 @@ class Prompted(Model):
         if self.template:
             return [template.strip() for template in self.template.split("|")]
         return list(task.templates) if self.ensemble else [task.templates[0]]
+
+
+class ClipVit(ZeroShotModel):
+    """Load a CLIP checkpoint of transformers as a zero-shot classifier; a subclass says which by default."""
+
+    checkpoint: str = parameter(default="", help="Hugging Face id or local folder of a CLIP checkpoint")
+    resolution: int | None = parameter(
+        default=None, help="side in pixels of the tower's input, to which its positions are interpolated", minimum=1
+    )
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the checkpoint's folder, if it is a local one."""
+        folder = Path(self.checkpoint).expanduser()
+        return (folder,) if folder.is_dir() else ()
+
+    def load(self, task: Task) -> Classifier:
+        """Return the zero-shot classifier whose head is the prompts of the task's classes."""
+        from robench_builtins.models.shared.transformers_clip import load_clip
+
+        local = self.files()
+        checkpoint = str(local[0]) if local else self.checkpoint
+        return load_clip(checkpoint, task, self.prompts(task), self.resolution)

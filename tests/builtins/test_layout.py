@@ -1,0 +1,82 @@
+"""A component is found by its name: where its file lies, what lies beside it, and what may import what."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import robench_builtins
+from robench import Exporter
+from robench.plugin.catalog import catalog
+
+ROOT = Path(robench_builtins.__file__).parent
+FILES = {
+    ".".join([ROOT.name, *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
+}
+ROLES = {"attack": "attacks", "dataset": "datasets", "defense": "defenses", "victim": "models", "surrogate": "models"}
+#: Components whose file is that of their family.
+FAMILIES = {
+    "fashion-mnist": "mnist",
+    "linear": "mlp",
+    "resnet32": "resnet20",
+    "resnet44": "resnet20",
+    "resnet56": "resnet20",
+}
+OFFERED = {
+    (role, offer.component.name): offer.component.__module__
+    for (role, _), offer in catalog().offers.items()
+    if offer.plugin.name == "builtins" and not issubclass(offer.component, Exporter)
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports anywhere, for type checkers too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = str(node.module)
+            inside = {f"{module}.{alias.name}" for alias in node.names} & set(FILES)
+            found |= inside or {module}
+    return found
+
+
+@pytest.mark.parametrize(("role", "name"), OFFERED)
+def test_a_component_lies_in_the_file_of_its_name(role, name):
+    file = FAMILIES.get(name, name.replace("-", "_"))
+    assert OFFERED[role, name] == f"robench_builtins.{ROLES[role]}.{file}"
+
+
+def test_beside_the_components_nothing_lies_but_what_they_share():
+    beside = {name for name in FILES if name.count(".") == 2 and name.split(".")[1] in ROLES.values()}
+    assert beside == {*OFFERED.values(), *(f"robench_builtins.{room}.shared" for room in ROLES.values())}
+
+
+def test_no_two_modules_share_a_name_but_for_those_of_one_source():
+    names = Counter(name.rpartition(".")[2] for name in FILES)
+    assert {name for name, count in names.items() if count > 1} == {"hf", "shared"}
+
+
+def test_nothing_is_imported_in_a_circle():
+    graph = {name: imports(path) & set(FILES) - {name} for name, path in FILES.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(FILES)
+
+
+def test_what_is_shared_knows_no_component():
+    shared = {name: path for name, path in FILES.items() if ".shared" in name or ".training" in name}
+    known = {name: imports(path) & set(OFFERED.values()) for name, path in shared.items()}
+    # The training attack of a defense is the attack of that name.
+    assert {name: used for name, used in known.items() if used} == {
+        "robench_builtins.defenses.shared.cross_entropy_objectives": {"robench_builtins.attacks.pgd"}
+    }
+
+
+def test_the_harness_is_met_at_its_public_door_alone():
+    for path in FILES.values():
+        assert not {name for name in imports(path) if name.startswith("robench.")}, path
