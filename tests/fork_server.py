@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module, invalidate_caches
@@ -105,7 +106,9 @@ def serve(address: str) -> Callable[[], None]:
             for name in LIBRARIES:  # at the first question: few test files ask at all
                 import_module(name)
             gc.freeze()  # or each child's collector walks through all the libraries hold
-            child = os.fork()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on: a library holds idle threads
+                child = os.fork()
             if not child:
                 for one in (listener, asked, *running.values()):
                     one.close()
