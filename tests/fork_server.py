@@ -36,9 +36,15 @@ LIBRARIES = (
     *("safetensors.torch", "packaging.version", "platformdirs", "transformers.models.clip.modeling_clip"),
 )
 
+#: Variables that the libraries read when they are imported: with others than the server's the script itself is run.
+READ = ("HF_", "TRANSFORMERS_", "TORCH_", "OMP_", "MKL_", "CUDA_", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONWARNINGS")
+
 CLIENT = """\
 #!{python} -IS
 import json, os, signal, socket, sys
+read = {{name: value for name, value in os.environ.items() if name.startswith({read!r})}}
+if read != {known!r}:
+    os.execv({installed!r}, [{installed!r}, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
 request = {{"name": {name!r}, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
@@ -65,7 +71,12 @@ class Server:
         address = str(self.folder / "socket")
         for name in ("robench", "pytest"):
             client = self.folder / name
-            client.write_text(CLIENT.format(python=sys.executable, address=address, name=name))
+            given = environment or dict(os.environ)
+            text = CLIENT.format(
+                python=sys.executable, address=address, name=name, installed=str(Path(python).with_name(name)),
+                read=READ, known={name: value for name, value in given.items() if name.startswith(READ)},
+            )  # fmt: skip
+            client.write_text(text)
             client.chmod(0o755)
         # Its standard input is ours: when we are gone, however that came, it ends as well.
         self.process = subprocess.Popen(
