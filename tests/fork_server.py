@@ -36,14 +36,18 @@ LIBRARIES = (
     *("safetensors.torch", "packaging.version", "platformdirs", "transformers.models.clip.modeling_clip"),
 )
 
-#: Variables that the libraries read when they are imported: with others than the server's the script itself is run.
+#: What hides a library on the module path, and the variables that libraries read when they are imported: with these, or
+#: with others than the server's, the script itself is run.
+FILES = sorted(top + end for top in {name.partition(".")[0] for name in LIBRARIES} for end in ("", ".py"))
 READ = ("HF_", "TRANSFORMERS_", "TORCH_", "OMP_", "MKL_", "CUDA_", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONWARNINGS")
 
 CLIENT = """\
 #!{python} -IS
 import json, os, signal, socket, sys
 read = {{name: value for name, value in os.environ.items() if name.startswith({read!r})}}
-if read != {known!r}:
+first = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+hidden = any(os.path.exists(os.path.join(path, name)) for path in filter(None, first) for name in {files!r})
+if hidden or read != {known!r}:
     os.execv({installed!r}, [{installed!r}, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
@@ -74,7 +78,7 @@ class Server:
             given = environment or dict(os.environ)
             text = CLIENT.format(
                 python=sys.executable, address=address, name=name, installed=str(Path(python).with_name(name)),
-                read=READ, known={name: value for name, value in given.items() if name.startswith(READ)},
+                files=FILES, read=READ, known={name: value for name, value in given.items() if name.startswith(READ)},
             )  # fmt: skip
             client.write_text(text)
             client.chmod(0o755)
