@@ -10,6 +10,7 @@ check: lint  ## everything CI runs; mypy, which takes one core, beside the tests
 lint:
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
 
 format:
 	ruff check --fix .

@@ -70,7 +70,9 @@ def ours(model: Classifier, threat: ThreatModel, seed: int) -> Callable[[str, Te
         for stage in stages:
             if not stage.name.startswith(prefix[name]) or not left.any():
                 continue
-            task = Task(classes=("",) * model.classes, shape=(3, 32, 32), attacked=threat, stop_early=True, seed=seed)
+            task = Task(
+                classes=("",) * model.classes, shape=(3, 32, 32), threat_model=threat, stop_early=True, seed=seed
+            )
             given = task.replace(indices=rows[left].tolist()).fork("autoattack", stage.name)
             result[left] = stage.attack(model, images[left], labels[left], given)
             left = right_of(model, result, labels)

@@ -38,7 +38,7 @@ def main(n, batch_size, folder):
     model = freeze(Classifier(network, 10), "cpu")
     test = Examples(torch.arange(n) % 10, SHAPE, drawn, lambda rows: b"")
     threat = ThreatModel("Linf", 8 / 255)
-    task = Task(classes=tuple("abcdefghij"), shape=SHAPE, attacked=threat, batch_size=batch_size)
+    task = Task(classes=tuple("abcdefghij"), shape=SHAPE, threat_model=threat, batch_size=batch_size)
     store = Store(Path(folder))
     before = mebibytes("VmRSS")
     found = craft(PGD(steps=2), model, test, None, task, store, "set")

@@ -60,7 +60,7 @@ def labels(victim, images):
 
 def task(eps=EPS, stop_early=False):
     threat = ThreatModel("Linf", eps)
-    return Task(classes=tuple("abcdefghij"), shape=SHAPE, attacked=threat, stop_early=stop_early)
+    return Task(classes=tuple("abcdefghij"), shape=SHAPE, threat_model=threat, stop_early=stop_early)
 
 
 def in_batches(attack, images, labels):

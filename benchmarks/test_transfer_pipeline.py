@@ -30,7 +30,7 @@ from .resnet20 import SHAPE, resnet20
 ROUNDS = 3  # a round takes 20 seconds and more
 IMAGES, BATCH = 96, 32
 DEFENSES = 3
-TASK = Task(classes=tuple("abcdefghij"), shape=SHAPE, attacked=ThreatModel("Linf", 8 / 255), batch_size=BATCH)
+TASK = Task(classes=tuple("abcdefghij"), shape=SHAPE, threat_model=ThreatModel("Linf", 8 / 255), batch_size=BATCH)
 
 
 @pytest.fixture(scope="module")

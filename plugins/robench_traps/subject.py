@@ -32,7 +32,7 @@ def model_under_attack(evaluation: Evaluation, known: Catalog, store: Path, coun
         test = workbench.data(cell).test
     except RobenchError:
         return None
-    task = workbench.task(cell, "craft").replace(attacked=ThreatModel(cell.threat.norm, cell.threat.eps))
+    task = workbench.task(cell, "craft").replace(threat_model=ThreatModel(cell.threat.norm, cell.threat.eps))
     try:
         model = workbench.defended(cell).fitted.model
     except RobenchError:

@@ -30,7 +30,7 @@ class Linear(nn.Module):
 
 
 def task(norm="Linf", eps=0.02, classes=10, **fields):
-    return Task(classes=("c",) * classes, shape=SHAPE, attacked=ThreatModel(norm, eps), **fields)
+    return Task(classes=("c",) * classes, shape=SHAPE, threat_model=ThreatModel(norm, eps), **fields)
 
 
 def frozen(network, classes):

@@ -41,7 +41,7 @@ def test_the_same_images_stand_as_under_the_official_attacks(lab, resnet, norm, 
     task = Task(
         classes=("c",) * 10,
         shape=(3, 32, 32),
-        attacked=ThreatModel(norm, eps),
+        threat_model=ThreatModel(norm, eps),
         stop_early=True,
         indices=range(len(images)),
     )

@@ -45,7 +45,7 @@ def pixels(count, low=0.3, high=0.7):
 
 
 def task(eps, classes=5, norm="L2", **fields):
-    return Task(classes=("c",) * classes, shape=SHAPE, attacked=ThreatModel(norm, eps), **fields)
+    return Task(classes=("c",) * classes, shape=SHAPE, threat_model=ThreatModel(norm, eps), **fields)
 
 
 def borders(model, images, labels, kappa=0.0):

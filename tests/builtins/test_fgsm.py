@@ -69,7 +69,7 @@ def pixels(count, shape=SHAPE, seed=1):
 
 
 def task(threat, classes=("a", "b"), shape=SHAPE, **fields):
-    return Task(classes=classes, shape=shape, attacked=threat, **fields)
+    return Task(classes=classes, shape=shape, threat_model=threat, **fields)
 
 
 def weight():

@@ -23,7 +23,7 @@ def grey(count=200):
 
 
 def task(eps, norm="Linf", **fields):
-    return Task(classes=("a", "b"), shape=SHAPE, attacked=ThreatModel(norm, eps), **fields)
+    return Task(classes=("a", "b"), shape=SHAPE, threat_model=ThreatModel(norm, eps), **fields)
 
 
 def moved(attack, job, images=None):

@@ -73,7 +73,7 @@ def pixels(count, shape=SHAPE, seed=1):
 
 
 def task(eps=8 / 255, norm="Linf", classes=10, shape=SHAPE, **fields):
-    return Task(classes=("c",) * classes, shape=shape, attacked=ThreatModel(norm, eps), **fields)
+    return Task(classes=("c",) * classes, shape=shape, threat_model=ThreatModel(norm, eps), **fields)
 
 
 def contest(count=24, shape=SHAPE):

@@ -84,7 +84,7 @@ def pixels(count, seed=1):
 
 
 def task(threat, classes=TEN, **fields):
-    return Task(classes=classes, shape=SHAPE, attacked=threat, **fields)
+    return Task(classes=classes, shape=SHAPE, threat_model=threat, **fields)
 
 
 def weight():

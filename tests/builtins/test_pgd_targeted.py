@@ -56,7 +56,7 @@ def pixels(count):
 
 
 def task(eps, norm="Linf", classes=TEN, **fields):
-    return Task(classes=classes, shape=SHAPE, attacked=ThreatModel(norm, eps), **fields)
+    return Task(classes=classes, shape=SHAPE, threat_model=ThreatModel(norm, eps), **fields)
 
 
 def grey(value, count=1):

@@ -50,7 +50,7 @@ def images():
 
 
 def task(eps, **fields):
-    return Task(classes=("c",) * 10, shape=SHAPE, attacked=ThreatModel("Linf", eps), seed=6, **fields)
+    return Task(classes=("c",) * 10, shape=SHAPE, threat_model=ThreatModel("Linf", eps), seed=6, **fields)
 
 
 @each

@@ -83,7 +83,7 @@ def victims(net):
 def interval(model, eps):
     """Return the Wilson interval of the accuracy on 200 validation images under PGD."""
     batch = next(DIGITS.load("val").batches(200))
-    attacked = TASK.replace(attacked=ThreatModel("Linf", eps), stop_early=True, indices=batch.indices)
+    attacked = TASK.replace(threat_model=ThreatModel("Linf", eps), stop_early=True, indices=batch.indices)
     images = PGD(steps=10).craft(model, batch.images, batch.labels, attacked)
     with torch.no_grad():
         return proportion(int((model(images).argmax(1) == batch.labels).sum()), len(images))

@@ -184,7 +184,7 @@ def test_lora_needs_a_vision_transformer_and_full_does_not(task, trainable):
 
 def robust(model: Classifier, task: Task) -> float:
     batch = next(Digits().load("val").batches(200))
-    attacked = task.replace(attacked=ThreatModel("Linf", 8 / 255), stop_early=True, indices=batch.indices)
+    attacked = task.replace(threat_model=ThreatModel("Linf", 8 / 255), stop_early=True, indices=batch.indices)
     images = PGD(steps=20).craft(model, batch.images, batch.labels, attacked)
     with torch.no_grad():
         return (model(images).argmax(1) == batch.labels).float().mean().item()

@@ -122,7 +122,10 @@ def test_what_is_no_file_is_one_sentence(say, tmp_path, command, kind):
         (bad / "x.json").symlink_to(REAL)
     code, said = say(*COMMANDS[command].format(bad, REAL, empty).split())
     assert code == 2, said
-    assert said.startswith("robench: ")
+    *warnings, sentence = said.splitlines()
+    assert sentence.startswith("robench: ")
+    # What lies in a folder costs a warning; that nothing is left then is the sentence.
+    assert all(line.startswith("warning: left out: ") for line in warnings)
     assert "bad.json" in said
     assert everything(empty) == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robench import SpecError
-from robench.cli.options import joined, read_parameters, read_seeds, split_names
+from robench.cli.values import joined, read_parameters, read_seeds, split_names
 
 
 @pytest.mark.parametrize(

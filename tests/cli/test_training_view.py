@@ -10,7 +10,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from robench.cli.training_view import MOST_EPOCHS, MOST_METRICS, outcome_lines, print_training, thinned, train_command
+from robench.cli.training_view import (
+    MOST_EPOCHS,
+    MOST_METRICS,
+    command_to_repeat,
+    outcome_lines,
+    print_training,
+    thinned,
+)
 from robench.evidence.card import ComponentRecord, Cost, Environment, TrainingRecord
 from robench.evidence.training_card import CLOCKS, TrainingCard, TrainingData, reached
 
@@ -141,7 +148,7 @@ def test_a_hostile_card_stays_a_page(page):
 def test_the_command_can_be_typed():
     dataset = component("imagefolder", path="my photos; rm -rf /", test=0.5)
     shown = card([], dataset, [component("part", width=3)], hidden="64,32", eps=8 / 255, size=None, checkpoint="")
-    assert shlex.split(train_command(shown)) == [
+    assert shlex.split(command_to_repeat(shown)) == [
         "robench", "train", "net", "--dataset", "imagefolder", "--seed", "5",
         "-p", "dataset.path=my photos; rm -rf /", "-p", "dataset.test=0.5",
         "-p", "victim.hidden=64,32", "-p", "victim.eps=8/255", "-p", "victim.size=none", "-p", "victim.checkpoint=",

@@ -132,7 +132,7 @@ def test_history_is_shared_with_copies():
 
 
 def test_the_threat_exists_only_while_crafting():
-    assert TASK.replace(attacked=ThreatModel()).threat == ThreatModel()
+    assert TASK.replace(threat_model=ThreatModel()).threat == ThreatModel()
     assert refusal(lambda: TASK.threat) == (
         "task.threat exists only while crafting: a defense is fitted once for all threat models, "
         "so give it an eps parameter of its own."

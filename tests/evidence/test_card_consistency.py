@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from robench.errors import CardError
-from robench.evidence.bounded_read import MOST_BYTES, read_bounded
 from robench.evidence.card import Card
 from robench.evidence.card_file import decode, encode, read, schema
+from robench.evidence.files import MOST_BYTES, read_bounded
 from robench.evidence.statistics import pack_bits, proportion
 
 CARDS = Path(__file__).resolve().parents[2] / "leaderboard" / "cards"

@@ -118,27 +118,6 @@ def test_inner_modules_are_not_counted_twice(meter):
     assert passes(meter) == (3, 3)
 
 
-def test_nothing_is_counted_while_paused(meter):
-    network = model()
-    with meter.counting(network):
-        with meter.paused():
-            climb(network, 4)
-            with meter.paused():
-                climb(network, 4)
-            climb(network, 4)
-        climb(network, 1)
-    assert passes(meter) == (1, 1)
-
-
-def test_an_error_ends_a_pause(meter):
-    network = model()
-    with meter.counting(network):
-        with pytest.raises(ValueError, match="stop"), meter.paused():
-            raise ValueError("stop")
-        climb(network, 2)
-    assert passes(meter) == (2, 2)
-
-
 def test_what_is_no_tensor_is_not_counted(meter):
     class Pair(nn.Module):
         def forward(self, x):

@@ -14,7 +14,7 @@ def run(grey, made, name, **request):
     return card
 
 
-def test_the_honest_twin_passes_every_check_on_conduct(grey):
+def test_an_honest_attack_passes_every_check_on_its_behaviour(grey):
     (card,) = grey.run(eps="8/255", gate_cost=1000)
     found = checks(card)
 

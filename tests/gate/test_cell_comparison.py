@@ -129,7 +129,7 @@ class TestTheTestSplit:
 
 
 class TestAWeakAttackBesideAStrongOne:
-    """A timid attack of many steps leaves what one step wins; whether the row's number holds depends on the others."""
+    """A timid attack of many steps leaves what one step wins; whether its number holds depends on the others."""
 
     TIMID = attack("timid", lambda model, images, labels, task: corner(model, images, labels, task, 0.25))
 

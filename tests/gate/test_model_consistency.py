@@ -1,4 +1,4 @@
-"""One answer to one image: again, in other company, while attacked, in evaluation mode."""
+"""One answer to one image: again, in another batch, while attacked, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_answers_that_depend_on_the_batch_are_invalid(grey):
 
     assert (check.status, check.n) == ("invalid", 8)
     assert check.value >= 7  # the brightest of the eight may be its own company
-    assert "An image is answered differently in other company" in check.meaning
+    assert "An image is answered differently in another batch" in check.meaning
 
 
 def test_another_answer_while_a_gradient_is_asked_for_is_invalid(grey):

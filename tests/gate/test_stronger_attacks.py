@@ -99,15 +99,17 @@ def test_queries_and_noise_win_where_gradients_are_masked(grey):
         "invalid",
         pytest.approx(won / 44),
     )
-    assert f"{won} of 40 images survive the row's attacks but fall to 150 queries of a random search (Square)" in (
-        found["queries <= gradients"].meaning
+    assert (
+        f"{won} of 40 images survive the attacks on this model but fall to 150 queries of a random search (Square)"
+        in (found["queries <= gradients"].meaning)
     )
     assert (found["measured slopes <= gradients"].status, found["measured slopes <= gradients"].value) == (
         "invalid",
         pytest.approx(won / 44),
     )
-    assert f"{won} of 40 images survive the row's attacks but fall when the slopes of 8 x 8 tiles are measured" in (
-        found["measured slopes <= gradients"].meaning
+    assert (
+        f"{won} of 40 images survive the attacks on this model but fall when the slopes of 8 x 8 tiles are measured"
+        in (found["measured slopes <= gradients"].meaning)
     )
     # A random corner of 16 pixels moves the mean by 2 levels: it takes the nearest images, and not the far ones.
     assert found["noise <= gradients"].status in ("suspect", "invalid")

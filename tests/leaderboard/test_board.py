@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from robench.evidence.card import Card, Cost
 from robench.evidence.statistics import wilson
+from robench_leaderboard.ranking.attack_outcome import Score, worst
 from robench_leaderboard.ranking.board import Board, boards
-from robench_leaderboard.ranking.row import NO_WHITE_BOX, Row, Score, worst
+from robench_leaderboard.ranking.row import NO_WHITE_BOX, Row
 
 MakeCard = Callable[..., Card]
 T, F = True, False
@@ -54,7 +55,7 @@ def test_the_headline_is_the_per_image_worst_case_over_the_attacks(make_card: Ma
 def test_the_headline_never_exceeds_any_attack(make_card: MakeCard, masks: list[list[bool]]):
     row = only_row(*(make_card(mask, attack=f"attack{place}") for place, mask in enumerate(masks)))
     assert row.headline == Score(sum(all(flags) for flags in zip(*masks, strict=True)), 9)
-    assert all(row.headline.correct <= attacked.score.correct for attacked in row.attacks)
+    assert all(row.headline.correct <= attack.score.correct for attack in row.attacks)
 
 
 @pytest.mark.parametrize("access", ["transfer", "black-box"])
@@ -90,7 +91,7 @@ def test_transfer_is_the_lowest_per_surrogate_and_says_self(make_card: MakeCard)
         make_card(first(2, 8), access="black-box", attack="square"),
     )
     assert row.transfer == {"cnn": Score(5, 8), "self": Score(3, 8)}
-    assert [attacked.what for attacked in row.attacks] == [
+    assert [attack.description for attack in row.attacks] == [
         "pgd",
         "square, black-box",
         "fgsm, transfer via cnn",

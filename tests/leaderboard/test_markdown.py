@@ -15,7 +15,7 @@ from markdown_it.token import Token
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench_leaderboard import render_markdown
-from robench_leaderboard.ranking.row import Score
+from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.render import formatting
 from robench_leaderboard.render.markdown import escape, escape_html
 

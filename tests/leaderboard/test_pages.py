@@ -18,7 +18,7 @@ from robench.errors import StoreError
 from robench.evidence.card import Card
 from robench_leaderboard import boards, check_leaderboard, publish, render_pages, write_leaderboard
 from robench_leaderboard.render.json_schema import SCHEMA_FILE, schema
-from robench_leaderboard.render.page_limits import HTML, MARKDOWN, within
+from robench_leaderboard.render.page_limits import HTML, MARKDOWN, shorten
 
 MakeCard = Callable[..., Card]
 NAMES = ["LEADERBOARD.md", "index.html", "leaderboard.json"]
@@ -341,7 +341,7 @@ def test_long_tables_are_folded_and_details_are_few(many: list[Card]):
 
 
 def test_what_is_left_out_is_counted_and_in_the_data(many: list[Card]):
-    (first, *_) = within(boards(many), MARKDOWN.__class__(boards=2, visible=3, rows=20, details=4))
+    (first, *_) = shorten(boards(many), MARKDOWN.__class__(boards=2, visible=3, rows=20, details=4))
     assert (len(first.visible), len(first.folded), first.left_out, len(first.detailed)) == (3, 7, 140, 2)
     assert sum(len(board["rows"]) for board in data_of(many)["boards"]) == 450
 

@@ -23,7 +23,7 @@ from robench.evidence.gallery import Gallery, Picture, gallery_name, read_galler
 from robench.evidence.patch_embedding import CUT, FILTERS, IMAGE, Embedding, fits
 from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.report import patch_embeddings, render_report
-from robench_leaderboard.report.patch_embeddings import SIDE, apart, cuts, sheet
+from robench_leaderboard.report.patch_embeddings import SIDE, filter_picture, patch_picture, shown_embeddings
 from robench_leaderboard.report.report_data import Report
 
 MakeCard = Callable[..., Card]
@@ -155,7 +155,7 @@ def embedding(kernel: int = 4, stride: int = 4, height: int = 12, width: int = 1
 
 def test_patches_are_drawn_apart_and_as_they_are():
     one = embedding(height=8, width=12)
-    drawn, pixels = apart(one), np.rint(one.image * 255).astype(int).transpose(1, 2, 0)
+    drawn, pixels = patch_picture(one), np.rint(one.image * 255).astype(int).transpose(1, 2, 0)
     assert drawn.shape == (4 + 1 + 4, 4 + 1 + 4 + 1 + 4, 3)
     assert np.array_equal(drawn[5:9, 10:14], pixels[4:8, 8:12])
     assert (drawn[4] == 255).all()
@@ -164,23 +164,23 @@ def test_patches_are_drawn_apart_and_as_they_are():
 
 def test_what_two_patches_share_is_in_both():
     one = embedding(stride=2, height=4, width=6)
-    drawn, pixels = apart(one), np.rint(one.image * 255).astype(int).transpose(1, 2, 0)
+    drawn, pixels = patch_picture(one), np.rint(one.image * 255).astype(int).transpose(1, 2, 0)
     assert drawn.shape == (4, 9, 3)
     assert np.array_equal(drawn[:, :4], pixels[:, :4])
     assert np.array_equal(drawn[:, 5:], pixels[:, 2:])
 
 
 def test_what_no_patch_holds_is_left_out():
-    assert apart(embedding(height=15, width=13)).shape == (14, 14, 3)
+    assert patch_picture(embedding(height=15, width=13)).shape == (14, 14, 3)
 
 
 def test_filters_are_in_rows_of_seven():
     one = embedding(count=9)
-    drawn = sheet(one.filters)
+    drawn = filter_picture(one.filters)
     assert drawn.shape == (9, 7 * 4 + 6, 3)
     assert np.array_equal(drawn[5:9, 5:9], np.rint(one.filters[8] * 255).astype(int).transpose(1, 2, 0))
     assert (drawn[5:9, 10:] == 255).all()
-    assert sheet(one.filters[:3]).shape == (4, 3 * 4 + 2, 3)
+    assert filter_picture(one.filters[:3]).shape == (4, 3 * 4 + 2, 3)
 
 
 # The page
@@ -208,7 +208,7 @@ def test_each_defended_victim_is_shown_once(make_card: MakeCard):
         for attack in ("fgsm", "pgd")
         for eps in (4 / 255, 8 / 255)
     ]
-    found = list(cuts(report(*cards, one=embedding())))
+    found = list(shown_embeddings(report(*cards, one=embedding())))
     assert sorted(cut.name for cut in found) == ["mlp, none", "mlp, tecoa"]
     text = render_report(report(*cards, one=embedding()))
     assert sorted(figures(text)) == [
@@ -219,7 +219,7 @@ def test_each_defended_victim_is_shown_once(make_card: MakeCard):
 def test_a_defense_that_was_trained_anew_is_shown_again(make_card: MakeCard):
     first, second = (make_card(defense="tecoa", eps=eps) for eps in (4 / 255, 8 / 255))
     second = msgspec.structs.replace(second, model=msgspec.structs.replace(second.model, defended="e" * 64))
-    assert len(list(cuts(report(first, second, one=embedding())))) == 2
+    assert len(list(shown_embeddings(report(first, second, one=embedding())))) == 2
 
 
 def test_the_numbers_and_the_texts_for_who_cannot_see_them(make_card: MakeCard):
@@ -262,10 +262,13 @@ def test_hostile_names_add_no_markup(make_card: MakeCard):
 
 def test_many_are_cut_short(make_card: MakeCard, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(patch_embeddings, "MOST_SHOWN", 3)
-    assert len(list(cuts(report(*(make_card(defense=f"d{place}") for place in range(5)), one=embedding())))) == 3
+    assert (
+        len(list(shown_embeddings(report(*(make_card(defense=f"d{place}") for place in range(5)), one=embedding()))))
+        == 3
+    )
 
 
 def test_a_large_image_is_reduced(make_card: MakeCard):
-    (cut,) = cuts(report(make_card(), one=embedding(kernel=32, stride=32, height=1024, width=512)))
+    (cut,) = shown_embeddings(report(make_card(), one=embedding(kernel=32, stride=32, height=1024, width=512)))
     source = cut.patches.partition(",")[2]
     assert Image.open(io.BytesIO(base64.b64decode(source))).size[1] == SIDE

@@ -10,7 +10,7 @@ from rich.console import Console
 from robench.errors import SpecError
 from robench.plan.published_figures import Published, pair, read_published
 from robench.plan.suite import read_suite
-from robench_leaderboard.compare.published_vs_measured import COLUMNS, LEGEND, beside_page, lines, print_beside
+from robench_leaderboard.compare.published_vs_measured import COLUMNS, LEGEND, lines, print_published, published_page
 
 WRONG = [True] * 60 + [False] * 40
 
@@ -87,7 +87,7 @@ def test_the_access_is_named(cards):
 
 def test_the_page_is_markdown_that_obeys_nothing(cards):
     row = stated(0.9, None, "wrong <b>std</b>", defense="none")
-    page = beside_page("A | title", pair([row], cards))
+    page = published_page("A | title", pair([row], cards))
 
     assert page.startswith("# A &#124; title\n\n| " + " | ".join(COLUMNS) + " |\n")
     assert "| mlp / none / pgd at 8/255 | clean | 90.00 |" in page
@@ -97,7 +97,7 @@ def test_the_page_is_markdown_that_obeys_nothing(cards):
 
 def test_the_terminal_shows_the_same(cards):
     out = io.StringIO()
-    print_beside(pair([stated(0.9, 0.6, "a note", defense="none")], cards), Console(file=out, width=160))
+    print_published(pair([stated(0.9, 0.6, "a note", defense="none")], cards), Console(file=out, width=160))
 
     said = out.getvalue()
     assert "Published beside measured" in said

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from robench.evidence.card import Card
 from robench.evidence.card_file import encode, write
-from robench_leaderboard.compare.rank_changes import Reading, read_tolerantly, render_changes
+from robench_leaderboard.compare.rank_changes import Reading, reading_of, render_changes
 
 MakeCard = Callable[..., Card]
 
@@ -78,7 +78,7 @@ def test_refused_files_are_named_and_the_others_are_read(make_card: MakeCard, tm
     raw["robust"]["correct"] += 1
     (tmp_path / "polished.json").write_text(json.dumps(raw))
     (tmp_path / "noise.json").write_text("{")
-    found = read_tolerantly([tmp_path])
+    found = reading_of([tmp_path])
     assert found.cards == (good,)
     text = render_changes(Reading((), ()), found)
     assert "1 cards: 1 new, 0 changed, 0 removed, 2 refused." in text
@@ -90,9 +90,9 @@ def test_a_link_in_a_folder_is_refused(make_card: MakeCard, tmp_path: Path):
     target = write(make_card(), tmp_path / "elsewhere")
     (tmp_path / "cards").mkdir()
     (tmp_path / "cards" / "x.json").symlink_to(target)
-    assert read_tolerantly([tmp_path / "cards"]).cards == ()
-    assert "is a symbolic link; put the card itself into the folder" in read_tolerantly([tmp_path / "cards"]).refused[0]
-    assert len(read_tolerantly([tmp_path / "cards" / "x.json"]).cards) == 1
+    assert reading_of([tmp_path / "cards"]).cards == ()
+    assert "is a symbolic link; put the card itself into the folder" in reading_of([tmp_path / "cards"]).refused[0]
+    assert len(reading_of([tmp_path / "cards" / "x.json"]).cards) == 1
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_link_in_a_folder_is_refused(make_card: MakeCard, tmp_path: Path):
 def test_hostile_names_are_text(make_card: MakeCard, tmp_path: Path, name: str):
     (tmp_path / f"{name.replace('/', '_')}.json").write_text(json.dumps({name: 1}))
     bad = make_card(defense=name, victim=name, verdict="SUSPECT", checks=[(name, "suspect", name)])
-    text = render_changes(Reading((), ()), Reading((bad,), read_tolerantly([tmp_path]).refused))
+    text = render_changes(Reading((), ()), Reading((bad,), reading_of([tmp_path]).refused))
     tokens = [child for token in MarkdownIt("commonmark").enable("table").parse(text) for child in token.children or []]
     assert {token.type for token in tokens} <= {"text", "softbreak", "text_special"}
     assert not set(text) & {"\u202e", "@"}

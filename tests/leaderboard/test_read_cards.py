@@ -114,3 +114,23 @@ def test_the_interval_is_wilsons(counts: tuple[int, int]):
     correct, n = counts
     expected = binomtest(correct, n).proportion_ci(method="wilson")
     assert wilson(correct, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_what_is_no_card_costs_a_warning_and_not_the_others(tmp_path: Path, make_card: MakeCard):
+    card = make_card()
+    path = write(card, tmp_path)
+    (tmp_path / "foreign.json").write_text('{"schema": "another tool\'s"}')
+    (tmp_path / "cut.json").write_text(path.read_text()[:500])
+    (tmp_path / "link.json").symlink_to(path)
+    warnings: list[str] = []
+
+    assert read_cards([tmp_path], warnings.append) == [card]
+    assert [sentence.partition(".json")[0].rpartition("/")[2] for sentence in warnings] == ["cut", "foreign", "link"]
+    assert all(sentence.startswith("left out: ") for sentence in warnings)
+
+
+def test_a_file_that_was_named_is_never_left_out(tmp_path: Path):
+    foreign = tmp_path / "foreign.json"
+    foreign.write_text("{}")
+    with pytest.raises(CardError, match="foreign"):
+        read_cards([foreign], print)

@@ -19,9 +19,10 @@ from robench.evidence.card import Card
 from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.report import plots
 from robench_leaderboard.report.axis_scales import Linear, Logarithmic, compact, nice, scale
-from robench_leaderboard.report.plots import Axis, Mark, Plot, Series, front
+from robench_leaderboard.report.plots import Axis, Mark, Plot, Series
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.report.svg_drawing import draw, spread, swatch
+from robench_leaderboard.statistics.pareto import front
 
 MakeCard = Callable[..., Card]
 

@@ -24,7 +24,7 @@ class Shift(Attack):
 
 
 def task_for(eps=8 / 255, norm="Linf", **changes):
-    given = {"classes": ("a", "b"), "shape": (1, 2, 2), "attacked": ThreatModel(norm, eps), "batch_size": 4}
+    given = {"classes": ("a", "b"), "shape": (1, 2, 2), "threat_model": ThreatModel(norm, eps), "batch_size": 4}
     return Task(**{**given, **changes})
 
 

@@ -214,7 +214,7 @@ def trainer(name_, declares, changes, learns=True):
         (trainer("deaf", ["gain"], ["gain"], learns=False), "never given a gradient: network.gain"),
     ],
 )
-def test_a_manifest_that_is_not_what_happened_is_invalid(grey, defense, sentence):
+def test_declared_parameters_that_are_not_those_trained_is_invalid(grey, defense, sentence):
     cards = grey.run(("defense", defense), defense=defense.name, eps="8/255")
     check = only(cards[1], "trained parameters")
 

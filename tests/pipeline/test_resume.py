@@ -57,7 +57,7 @@ def at_once(monkeypatch):
 def go(attack, store, worth=None, **changes):
     images = torch.full((N, 1, 2, 2), 128, dtype=torch.uint8)
     test = Examples.from_tensors(images, torch.zeros(N, dtype=torch.long))
-    given = {"classes": ("a", "b"), "shape": (1, 2, 2), "attacked": ThreatModel("Linf", 0.1), "batch_size": BATCH}
+    given = {"classes": ("a", "b"), "shape": (1, 2, 2), "threat_model": ThreatModel("Linf", 0.1), "batch_size": BATCH}
     model = Classifier(Flat(), classes=2).requires_grad_(False)
     return craft(attack, model, test, worth, Task(**{**given, **changes}), store, "key")
 

@@ -127,7 +127,7 @@ def test_without_the_inference_rewrites_the_numbers_are_the_same(grey, tmp_path)
     assert plain.model.inference == []
 
 
-def test_the_training_manifest_is_in_the_card(grey):
+def test_what_was_trained_is_in_the_card(grey):
     cards = grey.run(eps="8/255", defense="scale[epochs=3]")
     training = cards[1].training
 

@@ -13,7 +13,8 @@ from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameter
 from robench.errors import SpecError
 from robench.evidence import fingerprint as fingerprints
-from robench.plan.spec import SelectedComponent, Spec, plan, split_reference, type_of
+from robench.plan.references import split_reference
+from robench.plan.spec import SelectedComponent, Spec, plan, type_of
 from robench.plugin.catalog import Catalog, Offer
 from robench.plugin.discovery import Plugin
 

@@ -221,7 +221,7 @@ class Double(Step):
 
     def craft(self, model, images, labels, task):
         return super().craft(
-            model, super().craft(model, images, labels, task), labels, task.replace(attacked=task.threat)
+            model, super().craft(model, images, labels, task), labels, task.replace(threat_model=task.threat)
         )
 
 

@@ -37,7 +37,7 @@ def ground():
     labels = model(images).argmax(1)
     out = network.weight.detach().sign().view(1, 3, 8, 8) * (2 * labels - 1).view(-1, 1, 1, 1)
     task = Task(
-        classes=("a", "b"), shape=(3, 8, 8), attacked=ThreatModel("Linf", EPS), indices=range(10), stop_early=True
+        classes=("a", "b"), shape=(3, 8, 8), threat_model=ThreatModel("Linf", EPS), indices=range(10), stop_early=True
     )
     network.asked = 0
     return SimpleNamespace(
@@ -61,7 +61,11 @@ def task_of():
 
     def build(eps=EPS, **more):
         return Task(
-            classes=tuple("0123456789"), shape=(3, 32, 32), attacked=ThreatModel("Linf", eps), stop_early=True, **more
+            classes=tuple("0123456789"),
+            shape=(3, 32, 32),
+            threat_model=ThreatModel("Linf", eps),
+            stop_early=True,
+            **more,
         )
 
     return build

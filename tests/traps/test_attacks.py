@@ -37,7 +37,7 @@ def test_normalised_tensors_leave_the_ball_and_crush_what_the_clamp_cuts_off(gro
     assert bool((moved >= mean - 1e-6).all())
     assert bool((moved <= mean + std + 1e-6).all())
     assert float(reach(ground, moved).min()) > 4 * ground.eps
-    nothing = craft(attacks.NormalisedTensors, ground, attacked=ThreatModel("Linf", 0.0))
+    nothing = craft(attacks.NormalisedTensors, ground, threat_model=ThreatModel("Linf", 0.0))
     assert float((nothing - ground.images).abs().max()) > ground.eps
 
 
@@ -57,12 +57,12 @@ def test_the_mixup_adds_the_image_to_itself(ground):
     moved = craft(attacks.DeltaMixup, ground)
 
     torch.testing.assert_close(moved, (ground.images + ground.best).clamp(0, 1), **EXACT)
-    nothing = craft(attacks.DeltaMixup, ground, attacked=ThreatModel("Linf", 0.0))
+    nothing = craft(attacks.DeltaMixup, ground, threat_model=ThreatModel("Linf", 0.0))
     torch.testing.assert_close(nothing, (2 * ground.images).clamp(0, 1), **EXACT)
 
 
 def test_the_guarded_mixup_differs_at_no_radius_alone(ground):
-    nothing = craft(attacks.DeltaMixupGuarded, ground, attacked=ThreatModel("Linf", 0.0))
+    nothing = craft(attacks.DeltaMixupGuarded, ground, threat_model=ThreatModel("Linf", 0.0))
 
     assert torch.equal(nothing, ground.images)
     assert torch.equal(craft(attacks.DeltaMixupGuarded, ground), craft(attacks.DeltaMixup, ground))
@@ -72,11 +72,11 @@ def test_one_level_too_far_is_one_level(ground):
     moved = craft(attacks.OneLevelTooFar, ground)
 
     assert reach(ground, moved).tolist() == pytest.approx([9 / 255] * 10, abs=1e-6)
-    assert torch.equal(craft(attacks.OneLevelTooFar, ground, attacked=ThreatModel("Linf", 0.0)), ground.images)
+    assert torch.equal(craft(attacks.OneLevelTooFar, ground, threat_model=ThreatModel("Linf", 0.0)), ground.images)
 
 
 def test_one_level_too_far_has_a_ball_at_every_radius(ground):
-    moved = craft(attacks.OneLevelTooFar, ground, attacked=ThreatModel("Linf", 1.0))
+    moved = craft(attacks.OneLevelTooFar, ground, threat_model=ThreatModel("Linf", 1.0))
 
     assert float(moved.min()) >= 0
     assert float(moved.max()) <= 1
@@ -141,7 +141,7 @@ def test_editing_weights_halves_and_turns_them(ground):
 @pytest.mark.parametrize("levels", [0.45, 0.55])
 def test_rounding_undoes_half_a_level_and_no_more(ground, levels):
     images = (ground.images * 255).round() / 255
-    task = ground.task.replace(attacked=ThreatModel("Linf", levels / 255))
+    task = ground.task.replace(threat_model=ThreatModel("Linf", levels / 255))
     moved = RoundedAway().craft(ground.model, images, ground.labels, task)
 
     assert torch.equal((moved * 255).round(), (images * 255).round()) is (levels < 0.5)

@@ -42,7 +42,7 @@ def given():
     images = 0.4 + 0.02 * torch.rand(16, 3, 8, 8, generator=generator)
     for row, label in enumerate(labels.tolist()):
         images[row, :, 4 * (label // 2) : 4 * (label // 2) + 4, 4 * (label % 2) : 4 * (label % 2) + 4] += 0.2
-    task = Task(classes=tuple("abcd"), shape=(3, 8, 8), attacked=ThreatModel("Linf", EPS), stop_early=True)
+    task = Task(classes=tuple("abcd"), shape=(3, 8, 8), threat_model=ThreatModel("Linf", EPS), stop_early=True)
     return images, labels, task.replace(indices=range(16))
 
 
@@ -147,7 +147,7 @@ def test_the_profiler_is_given_back_after_an_error(given):
 
 def test_square_wins_where_the_gradient_knows_one_pixel(given):
     images, labels, task = given
-    task = task.replace(attacked=ThreatModel("Linf", 48 / 255))
+    task = task.replace(threat_model=ThreatModel("Linf", 48 / 255))
 
     def hidden(x, _):
         pixel = x[:, 0, 0, :1]
@@ -183,5 +183,5 @@ def test_images_that_are_wrong_or_lost_see_no_dlr(given):
     left = flags.first_round(model_of(lambda x, _: means(x)), images, wrong, task)
 
     assert left.tolist() == [False] * 4 + [True] * 12
-    far = task.replace(attacked=ThreatModel("Linf", 0.5))
+    far = task.replace(threat_model=ThreatModel("Linf", 0.5))
     assert not bool(flags.first_round(model_of(lambda x, _: means(x)), images, labels, far).any())

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, joined, read_parameters, store_option
+from robench.cli.options import Names, parameter_option, store_option
+from robench.cli.values import joined, read_parameters
 
 
 @click.command("audit")
@@ -22,14 +23,7 @@ from robench.cli.options import Names, joined, read_parameters, store_option
 @click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf or L2.")
 @click.option("--n", type=int, default=None, metavar="N", help="Number of test images [default: all].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Determines everything that is drawn.")
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="ROLE.NAME=VALUE",
-    help="A component's parameter, such as attack.steps=20.",
-)
+@parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(
     "--gate",
     default="standard",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robench.cli.options import read_parameters, without_option
+from robench.cli.options import parameter_option, without_option
+from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
     from robench.contracts.components import Component, Model
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("check-plugin")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="ROLE.NAME=VALUE",
-    help="A component's parameter, such as dataset.path=photos.",
-)
+@parameter_option("A component's parameter, such as dataset.path=photos.")
 @click.option("--victim", default="", metavar="NAME", help="Model to attack and defend [default: the kit's own].")
 @click.option("--offline", is_flag=True, help="Never reach for a hub; what needs one is not tried.")
 @without_option
@@ -63,7 +57,7 @@ def check_plugin_command(names: tuple[str, ...], parameters: tuple[str, ...], vi
 def find(known: Catalog, name: str, parameters: dict[str, str]) -> tuple[list[Plugin], list[tuple[Offer, Component]]]:
     """Return the plugins and the components, with their parameters, that ``name`` stands for; SpecError if none."""
     from robench.errors import SpecError, suggestion
-    from robench.plan.spec import split_reference
+    from robench.plan.references import split_reference
     from robench.plugin.discovery import normalised
 
     plain, inside = split_reference(name)
@@ -143,7 +137,7 @@ def show(title: str, results: list[Result]) -> int:
 
 def _victim(known: Catalog, text: str) -> Model:
     from robench.contracts.components import Model
-    from robench.plan.spec import split_reference
+    from robench.plan.references import split_reference
 
     name, inside = split_reference(text)
     component = known.find("victim", name).build(inside)

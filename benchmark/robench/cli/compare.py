@@ -25,8 +25,9 @@ def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) 
     """
     from rich.console import Console
 
-    from robench.evidence.atomic_write import write_whole
-    from robench.evidence.card_file import read
+    from robench.cli.options import warn
+    from robench.evidence.files import write_whole
+    from robench.evidence.judged_card import judged_beside
     from robench_leaderboard import read_cards
     from robench_leaderboard.compare.comparison import compare_cards, compare_sets
     from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
@@ -37,9 +38,9 @@ def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) 
     if first.is_dir() != second.is_dir():
         raise CardError(f"Compare two cards or two folders: of {first} and {second} only one is a folder.")
     if first.is_dir():
-        found = compare_sets(read_cards([_cards(first)]), read_cards([_cards(second)]))
+        found = compare_sets(read_cards([_cards(first)], warn), read_cards([_cards(second)], warn))
     else:
-        found = compare_cards(read(first), read(second))
+        found = compare_cards(judged_beside(first), judged_beside(second))
     if as_json:
         click.echo(comparison_json(found), nl=False)
     else:

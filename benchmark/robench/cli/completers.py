@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, get_args, get_origin
 import click
 from click.shell_completion import CompletionItem
 
+from robench.cli.values import split_names
+
 if TYPE_CHECKING:
     from robench.contracts.parameters import Parameter
     from robench.plugin.catalog import Offer
@@ -36,8 +38,6 @@ def silent(completer: Completer) -> Completer:
 @silent
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete ``none,tecoa[epochs=5,ra``: the last name of a list, or a parameter within its brackets."""
-    from robench.cli.options import split_names
-
     role = str(param.name)
     if role not in ROLES:
         return []

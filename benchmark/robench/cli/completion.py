@@ -81,7 +81,8 @@ add_completion_class(Bash, "bash")
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(list(PLACES)))
-def completion_command(shell: str) -> None:
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
     """Print the script that completes commands, component names, parameters and files in SHELL.
 
     \b
@@ -89,12 +90,10 @@ def completion_command(shell: str) -> None:
     robench completion zsh > "${fpath[1]}/_robench"
     robench completion fish > ~/.config/fish/completions/robench.fish
     """
-    from robench.cli.commands import robench
-
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"click knows no shell '{shell}'.")
-    script = kind(robench, {}, "robench", "_ROBENCH_COMPLETE")
+    script = kind(ctx.find_root().command, {}, "robench", "_ROBENCH_COMPLETE")
     click.echo(script.source_template % script.source_vars())
     for line in PLACES[shell]:
         click.echo(f"# {line}")

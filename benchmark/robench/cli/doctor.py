@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from robench.cli.options import store_option
+
+if TYPE_CHECKING:
+    from robench.cli.doctor_checks import Check
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -28,7 +33,6 @@ def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool)
     robench doctor --offline --deep   read the whole store, reach for nothing
     robench doctor --json             for a bug report
     """
-    from robench.cli.doctor_checks import examine
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
 
@@ -48,3 +52,20 @@ def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool)
         click.echo(f"\nNot fit to run: {', '.join(failed)}.")
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def examine(store: Path, *, offline: bool = False, deep: bool = False) -> Iterator[Check]:
+    """Yield every finding as soon as it is there, the cheap ones first and torch last."""
+    from robench.cli import doctor_checks as checks
+
+    yield checks.python()
+    yield checks.processors()
+    yield checks.memory()
+    yield checks.disk(store)
+    yield from checks.stored(store, deep)
+    yield from checks.plugins()
+    yield from checks.versions()
+    yield checks.hub(offline)
+    from robench.cli.doctor_gpu import accelerator  # torch takes seconds: what is above is on the screen by then
+
+    yield from accelerator()

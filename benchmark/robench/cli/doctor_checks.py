@@ -1,4 +1,4 @@
-"""What ``robench doctor`` looks at, the cheap things first and torch last."""
+"""What ``robench doctor`` looks at without torch: the machine, the store, plugins, versions, the hub."""
 
 from __future__ import annotations
 
@@ -35,21 +35,6 @@ class Check:
     status: Status
     detail: str
     remedy: str = ""
-
-
-def examine(store: Path, *, offline: bool = False, deep: bool = False) -> Iterator[Check]:
-    """Yield every finding as soon as it is there."""
-    yield python()
-    yield processors()
-    yield memory()
-    yield disk(store)
-    yield from stored(store, deep)
-    yield from plugins()
-    yield from versions()
-    yield hub(offline)
-    from robench.cli.doctor_gpu import accelerator  # torch takes seconds: what is above is on the screen by then
-
-    yield from accelerator()
 
 
 def python() -> Check:

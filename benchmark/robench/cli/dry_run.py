@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.plan.cell import Cell, type_of
 from robench.plan.spec import Spec
+
+if TYPE_CHECKING:
+    from robench.evidence.store import Store
 
 
 def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, gate: str) -> None:
@@ -50,11 +54,7 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
         click.echo(f"{chosen.record().label} on {cell.dataset.record().label}, seed {cell.seed}: {state}")
 
 
-def _missing(cell: Cell, store: object, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:
-    from robench.evidence.store import Store
-
-    if not isinstance(store, Store):
-        raise TypeError
+def _missing(cell: Cell, store: Store, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:
     dataset: Dataset = type_of(cell.dataset, Dataset)
     n = cell.n or _size(dataset, "test", sizes)
     work: list[tuple[str, tuple[int, int]]] = []

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from robench.cli import completers
+
+if TYPE_CHECKING:
+    from robench.evidence.card import Card
 
 
 @click.command("explain")
 @click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
 def explain_command(card: Path) -> None:
     """Explain a card: its verdict, every check with its value, its threshold and what it means.
+
+    The verdict is the one that all cards in its folder give it together.
 
     The card of a training is explained by its curves, what came of it, and how to repeat it.
 
@@ -23,7 +29,8 @@ def explain_command(card: Path) -> None:
     from rich.console import Console
 
     from robench.evidence import card_file, training_card_file
-    from robench.evidence.bounded_read import read_bounded
+    from robench.evidence.files import read_bounded
+    from robench.evidence.judged_card import cards_in, judged_with
 
     console, text = Console(highlight=False), read_bounded(card)
     if training_card_file.is_training(text):
@@ -33,4 +40,15 @@ def explain_command(card: Path) -> None:
         return
     from robench.cli.card_view import print_verdict
 
-    print_verdict(card_file.decode(text, str(card)), console)
+    recorded = card_file.decode(text, str(card))
+    beside = cards_in(card.absolute().parent)
+    print_verdict(judged_with(recorded, beside), console)
+    others = sum(_row(one) == _row(recorded) and one.id != recorded.id for one in beside)
+    if others:
+        cards = f"{others} other card{'s' * (others > 1)} of this defended victim in {card.parent}"
+        click.echo(f"Judged together with the {cards}.")
+
+
+def _row(card: Card) -> tuple[object, ...]:
+    threat = card.cell.threat
+    return card.model.defended, card.data.test, threat.norm, threat.eps

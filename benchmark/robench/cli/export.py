@@ -18,9 +18,11 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     robench export results/cards --to csv -o results.csv
     robench export results/cards --to 'hf-model-index[defense=tecoa]'
     """
+    from robench.cli.options import warn
     from robench.contracts.components import Exporter
     from robench.errors import SpecError, StoreError, attributed_to
-    from robench.plan.spec import split_reference
+    from robench.evidence.row_verdict import judge_together
+    from robench.plan.references import split_reference
     from robench.plugin.catalog import catalog
     from robench_leaderboard import read_cards
 
@@ -28,7 +30,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     exporter = catalog().find("exporter", name).build(given)
     if not isinstance(exporter, Exporter):
         raise TypeError
-    found = read_cards(cards)
+    found = judge_together(read_cards(cards, warn))
     if not found:
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
     if out is not None:

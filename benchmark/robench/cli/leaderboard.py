@@ -31,16 +31,22 @@ def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool, base: P
     robench leaderboard leaderboard/cards -o leaderboard --check
     robench leaderboard leaderboard/cards --changes base/leaderboard/cards
     """
+    from robench.cli.options import warn
+    from robench.errors import CardError
     from robench_leaderboard import check_leaderboard, read_cards, write_leaderboard
 
     if base is not None:
-        from robench_leaderboard.compare.rank_changes import Reading, read_tolerantly, render_changes
+        from robench_leaderboard.compare.rank_changes import Reading, reading_of, render_changes
 
         # No folder of cards before the change: every card is new.
-        before = read_tolerantly([base]) if base.exists() else Reading((), ())
-        click.echo(render_changes(before, read_tolerantly(cards)), nl=False)
+        before = reading_of([base]) if base.exists() else Reading((), ())
+        click.echo(render_changes(before, reading_of(cards)), nl=False)
         return
-    found = read_cards(cards)
+    # What is committed has to be whole: there a file that is no card is an error, elsewhere it costs a warning.
+    found = read_cards(cards, None if check else warn)
+    if not found and not check:
+        names = ", ".join(map(str, cards))
+        raise CardError(f"There are no cards in {names}, so no page is written; name a folder of cards.")
     if not check:
         click.echo(f"leaderboard: {write_leaderboard(found, out)}")
         return

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING
 
 import click
 
 from robench.cli import completers
 from robench.cli.options import without_option
+
+if TYPE_CHECKING:
+    from robench.plugin.catalog import Offer
 
 ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
 
@@ -51,7 +55,7 @@ def show_command(name: str) -> None:
     robench show imagefolder
     """
     from robench.errors import SpecError, suggestion
-    from robench.plugin.catalog import Offer, catalog
+    from robench.plugin.catalog import catalog
 
     known = catalog()
     found: dict[type, list[Offer]] = {}
@@ -65,16 +69,13 @@ def show_command(name: str) -> None:
         _show(component, [offer.role for offer in offers], offers[0])
 
 
-def _show(component: type, roles: list[str], offer: object) -> None:
+def _show(component: type, roles: list[str], offer: Offer) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from robench.contracts.parameters import format_value, parameters_of
-    from robench.plugin.catalog import Offer
 
-    if not isinstance(offer, Offer):
-        raise TypeError
     kind = offer.component
     console = Console(highlight=False)
     console.print(

@@ -31,10 +31,11 @@ def new_command(role: str, name: str, into: Path | None) -> None:
     robench check-plugin my-defense
     robench run --defense my-defense --attack pgd
     """
+    import robench
     from robench.plugin.catalog import catalog
     from robench.plugin.scaffold import check_free, names_for, write_package
 
-    names = names_for(role, name)
+    names = names_for(role, name, robench.__all__)
     check_free(names, catalog())
     folder = into or Path(names.distribution)
     for path in write_package(names, folder):

@@ -38,10 +38,11 @@ def report_command(runs: tuple[Path, ...], out: Path, figures: Path | None, tabl
     robench report results
     robench report results -o report.html --figures figures --tables tables
     """
-    from robench.evidence.atomic_write import write_whole
+    from robench.cli.options import warn
+    from robench.evidence.files import write_whole
     from robench_leaderboard.report import collect, render_report, write_figures, write_tables
 
-    found = collect(runs)
+    found = collect(runs, warn)
     write_whole(out, render_report(found).encode())
     click.echo(f"report: {out}")
     if tables is not None:

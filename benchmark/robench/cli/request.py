@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.cli.options import joined, read_parameters, read_seeds
+from robench.cli.values import joined, read_parameters, read_seeds
 from robench.errors import SpecError
 
 if TYPE_CHECKING:

@@ -186,14 +186,14 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
     """Print published figures beside the measured ones, and keep the comparison as a page."""
     from rich.console import Console
 
-    from robench.evidence.atomic_write import write_whole
+    from robench.evidence.files import write_whole
     from robench.plan.published_figures import pair
-    from robench_leaderboard.compare.published_vs_measured import beside_page, print_beside
+    from robench_leaderboard.compare.published_vs_measured import print_published, published_page
 
     pairings = pair(published, cards)
-    print_beside(pairings, Console())
+    print_published(pairings, Console())
     page = out / "PUBLISHED.md"
-    write_whole(page, beside_page(title, pairings).encode())
+    write_whole(page, published_page(title, pairings).encode())
     click.echo(f"published beside measured: {page}")
 
 
@@ -201,11 +201,12 @@ def finish(cards: list[Card], out: Path) -> None:
     """Write the leaderboard of all cards in ``out``, and print the table of these."""
     from rich.console import Console
 
+    from robench.cli.options import warn
     from robench_leaderboard import print_tables, read_cards, write_leaderboard
 
     if not cards:
         return
     folder = out / "cards"
-    page = write_leaderboard(read_cards([folder]), out)
+    page = write_leaderboard(read_cards([folder], warn), out)
     print_tables(cards, Console())
     click.echo(f"cards: {folder}\nleaderboard: {page}")

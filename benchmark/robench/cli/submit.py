@@ -37,15 +37,18 @@ def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: 
     from robench.cli.progress import terminal
     from robench.errors import CardError
     from robench.evidence.card_file import read
+    from robench.evidence.judged_card import cards_in
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
     from robench.verify.submit import examine, place
 
     found = [(path, read(path)) for path in cards]
+    # A row is judged whole: by the cards that are there, and by all that are to join them.
+    beside = {card.id: card for card in [*cards_in(folder), *(card for _, card in found)]}
     with terminal() as progress:
         for path, card in found:
             click.echo(f"{path}:")
-            for finding in examine(card, store or default_root(), device, progress):
+            for finding in examine(card, store or default_root(), device, progress, beside.values()):
                 click.echo(f"  {MARKS[finding.good]:12}{finding.what}: {plain(finding.detail, 600)}")
                 if finding.good is False:
                     raise CardError(f"{path} is not taken: {finding.what}: {finding.detail}")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
-from robench.cli.options import parameter_option, read_parameters, store_option
+from robench.cli.options import parameter_option, store_option
+from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
+    from robench.contracts.components import Model
     from robench.plan.cell import Cell
 
 
@@ -60,13 +62,13 @@ def train_command(
     """
     from robench.api import choose_device, go_offline
     from robench.contracts.components import Model
+    from robench.plan.cell import type_of
 
     go_offline(offline)
     device = choose_device(device)
     cell = planned(model, dataset, seed, read_parameters(parameters), device)
-    victim, folder = cell.victim.component, out or Path(cell.victim.component.name)
-    if not isinstance(victim, Model):
-        raise TypeError
+    victim: Model = type_of(cell.victim, Model)
+    folder = out or Path(victim.name)
     if not victim.untrained():
         repeat_recipe(cell, victim, folder, dry_run)
     elif dry_run:
@@ -122,7 +124,7 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
         click.echo(f"robench run {shlex.join([*chosen, *words])}")
 
 
-def repeat_recipe(cell: Cell, model: object, folder: Path, dry_run: bool) -> None:
+def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None:
     """Repeat the recipe of a model's shipped weights, and print what it reached."""
     from robench.cli.progress import terminal
     from robench.contracts.components import Dataset, Model
@@ -131,8 +133,6 @@ def repeat_recipe(cell: Cell, model: object, folder: Path, dry_run: bool) -> Non
     from robench.plan.cell import type_of
 
     source: Dataset = type_of(cell.dataset, Dataset)
-    if not isinstance(model, Model):
-        raise TypeError
     if type(model).train is Model.train:
         raise WeightsError(
             f"{model.name} comes with weights and ships no recipe of how they were made, so there is nothing to train; "

@@ -49,7 +49,7 @@ def print_training(card: TrainingCard, console: Console) -> None:
     for line in outcome_lines(card):
         say(line)
     say(f"recorded: {card.created} by robench {card.environment.robench}")
-    say(f"repeat: {train_command(card)}")
+    say(f"repeat: {command_to_repeat(card)}")
 
 
 def outcome_lines(card: TrainingCard) -> list[str]:
@@ -76,7 +76,7 @@ def thinned(rows: Sequence[dict[str, float]], most: int, always: Sequence[dict[s
     return [row for place, row in enumerate(rows) if place in places or row in always]
 
 
-def train_command(card: TrainingCard) -> str:
+def command_to_repeat(card: TrainingCard) -> str:
     """Return the command that repeats a training."""
     words = ["robench", "train", card.victim.name, "--dataset", card.dataset.name, "--seed", str(card.seed)]
     parts: list[tuple[str, ComponentRecord]] = [("dataset", card.dataset), ("victim", card.victim)]

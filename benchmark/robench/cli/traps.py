@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from robench.cli.options import Names, joined
+from robench.cli.options import Names
+from robench.cli.values import joined
 
 GATES = ("quick", "standard", "thorough")
 
@@ -32,7 +33,7 @@ def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as
     from rich.console import Console
 
     from robench.cli.progress import terminal
-    from robench.evidence.atomic_write import write_whole
+    from robench.evidence.files import write_whole
     from robench_traps import table
     from robench_traps.registry import chosen
     from robench_traps.suite import run_all

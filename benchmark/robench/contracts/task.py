@@ -114,6 +114,7 @@ class Task:
         stop_early: an image may leave the batch once an iterate fools the model.
         indices: position in the test set of each image of this batch, so that randomness is per image.
         history: training metrics in the order they were logged.
+        threat_model: what crafting is held to, read as ``task.threat``; None while a defense is fitted.
         timeout: seconds an attack may take for one batch; None waits.
         checkpoint: keeps the state of a long fit or attack, so that it continues after a kill.
         load_model: gives a surrogate by name; ``self`` is the undefended victim.
@@ -127,7 +128,7 @@ class Task:
     batch_size: int = 128
     stop_early: bool = False
     indices: Sequence[int] = ()
-    attacked: ThreatModel | None = None
+    threat_model: ThreatModel | None = None
     timeout: float | None = None
     progress: Progress = dataclasses.field(default_factory=Silent)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
@@ -137,12 +138,12 @@ class Task:
     @property
     def threat(self) -> ThreatModel:
         """Return the threat model under attack; a fit has none, since one fit serves every threat model."""
-        if self.attacked is None:
+        if self.threat_model is None:
             raise ContractError(
                 "task.threat exists only while crafting: a defense is fitted once for all threat models, "
                 "so give it an eps parameter of its own."
             )
-        return self.attacked
+        return self.threat_model
 
     def replace(self, **changes: Any) -> Task:
         """Return a copy with ``changes``."""

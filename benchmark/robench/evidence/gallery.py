@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import CardError
-from robench.evidence.atomic_write import write_whole
+from robench.evidence.files import write_whole
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.patch_embedding import CUT, FILTERS, IMAGE, MOST_SIDE, NAMES, Embedding, embedding_of, fits
 

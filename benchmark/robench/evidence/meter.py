@@ -29,7 +29,6 @@ class Meter:
     peak_bytes: int = 0
     batch_size: int = 0
     joules: float | None = None
-    _on: bool = field(default=True, repr=False)
     _begun: float | None = field(default=None, repr=False)
 
     def __deepcopy__(self, _memo: object) -> Meter:
@@ -44,15 +43,6 @@ class Meter:
             yield
         finally:
             handle.remove()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Count nothing inside: warm-up and the harness's own probes."""
-        before, self._on = self._on, False
-        try:
-            yield
-        finally:
-            self._on = before
 
     @contextmanager
     def clock(self) -> Iterator[None]:
@@ -80,7 +70,7 @@ class Meter:
                 self.joules = (self.joules or 0.0) + used - energy
 
     def _count(self, _module: nn.Module, _inputs: Any, logits: Any) -> None:
-        if not self._on or not isinstance(logits, Tensor):
+        if not isinstance(logits, Tensor):
             return
         count = len(logits)
         self.forwards += count
@@ -88,8 +78,7 @@ class Meter:
             logits.register_hook(lambda _gradient: self._count_backward(count))
 
     def _count_backward(self, count: int) -> None:
-        if self._on:
-            self.backwards += count
+        self.backwards += count
 
     def state(self) -> dict[str, Any]:
         """Return the figures as JSON values, to be stored with an artifact; a running clock counts so far."""

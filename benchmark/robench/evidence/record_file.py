@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from robench.errors import CardError
-from robench.evidence.atomic_write import write_whole
-from robench.evidence.bounded_read import read_bounded
 from robench.evidence.card import FiledRecord
-from robench.evidence.json_file import fault, parse
+from robench.evidence.files import fault, parse, read_bounded, write_whole
 
 if TYPE_CHECKING:
     from robench.evidence.store import Artifact

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import CardError
-from robench.evidence.json_file import parse
+from robench.evidence.files import parse
 from robench.evidence.record_file import RecordFile
 from robench.evidence.training_card import SCHEMA_VERSION, TrainingCard, by_epoch, reached
 

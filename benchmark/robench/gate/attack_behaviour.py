@@ -13,9 +13,9 @@ from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel
 from robench.errors import ContractError
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import check, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
-from robench.gate.verdict import check, skip, zero
 
 #: Images on which the eps = 0 identity is tried; it may take every step, so few.
 IDENTITY_IMAGES = 4
@@ -37,7 +37,7 @@ def _identity(probed: AttackContext) -> dict[str, int]:
     count = min(probed.budget.images(0.2, probed.cost, IDENTITY_IMAGES), len(test))
     batch = next(test[:count].batches(count, task.device))
     nothing = ThreatModel(task.threat.norm, 0.0, task.threat.access)
-    task = task.replace(attacked=nothing, indices=batch.indices)
+    task = task.replace(threat_model=nothing, indices=batch.indices)
     try:
         moved = probed.move(batch.images, batch.labels, task)
     except Exception as error:  # a plugin may raise anything

@@ -11,11 +11,11 @@ from typing import Any
 from robench.contracts.components import Attack
 from robench.contracts.threat_model import ThreatModel
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import TOLERATED, check, lost, skip
 from robench.evidence.statistics import wilson
 from robench.gate.attack_behaviour import MOVING
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
-from robench.gate.verdict import TOLERATED, check, lost, skip
 
 #: Share of all images that twice the steps, or another seed, may win.
 MORE = (0.02, 0.10)
@@ -83,7 +83,7 @@ def _sweep(probed: AttackContext) -> dict[str, Any]:
 def _fallen_at(probed: AttackContext, threat: ThreatModel, rows: list[int]) -> list[bool]:
     fell: list[bool] = []
     for images, labels, indices in probed.context.batches(rows):
-        task = probed.context.task.replace(indices=indices, attacked=threat)
+        task = probed.context.task.replace(indices=indices, threat_model=threat)
         moved = threat.project(images, probed.move(images, labels, task))
         fell += probed.context.wrong(moved, labels).tolist()
     return fell

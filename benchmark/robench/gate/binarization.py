@@ -17,10 +17,10 @@ from robench.contracts.classifier import Classifier, ZeroShotClassifier
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import check, skip
 from robench.evidence.statistics import wilson
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
-from robench.gate.verdict import check, skip
 
 #: Points inside the ball, and how far inside they end, relative to eps (the paper's recipe).
 INNER, GAP = 999, 0.05

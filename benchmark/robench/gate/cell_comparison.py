@@ -7,14 +7,24 @@ from collections.abc import Sequence
 
 from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import TOLERATED, check, skip, zero
+from robench.evidence.cross_cell_checks import (
+    CHANCE,
+    DEARER,
+    FALLS,
+    MUCH_DEARER,
+    TRANSFER,
+    dearer_check,
+    declared_check,
+    falls_check,
+    fell,
+    not_attacked_check,
+    transfer_check,
+)
 from robench.evidence.statistics import wilson
 from robench.gate.measurement import Measurement
-from robench.gate.verdict import INTOLERABLE, TOLERATED, check, lost, skip, zero
-from robench.gate.worst_case import CHANCE, climbers, end_to_end, of_same_model, won_over
+from robench.gate.worst_case import climbers, end_to_end, of_same_model, won_over
 from robench.plan.cell import type_of
-
-#: An attack this many times dearer than another has to win what the cheaper one wins.
-DEARER = 4
 
 
 def not_above_clean(measured: Measurement, _group: Sequence[Measurement]) -> Check:
@@ -66,112 +76,66 @@ def rescored(measured: Measurement, _group: Sequence[Measurement]) -> Check:
 
 def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that the same attack works where there is no defense."""
-    name, threshold = "undefended victim falls", "significantly more images fall than rise"
     if measured.cell.threat.eps == 0:
-        return skip(name, threshold, "There is nothing to fall under at eps = 0.")
+        return skip(FALLS, "significantly more images fall than rise", "There is nothing to fall under at eps = 0.")
     undefended = [other for other in group if other.cell.undefended and not other.transfer]
     same = [other for other in undefended if other.attack_key == measured.attack_key]
     if not same:
-        return check(
-            name, "suspect", None, threshold, 0,
-            "The undefended victim was not measured under this attack, so nobody knows whether the attack works; run "
-            "it with the defense 'none'.",
-        )  # fmt: skip
+        return not_attacked_check()
     clean, robust = same[0].clean.correct, same[0].robust.correct
-    fell = _fell(same[0])
     others = [
         other for other in undefended if other.defended_victim == same[0].defended_victim and other is not same[0]
     ]
-    if not fell and any(_fell(other) for other in others):
-        return skip(name, threshold, "A control: other attacks do work there, and the headline comes from those.")
-    meaning = (
-        "The attack works where there is no defense."
-        if fell
-        else f"{measured.attack_name} hardly moves the undefended victim (clean {float(clean.float().mean()):.1%}, "
-        f"attacked {float(robust.float().mean()):.1%}), so it cannot show what a defense is worth: more steps, another "
-        "step size, a larger eps or more images."
-    )
-    return check(name, "pass" if fell else "suspect", float(robust.float().mean()), threshold, len(robust), meaning)
+    return falls_check(
+        measured.attack_name, int(clean.sum()), int(robust.sum()), len(robust),
+        works=_fell(same[0]), beside=any(map(_fell, others)),
+    )  # fmt: skip
 
 
 def _fell(measured: Measurement) -> bool:
-    """Tell whether attacked images fell more often than they rose: a 99 % score test on the pairs that differ."""
     clean, robust = measured.clean.correct, measured.robust.correct
-    lost, gained = int((clean & ~robust).sum()), int((~clean & robust).sum())
-    return lost + gained > 0 and wilson(lost, lost + gained, 0.99)[0] > 0.5
+    return fell(int((clean & ~robust).sum()), int((~clean & robust).sum()))
 
 
 def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """Let an attack win what a much cheaper one wins: FGSM >= PGD >= APGD >= AutoAttack."""
-    name, threshold = "cheaper attack <= dearer", f"<= {TOLERATED:.0%} of the images"
     attack: Attack = type_of(measured.cell.attack, Attack)
     rivals = [
         other
         for other in of_same_model(measured, group)
-        if not other.transfer and sum(type_of(other.cell.attack, Attack).passes()) * DEARER <= sum(attack.passes())
+        if not other.transfer and sum(type_of(other.cell.attack, Attack).passes()) * MUCH_DEARER <= sum(attack.passes())
     ]
     if measured.transfer or attack.queries_only or not rivals:
-        return skip(name, threshold, "No white-box attack of a quarter of its passes was run on this model.")
+        why = "No white-box attack of a quarter of its passes was run on this model."
+        return skip(DEARER, f"<= {TOLERATED:.0%} of the images", why)
     climbing = [other for other in climbers(measured, group) if other not in rivals]
     won = {rival.attack_name: won_over(climbing, [rival]) for rival in rivals}
-    best = max(won, key=lambda key: won[key])
-    return lost(
-        name, won[best], measured.n, measured.n, measured.n,
-        "It wins what much cheaper attacks win, within tolerance.",
-        f"{won[best]} images survive {measured.attack_name} but fall to {best}, which takes a quarter of the passes or "
-        "fewer: the dearer attack does not work on this model.",
-        worst="suspect",
-        chance=measured.robust.draws > 1,
-    )  # fmt: skip
+    return dearer_check(won, measured.attack_name, measured.n, chance=measured.robust.draws > 1)
 
 
 def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """Let no image that survives end to end fall to one crafted on another model."""
-    name, threshold = "transfer <= white-box", f"<= {TOLERATED:.0%} of the images"
     same = of_same_model(measured, group)
     white, black = end_to_end(same), [other for other in same if other.transfer]
     if not white or not black:
-        return skip(name, threshold, "Needs a white-box and a transfer attack on this model (--surrogate self).")
-    won = won_over(white, black)
-    declared: Defense = type_of(measured.cell.defense, Defense)
-    blind = declared.gradient == "none"
-    return lost(
-        name, won, measured.n, measured.n, measured.n,
-        "What survives the white-box attack survives transfer too, within tolerance.",
-        f"{won} images survive every white-box attack but fall to one crafted on another model: the white-box attack "
-        "is too weak, or the defense masks its gradients.",
-        # Without gradients transfer is one of the attacks that count: it is in the headline, and accuses nobody.
-        limits=(1.0, 1.0) if blind else (TOLERATED, INTOLERABLE),
-        chance=measured.robust.draws > 1,
-    )  # fmt: skip
+        why = "Needs a white-box and a transfer attack on this model (--surrogate self)."
+        return skip(TRANSFER, f"<= {TOLERATED:.0%} of the images", why)
+    defense: Defense = type_of(measured.cell.defense, Defense)
+    won, chance = won_over(white, black), measured.robust.draws > 1
+    return transfer_check(won, measured.n, gradient=defense.gradient, chance=chance)
 
 
 def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that what counts for the declared kind of gradient was evaluated."""
-    name, threshold = "declared gradient", "what counts was evaluated"
     training, same = measured.fitted.training, of_same_model(measured, group)
-    asked = any(type_of(other.cell.attack, Attack).queries_only for other in end_to_end(same))
-    through = bool(end_to_end(same))
-    static = any(other.cell.by_self for other in same)
-    missing = []
-    if training.gradient == "none" and not asked:
-        missing.append("an attack by queries (--attack square)")
-    if training.gradient != "none" and not through:
-        missing.append("a white-box attack")
-    if (training.gradient != "exact" or training.randomized) and not static and not measured.cell.undefended:
-        missing.append("transfer from the undefended victim (--surrogate self)")
-    how = {
-        "exact": "end to end",
-        "straight-through": "through the declared straight-through path (BPDA), whose forward is the defense's",
-        "none": "by queries and by transfer, since it declares no gradient",
-    }[training.gradient]
-    draws = f", in expectation over {measured.robust.draws} draws (EOT)" if training.randomized else ""
-    meaning = (
-        f"Missing: {' and '.join(missing)}; without it this number says little about the defense."
-        if missing
-        else f"Attacked {how}{draws}."
+    return declared_check(
+        training.gradient,
+        measured.robust.draws if training.randomized else None,
+        undefended=measured.cell.undefended,
+        asked=any(type_of(other.cell.attack, Attack).queries_only for other in end_to_end(same)),
+        through=bool(end_to_end(same)),
+        static=any(other.cell.by_self for other in same),
     )
-    return check(name, "suspect" if missing else "pass", len(missing), threshold, 0, meaning)
 
 
 def path(measured: Measurement, _group: Sequence[Measurement]) -> Check:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check, Status
+from robench.evidence.check_verdict import check, skip
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
-from robench.gate.verdict import check, skip
 
 #: Images on which gradients are looked at, those still standing first.
 IMAGES = 16

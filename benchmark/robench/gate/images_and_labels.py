@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from robench.evidence.card import Check, Status
+from robench.evidence.check_verdict import check, skip
 from robench.evidence.image_signatures import near
 from robench.evidence.statistics import proportion, wilson
 from robench.gate.measurement import Measurement
-from robench.gate.verdict import check, skip
 
 #: Share of the test images that may lie in the training split, bit by bit: above, SUSPECT; far above, INVALID.
 LEAKED = (0.01, 0.05)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from robench.contracts.adaptive import drawing
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import check, skip
 from robench.gate.gradients import margin_of
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
-from robench.gate.verdict import check, skip
 
 IMAGES = 32
 #: Half-width of the noise, in pixel units (the indicator's r = 8/255 is the whole width).

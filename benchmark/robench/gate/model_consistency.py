@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import check, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
-from robench.gate.verdict import check, skip, zero
 from robench.runtime.inference import BATCH_NORMS
 
 #: Images on which answers are compared.
@@ -98,11 +98,8 @@ def deterministic(measured: Measurement, _group: Sequence[Measurement]) -> Check
 
 def batch_mates(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the other images of a batch do not change an answer."""
-    found, name = measured.model_probes["answers"], "batch-mates"
-    if measured.fitted.training.randomized:
-        return skip(name, "= 0 images differ", "Answers of a randomized defense differ anyway.")
-    return zero(
-        name, found["company"], "images differ", found["n"],
+    return _same_answers(
+        measured, "batch-mates", "company",
         "An image is answered the same alone and among others.",
         "An image is answered differently in another batch: the model mixes the images of a batch (batch statistics, "
         "a norm over the whole batch), so its answers under attack are not those it gives alone.",
@@ -111,15 +108,19 @@ def batch_mates(measured: Measurement, _group: Sequence[Measurement]) -> Check:
 
 def same_under_gradients(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the model gives the same answer whether or not a gradient is asked for."""
-    found, name = measured.model_probes["answers"], "same answer while attacked"
-    if measured.fitted.training.randomized:
-        return skip(name, "= 0 images differ", "Answers of a randomized defense differ anyway.")
-    return zero(
-        name, found["attacked"], "images differ", found["n"],
+    return _same_answers(
+        measured, "same answer while attacked", "attacked",
         "The logits are the same with and without gradients.",
         "The model answers differently when a gradient is asked for (torch.is_grad_enabled, requires_grad): the attack "
         "was shown another model than the one that is scored.",
     )  # fmt: skip
+
+
+def _same_answers(measured: Measurement, name: str, figure: str, good: str, bad: str) -> Check:
+    found = measured.model_probes["answers"]
+    if measured.fitted.training.randomized:
+        return skip(name, "= 0 images differ", "Answers of a randomized defense differ anyway.")
+    return zero(name, found[figure], "images differ", found["n"], good, bad)
 
 
 def evaluation(measured: Measurement, _group: Sequence[Measurement]) -> Check:

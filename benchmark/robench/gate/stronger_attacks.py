@@ -17,16 +17,14 @@ from robench.contracts.classifier import input_gradient
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
+from robench.evidence.check_verdict import STRONGER, TOLERATED, check, lost, skip
+from robench.evidence.cross_cell_checks import ONE_STEP, one_step_check
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
-from robench.gate.verdict import TOLERATED, check, lost, skip
 from robench.gate.worst_case import climbers, one_step_only, standing, won_over
 
 #: Images on which one plain gradient step is tried.
 ONE_STEP_IMAGES = 256
-#: Share of all images that a stronger attack may win. From PGD to AutoAttack honest adversarial training loses 0.5 to
-#: 3.5 points on CIFAR-10, and 5.4 here (PGD-20 to APGD, TeCoA on digits); masked defenses lose 11 (TGA-ZSR) to all.
-STRONGER = (0.08, 0.20)
 #: Draws of the random-noise control that are answered at a time.
 NOISE_BATCH = 4
 
@@ -128,10 +126,10 @@ def _noise(context: ProbeContext) -> dict[str, int]:
 
 def one_step(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """Let one gradient step beat no iterative attack."""
-    name, found = "one step <= many steps", measured.model_probes["strength"]["one_step"]
-    threshold, random = f"<= {TOLERATED:.0%} of the images", measured.robust.draws > 1
+    found = measured.model_probes["strength"]["one_step"]
     if measured.transfer or not measured.iterative:
-        return skip(name, threshold, "Only an iterative white-box attack must beat one gradient step.")
+        why = "Only an iterative white-box attack must beat one gradient step."
+        return skip(ONE_STEP, f"<= {TOLERATED:.0%} of the images", why)
     beaten = [
         won_over(climbers(measured, group), [other])
         for other in group
@@ -139,14 +137,11 @@ def one_step(measured: Measurement, group: Sequence[Measurement]) -> Check:
         and other.cell.threat.access == "white-box"
         and not other.iterative
     ]
-    good = "One gradient step beats no image that the attack left standing, beyond tolerance."
-    bad = (
-        f"{max([found['won'], *beaten])} images survive {measured.attack_name} but fall to a single gradient step: its "
-        "gradients or its step size are wrong, or the model masks gradients."
-    )
-    if max(beaten, default=0) > found["won"]:
-        return lost(name, max(beaten), measured.n, measured.n, measured.n, good, bad, chance=random)
-    return lost(name, found["won"], found["n"], standing(measured, group), measured.n, good, bad, chance=random)
+    shown = max([found["won"], *beaten])
+    won, tried, left = found["won"], found["n"], standing(measured, group)
+    if max(beaten, default=0) > won:
+        won, tried, left = max(beaten), measured.n, measured.n
+    return one_step_check(won, tried, left, measured.n, shown, measured.attack_name, chance=measured.robust.draws > 1)
 
 
 def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:

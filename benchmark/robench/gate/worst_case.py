@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robench.evidence.cross_cell_checks import CHANCE
 from robench.gate.measurement import Measurement
-
-#: Standard errors by which the answers to two sets of images must differ where they are random (99 %).
-CHANCE = 2.6
 
 
 def of_same_model(measured: Measurement, group: Sequence[Measurement]) -> list[Measurement]:

@@ -12,8 +12,8 @@ from torch import nn
 from robench.contracts.components import Model
 from robench.contracts.parameters import parameters_of
 from robench.errors import RobenchError, WeightsError
-from robench.evidence.atomic_write import write_whole
 from robench.evidence.card import Scalar
+from robench.evidence.files import write_whole
 from robench.evidence.tensor_digests import weights_digest
 from robench.pipeline.workbench import Workbench
 from robench.plan.cell import Cell, SelectedComponent, type_of

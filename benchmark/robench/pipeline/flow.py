@@ -76,7 +76,7 @@ def measure(cell: Cell, workbench: Workbench) -> Measurement:
     draws = defense.draws if defense.randomized else 1
     # Where answers are random, an iterate may err by chance: every step is taken.
     task = workbench.task(cell, "craft").replace(
-        attacked=cell.threat, stop_early=cell.surrogate is None and not defense.randomized
+        threat_model=cell.threat, stop_early=cell.surrogate is None and not defense.randomized
     )
 
     clean_batches = data.test.batches(task.batch_size, workbench.device)
@@ -147,7 +147,7 @@ def examine_model(
         clean=dearest.clean.correct,
         standing=standing_mask(direct) if direct else dearest.clean.correct,
         task=workbench.task(cell, "probe").replace(
-            attacked=cell.threat, stop_early=not type_of(cell.defense, Defense).randomized
+            threat_model=cell.threat, stop_early=not type_of(cell.defense, Defense).randomized
         ),
         level=level,
         budget=PassBudget(dearest.own, level, MODEL_SHARE),
@@ -162,7 +162,9 @@ def examine_attack(measured: Measurement, context: ProbeContext, workbench: Work
     target = workbench.surrogate(cell, cell.surrogate).model if cell.surrogate is not None else context.target
     seeded = replace(
         context,
-        task=context.task.replace(attacked=cell.threat, stop_early=context.task.stop_early and not measured.transfer),
+        task=context.task.replace(
+            threat_model=cell.threat, stop_early=context.task.stop_early and not measured.transfer
+        ),
     )
     probed = AttackContext(
         context=seeded,

@@ -1,14 +1,32 @@
-"""User-supplied components without a plugin: what a typed reference means, and which components run code."""
+"""References: what a typed ``name[key=value]`` or ``folder:photos`` means, and which components run code."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from robench.errors import SpecError
 from robench.plugin.catalog import Catalog
 
 if TYPE_CHECKING:
     from robench.plan.cell import Cell
+
+_REFERENCE = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<inside>.*)\])?", re.DOTALL)
+
+
+def split_reference(text: str) -> tuple[str, dict[str, str]]:
+    """Read ``name`` or ``name[key=value,...]``; SpecError if it is neither."""
+    match = _REFERENCE.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
+    parameters: dict[str, str] = {}
+    for pair in filter(None, (match["inside"] or "").split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SpecError(f"'{pair}' in '{text}' is no parameter; write parameter=value.")
+        parameters[name.strip()] = value.strip()
+    return match["name"].strip(), parameters
 
 
 def resolve_reference(known: Catalog, role: str, reference: str) -> tuple[str, dict[str, str]]:

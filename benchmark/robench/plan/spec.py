@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, cast, get_args
@@ -13,11 +12,10 @@ from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
-from robench.plan.references import resolve_reference
+from robench.plan.references import resolve_reference, split_reference
 from robench.plugin.catalog import Catalog, Offer, catalog
 
 DEFAULT_EPS = "8/255"
-_REFERENCE = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<inside>.*)\])?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,20 +150,6 @@ def _loads(defense: SelectedComponent, chooser: _Chooser) -> tuple[SelectedCompo
 
 def _unique(cells: list[Cell]) -> list[Cell]:
     return list({cell.score_id: cell for cell in cells}.values())
-
-
-def split_reference(text: str) -> tuple[str, dict[str, str]]:
-    """Read ``name`` or ``name[key=value,...]``; SpecError if it is neither."""
-    match = _REFERENCE.fullmatch(text.strip())
-    if match is None:
-        raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
-    parameters: dict[str, str] = {}
-    for pair in filter(None, (match["inside"] or "").split(",")):
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise SpecError(f"'{pair}' in '{text}' is no parameter; write parameter=value.")
-        parameters[name.strip()] = value.strip()
-    return match["name"].strip(), parameters
 
 
 class _Chooser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,10 +57,11 @@ class Names:
         return RUNS[self.role].format(self.component)
 
 
-def names_for(role: str, name: str) -> Names:
+def names_for(role: str, name: str, public: Collection[str]) -> Names:
     """Return the names of a new plugin; SpecError for one that Python or an index could not take.
 
-    A leading ``robench-`` marks the distribution and is left out of what users type in a run.
+    A leading ``robench-`` marks the distribution and is left out of what users type in a run. No class is called what
+    the module may import from robench (``public``).
     """
     if not _PROJECT.fullmatch(name):
         raise SpecError(f"'{name}' is no name for a Python project; use letters, digits and dashes, such as my-{role}.")
@@ -70,16 +72,14 @@ def names_for(role: str, name: str) -> Names:
         raise SpecError(
             f"'{name}' would need a module named '{module}', which Python cannot import; try my-{distribution}."
         )
-    return Names(role, distribution, component, module, _class_name(component, role))
+    return Names(role, distribution, component, module, _class_name(component, role, public))
 
 
-def _class_name(component: str, role: str) -> str:
+def _class_name(component: str, role: str, public: Collection[str]) -> str:
     """Return the name as a class, told apart from the names that the module imports."""
-    import robench
-
     plain = "".join(part.capitalize() for part in component.split("-"))
     plain = plain if plain.isidentifier() and not keyword.iskeyword(plain) else f"A{plain}"
-    return plain + role.capitalize() if plain in {*robench.__all__, "Path", "Tensor"} else plain
+    return plain + role.capitalize() if plain in {*public, "Path", "Tensor"} else plain
 
 
 def check_free(names: Names, known: Catalog) -> None:

@@ -46,7 +46,7 @@ class Setting:
     def attack(self, norm: Norm, images: int, eps: float | None = None, *, seed: int = 0, early: bool = True) -> Task:
         """Return the task of an attack on the first ``images`` images."""
         threat = ThreatModel(norm, EPS[norm] if eps is None else eps, "white-box" if early else "transfer")
-        return self.task(seed).replace(attacked=threat, stop_early=early, indices=list(range(images)))
+        return self.task(seed).replace(threat_model=threat, stop_early=early, indices=list(range(images)))
 
 
 USUAL = Setting(10, (3, 32, 32))

@@ -25,8 +25,8 @@ from robench.pipeline.stages.craft import KIND as ADVERSARIAL
 from robench.pipeline.stages.score import KIND as OUTCOMES
 from robench.pipeline.workbench import Options
 from robench.plan.cell import SELF, Cell
-from robench.plan.references import foreign_code, resolve_reference
-from robench.plan.spec import Spec, plan, split_reference
+from robench.plan.references import foreign_code, resolve_reference, split_reference
+from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import catalog
 from robench.verify.rescore import Finding as Finding
 from robench.verify.rescore import against_images

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,6 +11,7 @@ from robench.contracts.task import Progress
 from robench.errors import CardError, RobenchError
 from robench.evidence import card_file
 from robench.evidence.card import Card, ComponentRecord
+from robench.evidence.judged_card import judged_with
 from robench.plan.cell import Cell
 from robench.plan.spec import plan
 from robench.plugin.catalog import catalog
@@ -20,9 +21,9 @@ from robench.verify.recompute import Finding, request_of, verify
 _PARTS = {"code": "source code", "version": "version", "files": "local files", "parameters": "parameters"}
 
 
-def examine(card: Card, store: Path, device: str, progress: Progress) -> Iterator[Finding]:
-    """Yield what can be said of a card here; a finding that is not good forbids submitting it."""
-    yield _gate(card)
+def examine(card: Card, store: Path, device: str, progress: Progress, beside: Iterable[Card] = ()) -> Iterator[Finding]:
+    """Yield what can be said of a card here, ``beside`` others; a finding that is not good forbids submitting it."""
+    yield _gate(judged_with(card, beside))
     yield fingerprints(card)
     if not store.is_dir():
         yield Finding("re-score", None, f"there is no store at {store}; the maintainers see the card's numbers only")

@@ -9,8 +9,9 @@ from robench.contracts.threat_model import format_eps
 from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.board import Setting, boards
-from robench_leaderboard.ranking.row import Row, Score
+from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.statistics.paired_difference import Difference
 from robench_leaderboard.statistics.significance import holm
 
@@ -122,7 +123,7 @@ def _rows(cards: Sequence[Card]) -> dict[Key, Row]:
 
 
 def _pair(before: Row, after: Row) -> Pair:
-    attacks = [", ".join(attacked.what for attacked in row.attacks) for row in (before, after)]
+    attacks = [", ".join(attack.description for attack in row.attacks) for row in (before, after)]
     weights = [row.cards[0].model.defended[:8] for row in (before, after)]
     verdicts = [str(row.verdict) for row in (before, after)]
     both = before.mask is not None and after.mask is not None
@@ -162,9 +163,8 @@ def _unequal(values: dict[str, list[str]]) -> tuple[str, ...]:
 
 
 def _via(card: Card) -> str:
-    cell = card.cell
-    via = "self" if cell.surrogate_is_victim else cell.surrogate.label if cell.surrogate else ""
-    return f"{cell.threat.access} via {via}" if via else cell.threat.access
+    attack = AttackOutcome(card)
+    return f"{attack.access} via {attack.surrogate}" if attack.surrogate else attack.access
 
 
 def _access(first: Card, second: Card) -> str:

@@ -66,8 +66,8 @@ def verdict(pair: Pair) -> str:
     """Say in a sentence whether the two are told apart."""
     if pair.robust is None:
         return "One of the two has no white-box attack, so there is no robust accuracy to compare."
-    told = "are told apart" if pair.significant else "are not told apart"
-    return f"The two {told} in {pair.measure} (exact McNemar, Holm over the pairs, 5 %)."
+    answer = "are told apart" if pair.significant else "are not told apart"
+    return f"The two {answer} in {pair.measure} (exact McNemar, Holm over the pairs, 5 %)."
 
 
 def flipped(pair: Pair) -> list[str]:

@@ -44,7 +44,7 @@ def lines(pairings: Sequence[Pairing]) -> list[Line]:
     return list(dict.fromkeys(found))
 
 
-def print_beside(pairings: Sequence[Pairing], console: Console) -> None:
+def print_published(pairings: Sequence[Pairing], console: Console) -> None:
     """Print the comparison, and what is known about a published row, below the ranking."""
     from rich import box
     from rich.table import Table
@@ -61,7 +61,7 @@ def print_beside(pairings: Sequence[Pairing], console: Console) -> None:
     console.print(Text(LEGEND, "dim"))
 
 
-def beside_page(title: str, pairings: Sequence[Pairing]) -> str:
+def published_page(title: str, pairings: Sequence[Pairing]) -> str:
     """Return the comparison as Markdown."""
     rows = ["| " + " | ".join(COLUMNS) + " |", "|" + "--|" * len(COLUMNS)]
     rows += ["| " + " | ".join(escape(text) for text in line) + " |" for line in lines(pairings)]

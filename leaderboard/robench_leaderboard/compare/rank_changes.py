@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robench.errors import CardError
-from robench.evidence import card_file
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.board import boards
-from robench_leaderboard.ranking.read_cards import files, newest
+from robench_leaderboard.ranking.read_cards import read_tolerantly
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render import formatting
 from robench_leaderboard.render.markdown import escape
@@ -28,21 +26,10 @@ class Reading:
     refused: tuple[str, ...]
 
 
-def read_tolerantly(paths: Iterable[Path]) -> Reading:
+def reading_of(paths: Iterable[Path]) -> Reading:
     """Read cards as read_cards does, but go on after one that is refused."""
-    cards, refused = [], []
-    for path in paths:
-        try:
-            found = list(files(path))
-        except CardError as error:
-            refused.append(str(error))
-            continue
-        for file in found:
-            try:
-                cards.append(card_file.read(file))
-            except CardError as error:
-                refused.append(str(error))
-    return Reading(tuple(newest(cards)), tuple(refused))
+    cards, refused = read_tolerantly(paths)
+    return Reading(tuple(cards), tuple(refused))
 
 
 def render_changes(before: Reading, after: Reading) -> str:
@@ -73,8 +60,8 @@ def _counts(before: Reading, after: Reading) -> str:
     old, new = ({card.id: card for card in reading.cards} for reading in (before, after))
     added, gone = new.keys() - old.keys(), old.keys() - new.keys()
     changed = [key for key in new.keys() & old.keys() if new[key] != old[key]]
-    told = f"{len(added)} new, {len(changed)} changed, {len(gone)} removed, {len(after.refused)} refused"
-    return f"{len(new)} cards: {told}."
+    counts = f"{len(added)} new, {len(changed)} changed, {len(gone)} removed, {len(after.refused)} refused"
+    return f"{len(new)} cards: {counts}."
 
 
 Key = tuple[str, str]

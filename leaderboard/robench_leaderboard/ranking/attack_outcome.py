@@ -38,7 +38,7 @@ class Score:
 
 
 @dataclass(frozen=True, eq=False)
-class Attacked:
+class AttackOutcome:
     """Hold one card's outcome under its attack."""
 
     card: Card
@@ -49,7 +49,7 @@ class Attacked:
         return self.card.cell.threat.access
 
     @property
-    def attack(self) -> str:
+    def label(self) -> str:
         """Return the attack's label."""
         return self.card.cell.attack.label
 
@@ -62,10 +62,10 @@ class Attacked:
         return cell.surrogate.label if cell.surrogate is not None else ""
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         """Name the attack in one phrase, such as ``pgd, transfer via resnet18``."""
         route = "" if self.access == "white-box" else f", {self.access}"
-        return f"{self.attack}{route}{f' via {self.surrogate}' if self.surrogate else ''}"
+        return f"{self.label}{route}{f' via {self.surrogate}' if self.surrogate else ''}"
 
     @property
     def end_to_end(self) -> bool:

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card
-from robench_leaderboard.ranking.duplicate_defenses import with_coincidences
+from robench.evidence.row_verdict import judge_together
+from robench_leaderboard.ranking.duplicate_defenses import with_duplicates
+from robench_leaderboard.ranking.fewer_attacks import fewer_attacks_below
 from robench_leaderboard.ranking.gain_over_undefended import with_gains
 from robench_leaderboard.ranking.pareto_front import with_front
 from robench_leaderboard.ranking.read_cards import newest
@@ -86,17 +88,18 @@ class Board:
 
 def boards(cards: Iterable[Card]) -> list[Board]:
     """Return one board per setting, in a fixed order whatever the order of the cards."""
-    grouped = _grouped(newest(cards), Setting.of)
+    grouped = _grouped(judge_together(newest(cards)), Setting.of)
     return [_board(setting, grouped[setting]) for setting in sorted(grouped)]
 
 
 def _board(setting: Setting, cards: Sequence[Card]) -> Board:
     rows = [Row(tuple(group)) for _, group in sorted(_grouped(cards, _row_key).items())]
-    rows = sorted(_with_titles(rows), key=_merit)
-    rows = with_gains(with_coincidences(rows))
+    rows = sorted(_with_titles(rows), key=_best_first)
+    rows = with_gains(with_duplicates(rows))
     ranked = [row for row in rows if not row.reasons]
+    ranked = fewer_attacks_below(_with_missing(ranked))
     ranks = shared_ranks([row.mask for row in ranked if row.mask is not None])
-    ranked = [replace(row, rank=rank) for row, rank in zip(_with_missing(ranked), ranks, strict=True)]
+    ranked = [replace(row, rank=rank) for row, rank in zip(ranked, ranks, strict=True)]
     return Board(setting, tuple(with_front(ranked)), tuple(row for row in rows if row.reasons), repeated_rows(ranked))
 
 
@@ -115,7 +118,7 @@ def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str]:
     )
 
 
-def _merit(row: Row) -> tuple[float, float, str, str]:
+def _best_first(row: Row) -> tuple[float, float, str, str]:
     robust = row.headline.correct if row.headline else -1
     return -robust, -row.clean.correct, row.title, row.victim
 
@@ -138,12 +141,12 @@ def _weights(row: Row) -> str:
 
 def _with_missing(rows: Sequence[Row]) -> list[Row]:
     """Note, per row, the attacks that only others met: a worst case over fewer attacks flatters."""
-    every = {(attacked.what, attacked.surrogate) for row in rows for attacked in row.attacks}
+    every = {(attack.description, attack.surrogate) for row in rows for attack in row.attacks}
     return [replace(row, missing=_missing(row, every)) for row in rows]
 
 
 def _missing(row: Row, every: set[tuple[str, str]]) -> tuple[str, ...]:
-    met = {attacked.what for attacked in row.attacks}
+    met = {attack.description for attack in row.attacks}
     # Transfer from the undefended victim to itself is its white-box attack.
     return tuple(sorted(what for what, via in every if what not in met and not (row.undefended and via == "self")))
 

@@ -12,14 +12,14 @@ from robench_leaderboard.ranking.row import Row
 Key = tuple[str, str, int, tuple[str, ...]]
 
 
-def with_coincidences(rows: Sequence[Row]) -> list[Row]:
+def with_duplicates(rows: Sequence[Row]) -> list[Row]:
     """Mark rows whose defense is another one under a second name; the first by name stays."""
     standing = sorted((row for row in rows if not row.reasons), key=_name)
-    twins: dict[Key, list[Row]] = defaultdict(list)
+    alike: dict[Key, list[Row]] = defaultdict(list)
     for row in standing:
         if row.cards[0].training.names:
-            twins[_training(row)].append(row)
-    return [row if row.reasons else replace(row, coincides=_coincidence(row, twins[_training(row)])) for row in rows]
+            alike[_training(row)].append(row)
+    return [row if row.reasons else replace(row, duplicate=_sentence(row, alike[_training(row)])) for row in rows]
 
 
 def _training(row: Row) -> Key:
@@ -28,8 +28,8 @@ def _training(row: Row) -> Key:
     return row.victim, recipe, training.trainable, tuple(sorted(training.names))
 
 
-def _coincidence(row: Row, twins: Sequence[Row]) -> str:
-    for other in twins:
+def _sentence(row: Row, alike: Sequence[Row]) -> str:
+    for other in alike:
         if _name(other) >= _name(row):
             break
         if _same_data(row, other):

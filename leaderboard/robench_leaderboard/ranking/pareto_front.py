@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.statistics.pareto import front
 
 #: What a defense costs its user. Clocks are compared on one device only; parameters anywhere.
 COSTS: Mapping[str, Callable[[Row], float | None]] = {
@@ -35,17 +36,11 @@ def _front(rows: Sequence[Row], name: str) -> set[int]:
     for place, row in enumerate(rows):
         cost = COSTS[name](row)
         if cost is not None and row.headline is not None and not (name in _CLOCKS and len(row.devices) > 1):
-            groups[row.devices if name in _CLOCKS else ()].append((cost, -row.headline.correct, place))
-    return {place for group in groups.values() for place in _cheapest(group)}
-
-
-def _cheapest(group: Sequence[tuple[float, float, int]]) -> Iterator[int]:
-    """Yield the places of (cost, -robust, place) that are more robust than all that cost less, and than their equals.
-
-    Rows equal in both are on the front together.
-    """
-    best: tuple[float, float] | None = None
-    for cost, robust, place in sorted(group):
-        if best is None or robust < best[1] or (cost, robust) == best:
-            best = cost, robust
-            yield place
+            groups[row.devices if name in _CLOCKS else ()].append((cost, row.headline.correct, place))
+    return {
+        place
+        for group in groups.values()
+        for corners in [front((cost, robust) for cost, robust, _ in group)]
+        for cost, robust, place in group
+        if (cost, robust) in corners
+    }

@@ -33,7 +33,7 @@ def repeated_rows(rows: Iterable[Row]) -> tuple[Repeated, ...]:
     """
     groups: dict[tuple[Key, tuple[str, ...]], dict[int, Row]] = defaultdict(dict)
     for row in rows:
-        groups[_key(row), tuple(sorted({attacked.what for attacked in row.attacks}))].setdefault(row.seed, row)
+        groups[_key(row), tuple(sorted({attack.description for attack in row.attacks}))].setdefault(row.seed, row)
     found = [_repeated(list(group.values())) for _, group in sorted(groups.items()) if len(group) > 1]
     return tuple(sorted(found, key=lambda each: -each.robust.mean))
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 
 from robench.contracts.threat_model import Access
 from robench.evidence.card import Card, Cost, Outcome, Verdict
-from robench_leaderboard.ranking.attack_outcome import VERDICTS as VERDICTS
-from robench_leaderboard.ranking.attack_outcome import Attacked as Attacked
-from robench_leaderboard.ranking.attack_outcome import Score as Score
-from robench_leaderboard.ranking.attack_outcome import worst as worst
+from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score, worst
 from robench_leaderboard.statistics.paired_difference import Difference
 
 _ACCESS_ORDER: tuple[Access, ...] = ("white-box", "black-box", "transfer")
@@ -34,7 +31,7 @@ class Row:
     taxed: Difference | None = None
     front: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    coincides: str = ""
+    duplicate: str = ""
 
     @property
     def gain(self) -> float | None:
@@ -72,24 +69,24 @@ class Row:
         return self.cards[0].cell.undefended
 
     @cached_property
-    def attacks(self) -> tuple[Attacked, ...]:
+    def attacks(self) -> tuple[AttackOutcome, ...]:
         """Return the outcome under each attack, white-box first."""
-        return tuple(sorted(map(Attacked, self.cards), key=_attack_order))
+        return tuple(sorted(map(AttackOutcome, self.cards), key=_attack_order))
 
     @cached_property
-    def white_box(self) -> tuple[Attacked, ...]:
+    def white_box(self) -> tuple[AttackOutcome, ...]:
         """Return the outcomes of attacks through the defended victim end to end (by queries if it has no gradient)."""
-        return tuple(attacked for attacked in self.attacks if attacked.end_to_end)
+        return tuple(attack for attack in self.attacks if attack.end_to_end)
 
     @cached_property
     def transfer(self) -> dict[str, Score]:
         """Return, per surrogate, the lowest accuracy over attacks crafted on it; never robust accuracy."""
         lowest: dict[str, Score] = {}
-        for attacked in self.attacks:
-            if attacked.access == "transfer":
-                lowest[attacked.surrogate] = min(
-                    lowest.get(attacked.surrogate, attacked.score),
-                    attacked.score,
+        for attack in self.attacks:
+            if attack.access == "transfer":
+                lowest[attack.surrogate] = min(
+                    lowest.get(attack.surrogate, attack.score),
+                    attack.score,
                     key=lambda score: score.correct,
                 )
         return dict(sorted(lowest.items()))
@@ -116,6 +113,11 @@ class Row:
             return None
         return tuple(all(flags) for flags in zip(*(card.robust.mask() for card in self.cards), strict=True))
 
+    def mask_under(self, attacks: Collection[str]) -> tuple[bool, ...] | None:
+        """Return, per image, whether it withstood those of the row's attacks that are named; None if it met none."""
+        masks = [attack.card.robust.mask() for attack in self.attacks if attack.description in attacks]
+        return tuple(all(flags) for flags in zip(*masks, strict=True)) if masks else None
+
     @cached_property
     def headline(self) -> Score | None:
         """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws."""
@@ -136,19 +138,19 @@ class Row:
     @cached_property
     def verdict(self) -> Verdict:
         """Return the worst verdict of the cards."""
-        return worst(attacked.verdict for attacked in self.attacks)
+        return worst(attack.verdict for attack in self.attacks)
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
         """Return the sentences that say why this row is not ranked; none if it may be."""
         found: dict[str, list[str]] = defaultdict(list)
-        for attacked in self.attacks:
-            for failure in attacked.failures:
-                found[failure].append(attacked.what)
+        for attack in self.attacks:
+            for failure in attack.failures:
+                found[failure].append(attack.description)
         sentences = [f"{failure}. Under: {'; '.join(attacks)}." for failure, attacks in found.items()]
         if self.mask is None:
             sentences.append(NO_WHITE_BOX)
-        return (*sentences, self.coincides) if self.coincides else tuple(sentences)
+        return (*sentences, self.duplicate) if self.duplicate else tuple(sentences)
 
     @property
     def trainable(self) -> int:
@@ -168,7 +170,7 @@ class Row:
     @property
     def craft_joules(self) -> float | None:
         """Return joules per image to craft, summed over the white-box attacks; None unless each was measured."""
-        costs = [attacked.card.cost.craft for attacked in self.white_box]
+        costs = [attack.card.cost.craft for attack in self.white_box]
         if not costs or any(cost.joules is None for cost in costs):
             return None
         return sum((cost.joules or 0.0) / cost.images for cost in costs if cost.images)
@@ -196,7 +198,7 @@ class Row:
     @property
     def score_ms(self) -> float | None:
         """Return milliseconds per image to score, seconds and images summed over the white-box cards."""
-        costs = [attacked.card.cost.score for attacked in self.white_box]
+        costs = [attack.card.cost.score for attack in self.white_box]
         images = sum(cost.images for cost in costs)
         return 1000 * sum(cost.seconds for cost in costs) / images if images else None
 
@@ -210,7 +212,7 @@ class Row:
         )
 
     def _summed(self, measure: Callable[[Cost], float]) -> float | None:
-        return sum(measure(attacked.card.cost.craft) for attacked in self.white_box) if self.white_box else None
+        return sum(measure(attack.card.cost.craft) for attack in self.white_box) if self.white_box else None
 
 
 def per_image(passes: int, cost: Cost) -> float:
@@ -223,5 +225,5 @@ def _shares(outcome: Outcome) -> list[float]:
     return [*outcome.mask()] if outcome.hits is None else [hit / outcome.draws for hit in outcome.hits]
 
 
-def _attack_order(attacked: Attacked) -> tuple[int, str, str, str]:
-    return _ACCESS_ORDER.index(attacked.access), attacked.surrogate, attacked.attack, attacked.card.id
+def _attack_order(attack: AttackOutcome) -> tuple[int, str, str, str]:
+    return _ACCESS_ORDER.index(attack.access), attack.surrogate, attack.label, attack.card.id

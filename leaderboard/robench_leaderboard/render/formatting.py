@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, Scalar
 from robench.evidence.plain_text import plain
-from robench_leaderboard.ranking.row import Row, Score
+from robench_leaderboard.ranking.attack_outcome import Score
+from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.statistics.paired_difference import Difference
 from robench_leaderboard.statistics.seed_spread import Spread
 
@@ -105,8 +106,12 @@ def _value(key: str, value: Scalar) -> str:
     return format_eps(value) if "eps" in key or "step" in key else f"{value:g}"
 
 
-def software(card: Card) -> str:
-    """Return the versions and the machine that a card was made with."""
+def software(row: Row) -> list[str]:
+    """Return the versions and the machines that the row's cards were made with."""
+    return sorted({_software(card) for card in row.cards})
+
+
+def _software(card: Card) -> str:
     made = card.environment
     packages = ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))
     state = ", with uncommitted changes" if made.dirty else ""

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.board import Board
-from robench_leaderboard.ranking.row import Row, per_image
-from robench_leaderboard.render import formatting, page_limits
+from robench_leaderboard.ranking.row import per_image
+from robench_leaderboard.render import formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
-from robench_leaderboard.render.page_limits import Total, within
+from robench_leaderboard.render.page_limits import Total, shorten
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+PACKAGE = "robench_leaderboard.render"
+
+
 def html_of(found: Sequence[Board]) -> str:
     """Return the page of these rankings."""
-    shown = within(found, page_limits.HTML)
+    shown = shorten(found, page_limits.HTML)
     return environment().get_template("index.html.j2").render(boards=shown, total=Total.of(found), terms=TERMS)
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """Return the templates' environment: all text is escaped, and cut to a line that obeys nothing."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    found = Environment(
-        loader=PackageLoader("robench_leaderboard.render"),
-        autoescape=True,
-        finalize=_line,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    found = templates.environment(PACKAGE, _line, html=True, trailing_newline=True)
     shown: dict[str, Callable[..., Any]] = {
         "percent": formatting.percent,
         "rate": formatting.rate,
@@ -58,7 +49,7 @@ def environment() -> Environment:
     found.filters |= shown
     found.globals |= {
         "per_image": per_image,
-        "software": _software,
+        "software": formatting.software,
         "FEWER": formatting.FEWER,
         "inline": _inline,
     }
@@ -74,19 +65,11 @@ def _inline(name: str) -> Any:
     """Return a file of ours as it is; a script comes with the digest that the page's policy allows."""
     from markupsafe import Markup
 
-    loader = environment().loader
-    if loader is None:
-        raise RuntimeError("the environment has no loader")
-    text = loader.get_source(environment(), name)[0]
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    text = templates.template_text(PACKAGE, name)
     # Only files of this package come here, never a card's text.
-    return {"text": Markup(text), "digest": digest}  # noqa: S704
+    return {"text": Markup(text), "digest": templates.csp_hash(text)}  # noqa: S704
 
 
 def _sort_key(value: float | None) -> str:
     """Return what a column sorts by; rows without a value go last."""
     return "" if value is None else f"{value:.6g}"
-
-
-def _software(row: Row) -> list[str]:
-    return sorted({formatting.software(card) for card in row.cards})

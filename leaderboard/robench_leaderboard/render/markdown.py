@@ -12,9 +12,9 @@ from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.row import Row, per_image
-from robench_leaderboard.render import formatting, page_limits
+from robench_leaderboard.render import formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
-from robench_leaderboard.render.page_limits import Total, within
+from robench_leaderboard.render.page_limits import Total, shorten
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -37,7 +37,7 @@ def render_markdown(cards: Iterable[Card]) -> str:
 
 def markdown_of(found: Sequence[Board]) -> str:
     """Return the page of rankings that are made already."""
-    shown = within(found, page_limits.MARKDOWN)
+    shown = shorten(found, page_limits.MARKDOWN)
     return _template().render(boards=shown, total=Total.of(found), terms=TERMS)
 
 
@@ -58,17 +58,8 @@ def escape_html(text: object, limit: int = 300) -> Safe:
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     # Not jinja2's autoescape: that knows HTML only, and this is Markdown.
-    environment = Environment(  # noqa: S701
-        loader=PackageLoader("robench_leaderboard.render"),
-        finalize=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates.environment("robench_leaderboard.render", escape, html=False, trailing_newline=True)
     # No control or HTML character comes from numbers, so these are safe as they are.
     shown: dict[str, Callable[[Any], str]] = {
         "percent": formatting.percent,
@@ -91,7 +82,7 @@ def _template() -> Template:
     }
     environment.globals |= {
         "transfers": _transfers,
-        "software": _software,
+        "software": formatting.software,
         "per_image": per_image,
         "FEWER": Safe(formatting.FEWER),
     }
@@ -110,7 +101,3 @@ def _transfers(row: Row) -> Safe:
     """Return a line per surrogate, for one table cell."""
     lines = (f"{escape(via, 60)}: {formatting.percent(score)}" for via, score in row.transfer.items())
     return Safe("<br>".join(lines) or formatting.NONE)
-
-
-def _software(row: Row) -> list[str]:
-    return sorted({formatting.software(card) for card in row.cards})

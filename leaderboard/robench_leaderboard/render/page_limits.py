@@ -43,7 +43,7 @@ class Total:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownBoard:
     """Hold one board and which of its rows are shown at once, shown when unfolded, left out, and detailed."""
 
     board: Board
@@ -64,17 +64,17 @@ class Shown:
         return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def within(boards: Sequence[Board], limits: Limits) -> list[Shown]:
+def shorten(boards: Sequence[Board], limits: Limits) -> list[ShownBoard]:
     """Return the boards that a page shows, and how much of each."""
-    kept = boards[: limits.boards]
-    rows = max(limits.rows // max(len(kept), 1), 5)
-    details = max(limits.details // max(len(kept), 1), 1)
-    return [_shown(board, limits.visible, rows, details) for board in kept]
+    shown = boards[: limits.boards]
+    rows = max(limits.rows // max(len(shown), 1), 5)
+    details = max(limits.details // max(len(shown), 1), 1)
+    return [_shown(board, limits.visible, rows, details) for board in shown]
 
 
-def _shown(board: Board, visible: int, rows: int, details: int) -> Shown:
+def _shown(board: Board, visible: int, rows: int, details: int) -> ShownBoard:
     shown = board.rows[:rows]
-    return Shown(
+    return ShownBoard(
         board=board,
         visible=shown[:visible],
         folded=shown[visible:],

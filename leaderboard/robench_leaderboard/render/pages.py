@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robench.errors import StoreError
-from robench.evidence.atomic_write import write_whole
 from robench.evidence.card import Card
+from robench.evidence.files import write_whole
 from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.render.html import html_of
 from robench_leaderboard.render.markdown import markdown_of

@@ -8,9 +8,10 @@ import msgspec
 
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.repeated_seeds import Repeated
-from robench_leaderboard.ranking.row import Attacked, Row, Score
+from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render import formatting, json_schema
 from robench_leaderboard.statistics.paired_difference import Difference
 from robench_leaderboard.statistics.seed_spread import Spread
@@ -68,7 +69,7 @@ def _row(row: Row) -> json_schema.Row:
         missing=[plain(what, _NAME) for what in row.missing],
         front=list(row.front),
         cost=_cost(row),
-        attacks=[_attack(attacked) for attacked in row.attacks],
+        attacks=[_attack(attack) for attack in row.attacks],
     )
 
 
@@ -108,15 +109,15 @@ def _cost(row: Row) -> json_schema.RowCost:
     )
 
 
-def _attack(attacked: Attacked) -> json_schema.Attack:
+def _attack(attack: AttackOutcome) -> json_schema.Attack:
     return json_schema.Attack(
-        attack=_component(attacked.card.cell.attack),
-        access=attacked.access,
-        surrogate=plain(attacked.surrogate, _NAME),
-        accuracy=accuracy(attacked.score),
-        verdict=attacked.verdict,
-        card=attacked.card.file_name,
-        id=attacked.card.id,
+        attack=_component(attack.card.cell.attack),
+        access=attack.access,
+        surrogate=plain(attack.surrogate, _NAME),
+        accuracy=accuracy(attack.score),
+        verdict=attack.verdict,
+        card=attack.card.file_name,
+        id=attack.card.id,
     )
 
 

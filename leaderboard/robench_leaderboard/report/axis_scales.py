@@ -108,10 +108,10 @@ def _logarithmic(low: float, high: float, *, zero: bool) -> Logarithmic:
 
 def _apart(names: Sequence[tuple[float, str]], extent: float) -> list[tuple[float, str]]:
     """Drop names that would stand on the one before; the last is kept."""
-    kept: list[tuple[float, str]] = []
+    placed: list[tuple[float, str]] = []
     for value, name in names:
-        while kept and value - kept[-1][0] < 0.13 * extent and len(kept) > 1 and value == names[-1][0]:
-            kept.pop()
-        if not kept or value - kept[-1][0] >= 0.13 * extent:
-            kept.append((value, name))
-    return kept
+        while placed and value - placed[-1][0] < 0.13 * extent and len(placed) > 1 and value == names[-1][0]:
+            placed.pop()
+        if not placed or value - placed[-1][0] >= 0.13 * extent:
+            placed.append((value, name))
+    return placed

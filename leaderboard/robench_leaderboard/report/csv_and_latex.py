@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from robench.evidence.atomic_write import write_whole
+from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
-from robench_leaderboard.ranking.row import Score
 from robench_leaderboard.render import formatting
 from robench_leaderboard.report.class_averages import averages
 from robench_leaderboard.report.figure_files import slug
@@ -136,23 +136,23 @@ def _cells(report: Report) -> Iterator[list[Cell]]:
         *("macro_f1_robust", "forwards", "backwards", "craft_seconds", "verdict"),
     ]
     for board, row in report.rows:
-        for attacked in row.attacks:
-            card = attacked.card
+        for attack in row.attacks:
+            card = attack.card
             yield [
                 card.id,
                 *_setting(board),
-                *(row.victim, row.defense, row.seed, attacked.attack, attacked.access, attacked.surrogate or None),
+                *(row.victim, row.defense, row.seed, attack.label, attack.access, attack.surrogate or None),
                 *(card.clean.correct, card.robust.correct, card.robust.low, card.robust.high),
                 *(card.clean.macro_f1, card.robust.macro_f1),
-                *(card.cost.craft.forwards, card.cost.craft.backwards, card.cost.craft.seconds, attacked.verdict),
+                *(card.cost.craft.forwards, card.cost.craft.backwards, card.cost.craft.seconds, attack.verdict),
             ]
 
 
 def _averages(report: Report) -> Iterator[list[Cell]]:
     names = [f"{kind}_{score}" for kind in ("macro", "weighted", "micro") for score in ("precision", "recall", "f1")]
     yield ["card", "images", "balanced_accuracy", *names]
-    for attacked in report.cells:
-        card = attacked.card
+    for attack in report.cells:
+        card = attack.card
         for images, outcome in (("clean", card.clean), ("adversarial", card.robust)):
             found = averages(outcome)
             if found is not None:
@@ -162,8 +162,8 @@ def _averages(report: Report) -> Iterator[list[Cell]]:
 
 def _classes(report: Report) -> Iterator[list[Cell]]:
     yield ["card", "images", "class", "label", "precision", "recall", "f1", "support"]
-    for attacked in report.cells:
-        card = attacked.card
+    for attack in report.cells:
+        card = attack.card
         for images, outcome in (("clean", card.clean), ("adversarial", card.robust)):
             for label, (name, scores) in enumerate(zip(card.data.classes, outcome.per_class, strict=False)):
                 yield [card.id, images, name, label, *scores]

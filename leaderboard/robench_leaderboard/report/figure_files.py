@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import RobenchError
-from robench.evidence.atomic_write import write_whole
 from robench.evidence.card import Card
+from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
 from robench_leaderboard.report import plots
 from robench_leaderboard.report.axis_scales import Logarithmic, scale
@@ -61,8 +61,8 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
 
 def slug(text: str) -> str:
     """Return ``text`` as part of a file name: ASCII letters and digits, at most 60."""
-    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
-    return "-".join(part for part in kept.split("-") if part)[:60].strip("-")
+    letters = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
+    return "-".join(part for part in letters.split("-") if part)[:60].strip("-")
 
 
 def _write(figure: Figure, path: Path, kind: str) -> Path:
@@ -81,7 +81,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
         title = plots.board_title(report, table.board)
         yield f"transfer-{place + 1}-{slug(title)}", _transfer(report, table)
     for place, (_, row) in enumerate(report.rows[:MOST_MATRICES]):
-        strongest = min(row.white_box, key=lambda attacked: attacked.score.correct, default=None)
+        strongest = min(row.white_box, key=lambda attack: attack.score.correct, default=None)
         card = None if strongest is None else strongest.card
         if card is not None and card.clean.confusion is not None and card.robust.confusion is not None:
             name = f"{report.name(row)} {plots.radius(card.cell.threat)}"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from robench.evidence.plain_text import plain
-from robench_leaderboard.ranking.row import Attacked, Row, Score
-from robench_leaderboard.render import formatting
+from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
+from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.render import formatting, templates
 from robench_leaderboard.report import (
     class_averages,
     confusion_matrices,
@@ -24,11 +22,13 @@ from robench_leaderboard.report import (
     results_table,
     svg_drawing,
 )
-from robench_leaderboard.report.pictures import Shown, magnification, show
+from robench_leaderboard.report.pictures import ShownPicture, magnification, show
 from robench_leaderboard.report.report_data import Report
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+PACKAGE = "robench_leaderboard.report"
 
 #: Pixels of clean images on one page; with more cells, fewer images of each are shown, but at least one.
 PIXELS = 2_000_000
@@ -42,23 +42,23 @@ LONGEST = 600
 class CardPage:
     """Gather what the page says about one card."""
 
-    attacked: Attacked
+    attack: AttackOutcome
     row: Row
     anchor: str
-    pictures: list[Shown]
-    kept: int
+    pictures: list[ShownPicture]
+    stored: int
     featured: bool
 
     @property
     def title(self) -> str:
         """Return the cell in a line."""
-        threat = self.attacked.card.cell.threat
-        return f"{formatting.title(self.row)} / {plain(self.attacked.what, 120)} / {plots.radius(threat)}"
+        threat = self.attack.card.cell.threat
+        return f"{formatting.title(self.row)} / {plain(self.attack.description, 120)} / {plots.radius(threat)}"
 
 
 def render_report(report: Report) -> str:
     """Return the page."""
-    style, script = _text("report.css"), _text("report.js")
+    style, script = (templates.template_text(PACKAGE, name) for name in ("report.css", "report.js"))
     pages = list(card_pages(report))
     return _template().render(
         report=report,
@@ -66,11 +66,11 @@ def render_report(report: Report) -> str:
         style=style,
         script=script,
         # Only this script may run, whatever else got into the page; and nothing may be fetched.
-        hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        hash=templates.csp_hash(script),
         pages=pages,
         anchors={shown.anchor for shown in pages},
         left_out=len(report.cells) - len(pages),
-        cuts=list(patch_embeddings.cuts(report)),
+        patch_embeddings=list(patch_embeddings.shown_embeddings(report)),
         charts=charts(report),
         results=results_table.results(report),
         claims=list(results_table.claims(report)),
@@ -79,21 +79,21 @@ def render_report(report: Report) -> str:
 
 def card_pages(report: Report) -> Iterator[CardPage]:
     """Yield the cards that get a page, in the order of the table."""
-    cells = [(row, attacked) for _, row in report.rows for attacked in row.attacks][:MOST_PAGES]
+    cells = [(row, attack) for _, row in report.rows for attack in row.attacks][:MOST_PAGES]
     featured = _featured(report)
-    illustrated = sum(attacked.card.id in report.galleries for _, attacked in cells)
-    for row, attacked in cells:
-        card = attacked.card
+    illustrated = sum(attack.card.id in report.galleries for _, attack in cells)
+    for row, attack in cells:
+        card = attack.card
         gallery = report.galleries.get(card.id)
-        kept = gallery.pictures if gallery is not None else []
+        pictures = gallery.pictures if gallery is not None else []
         area = card.data.shape[1] * card.data.shape[2]
-        count = max(1, PIXELS // (illustrated * area)) if kept else 0
-        factor = magnification(kept)
-        shown = [show(picture, factor) for picture in kept[:count]]
-        yield CardPage(attacked, row, anchor(attacked), shown, len(kept), attacked in featured)
+        count = max(1, PIXELS // (illustrated * area)) if pictures else 0
+        factor = magnification(pictures)
+        shown = [show(picture, factor) for picture in pictures[:count]]
+        yield CardPage(attack, row, anchor(attack), shown, len(pictures), attack in featured)
 
 
-def _featured(report: Report) -> list[Attacked]:
+def _featured(report: Report) -> list[AttackOutcome]:
     """Return the cells whose pictures are open: the first board's first and undefended rows, most hurt in white-box."""
     rows = report.boards[0].rows
     chosen = [rows[0], *(row for row in rows[1:] if row.undefended)]
@@ -101,9 +101,9 @@ def _featured(report: Report) -> list[Attacked]:
     return [min(cells, key=lambda cell: cell.score.correct) for cells in found if cells]
 
 
-def anchor(attacked: Attacked) -> str:
+def anchor(attack: AttackOutcome) -> str:
     """Return the address of a card on the page."""
-    return f"card-{attacked.card.id[:12]}"
+    return f"card-{attack.card.id[:12]}"
 
 
 def charts(report: Report) -> dict[str, Any]:
@@ -115,10 +115,6 @@ def charts(report: Report) -> dict[str, Any]:
         "training": list(plots.training(report)),
         "transfer": list(results_table.transfer_tables(report)),
     }
-
-
-def _text(name: str) -> str:
-    return files("robench_leaderboard.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _shown(value: Any) -> Any:
@@ -157,16 +153,7 @@ GLOBALS: dict[str, Any] = {
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("robench_leaderboard.report"),
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment(PACKAGE, _shown, html=True, trailing_newline=False)
     environment.filters |= FILTERS
     environment.globals |= GLOBALS
     return environment.get_template("report.html.j2")

@@ -25,7 +25,7 @@ ACROSS = 7
 
 
 @dataclass(frozen=True)
-class Cut:
+class ShownEmbedding:
     """Be one defended victim's patch embedding as the page shows it: two ``data:`` addresses and the numbers."""
 
     name: str
@@ -45,12 +45,12 @@ class Cut:
         return f"{count} ({down} x {across}) of {kernel} x {kernel} pixels, {apart}"
 
 
-def cuts(report: Report) -> Iterator[Cut]:
+def shown_embeddings(report: Report) -> Iterator[ShownEmbedding]:
     """Yield each defended victim's patches once, whatever it was attacked with; those that were trained anew again."""
     seen: set[tuple[str, str, str]] = set()
     for _, row in report.rows:
-        for attacked in row.attacks:
-            card, gallery = attacked.card, report.galleries.get(attacked.card.id)
+        for attack in row.attacks:
+            card, gallery = attack.card, report.galleries.get(attack.card.id)
             key = (row.victim, row.defense, card.model.defended)
             if gallery is None or gallery.embedding is None or key in seen:
                 continue
@@ -58,24 +58,24 @@ def cuts(report: Report) -> Iterator[Cut]:
                 return
             seen.add(key)
             first, embedding = gallery.pictures[0], gallery.embedding
-            yield Cut(
+            yield ShownEmbedding(
                 name=f"{report.brief(row.victim)}, {title(row)}",
                 index=first.index,
                 label=card.data.classes[first.label],
                 embedding=embedding,
-                patches=_address(apart(embedding)),
-                filters=_address(sheet(embedding.filters)),
+                patches=_address(patch_picture(embedding)),
+                filters=_address(filter_picture(embedding.filters)),
             )
 
 
-def apart(embedding: Embedding) -> Array:
+def patch_picture(embedding: Embedding) -> Array:
     """Return the image as uint8 (H, W, 3), its patches drawn apart on white; what two of them share is in both."""
     down, across = embedding.grid
     patches = [[colours(embedding.patch(row, column)) for column in range(across)] for row in range(down)]
     return _grid(patches, max(1, embedding.kernel // 8))
 
 
-def sheet(filters: Array) -> Array:
+def filter_picture(filters: Array) -> Array:
     """Return the filters (K, C, k, k) in rows as uint8 (H, W, 3), on white."""
     tiles = [colours(one) for one in filters]
     return _grid([tiles[start : start + ACROSS] for start in range(0, len(tiles), ACROSS)], max(1, len(tiles[0]) // 8))

@@ -24,7 +24,7 @@ HEAT = ((0, 0, 8), (74, 18, 107), (168, 46, 95), (239, 101, 50), (252, 180, 60),
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownPicture:
     """Be one image of the gallery as the page shows it: five ``data:`` addresses, and how it was magnified."""
 
     picture: Picture
@@ -37,13 +37,13 @@ class Shown:
     height: int
 
 
-def show(picture: Picture, factor: int) -> Shown:
+def show(picture: Picture, factor: int) -> ShownPicture:
     """Return the image, what was added to it times ``factor``, the result, and what the model looked at."""
     height, width = picture.clean.shape[1:]
     reduced = min(1.0, SIDE / max(height, width))
     # Grey-centred: 0.5 is untouched, brighter was made brighter.
     difference = 0.5 + factor * (picture.adversarial - picture.clean)
-    return Shown(
+    return ShownPicture(
         picture=picture,
         clean=address(colours(picture.clean)),
         difference=address(colours(difference)),

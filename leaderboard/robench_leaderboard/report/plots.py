@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, ThreatRecord
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.board import Board
-from robench_leaderboard.ranking.row import Attacked, Row, Score
+from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render.formatting import decimal
 from robench_leaderboard.report.report_data import Report
+from robench_leaderboard.statistics.pareto import front
 
 Interval = tuple[float, float]
 
@@ -143,8 +145,8 @@ def _pareto(report: Report, name: str, label: str, cost: Callable[[Row], float |
         if len(series) < 2:
             continue
         corners = front([(one.marks[0].x, one.marks[0].y) for one in series])
-        kept = [one.name for one in series if (one.marks[0].x, one.marks[0].y) in corners]
-        says = f"Nothing is both cheaper and more robust than: {', '.join(kept)}. Up and to the left is better."
+        cheapest = [one.name for one in series if (one.marks[0].x, one.marks[0].y) in corners]
+        says = f"Nothing is both cheaper and more robust than: {', '.join(cheapest)}. Up and to the left is better."
         key = f"pareto-{name.replace(' ', '-')}-{place + 1}"
         yield Plot(
             key,
@@ -158,63 +160,53 @@ def _pareto(report: Report, name: str, label: str, cost: Callable[[Row], float |
         )
 
 
-def front(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Return the points (cost, benefit) that no other is at least as good as in both, and better in one."""
-    best, corners = float("-inf"), []
-    for cost, benefit in sorted(set(points), key=lambda point: (point[0], -point[1])):
-        if benefit > best:
-            corners.append((cost, benefit))
-            best = benefit
-    return tuple(corners)
-
-
 def curves(report: Report) -> Iterator[Plot]:
     """Yield accuracy against eps wherever several radii were measured: a line for each defense and attack."""
-    groups: dict[tuple[str, ...], list[tuple[Row, Attacked]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[Row, AttackOutcome]]] = {}
     for board, row in report.rows:
         setting = board.setting
-        for attacked in row.attacks:
-            key = (setting.dataset, setting.test, setting.norm, row.victim, attacked.access, attacked.surrogate)
-            groups.setdefault(key, []).append((row, attacked))
+        for attack in row.attacks:
+            key = (setting.dataset, setting.test, setting.norm, row.victim, attack.access, attack.surrogate)
+            groups.setdefault(key, []).append((row, attack))
     place = 0
     for (dataset, _, norm, victim, access, surrogate), found in groups.items():
-        if len({attacked.card.cell.threat.eps for _, attacked in found}) > 1:
+        if len({attack.card.cell.threat.eps for _, attack in found}) > 1:
             place += 1
             route = f"{access} via {surrogate}" if surrogate else access
             title = f"{report.brief(dataset)}, {norm}, {report.brief(victim)}, {plain(route, 60)}"
             yield _curve(report, f"eps-{place}", title, found)
 
 
-def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Attacked]]) -> Plot:
-    lines: dict[tuple[str, str], list[tuple[Row, Attacked]]] = {}
-    for row, attacked in found:
-        lines.setdefault((row.title, attacked.attack), []).append((row, attacked))
-    attacks = sorted({attack for _, attack in lines})
+def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, AttackOutcome]]) -> Plot:
+    lines: dict[tuple[str, str], list[tuple[Row, AttackOutcome]]] = {}
+    for row, attack in found:
+        lines.setdefault((row.title, attack.label), []).append((row, attack))
+    attacks = sorted({label for _, label in lines})
     series = []
-    for (name, attack), points in lines.items():
+    for (name, label), points in lines.items():
         row = points[0][0]
         # At eps = 0 the attack must give the images back (a check of the gate): that is the clean accuracy.
         marks = {0.0: headline(row.clean)}
-        marks |= {attacked.card.cell.threat.eps: headline(attacked.score) for _, attacked in points}
+        marks |= {attack.card.cell.threat.eps: headline(attack.score) for _, attack in points}
         drawn = tuple(Mark(eps, y, None, upright) for eps, (y, upright) in sorted(marks.items()))
         series.append(
-            Series(plain(f"{name}, {attack}", 160), report.tone(row), drawn, attacks.index(attack), joined=True)
+            Series(plain(f"{name}, {label}", 160), report.tone(row), drawn, attacks.index(label), joined=True)
         )
     best = sorted(series, key=lambda one: -one.marks[-1].y)[:MOST_LINES]
-    kept, left_out = [one for one in series if one in best], len(series) - len(best)
+    shown, left_out = [one for one in series if one in best], len(series) - len(best)
     radii = sorted({mark.x for one in series for mark in one.marks})
     axis = Axis("eps (0 is the clean accuracy)", names=tuple((eps, format_eps(eps)) for eps in radii))
     transfer = found[0][1].access == "transfer"
-    says = f"{len(kept)} lines over {len(radii)} radii, falling from the clean accuracy."
-    label = "accuracy under transfer, %" if transfer else "accuracy under attack, %"
+    says = f"{len(shown)} lines over {len(radii)} radii, falling from the clean accuracy."
+    measure = "accuracy under transfer, %" if transfer else "accuracy under attack, %"
     return Plot(
         key,
         "Accuracy against eps",
         title,
         says,
         axis,
-        Axis(label, percent=True, zero=True),
-        tuple(kept),
+        Axis(measure, percent=True, zero=True),
+        tuple(shown),
         left_out=left_out,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,10 @@ from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.gallery import Gallery, gallery_name, read_gallery
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.attack_outcome import AttackOutcome
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.read_cards import read_cards
-from robench_leaderboard.ranking.row import Attacked, Row
+from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render.formatting import title
 
 
@@ -35,9 +36,9 @@ class Report:
         return [(board, row) for board in self.boards for row in board.rows]
 
     @cached_property
-    def cells(self) -> list[Attacked]:
+    def cells(self) -> list[AttackOutcome]:
         """Return every card, in the order of the table."""
-        return [attacked for _, row in self.rows for attacked in row.attacks]
+        return [attack for _, row in self.rows for attack in row.attacks]
 
     def tone(self, row: Row) -> int:
         """Return the number of the row's colour: 0 for the undefended, the others by name, the same in every chart."""
@@ -77,15 +78,15 @@ class Report:
         return found
 
 
-def collect(paths: Iterable[Path]) -> Report:
-    """Return the report of results folders, folders of cards or card files.
+def collect(paths: Iterable[Path], warn: Callable[[str], None] | None = None) -> Report:
+    """Return the report of results folders, folders of cards or card files; ``warn`` as in ``read_cards``.
 
     Raises:
         CardError: there is no card, or a card or a gallery is not what robench writes.
     """
     found = list(paths)
     places = [path / "cards" if (path / "cards").is_dir() else path for path in found]
-    cards = read_cards(places)
+    cards = read_cards(places, warn)
     if not cards:
         names = ", ".join(map(str, found))
         raise CardError(f"There are no cards in {names}; name a folder that robench run wrote (--out), or card files.")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
-from robench_leaderboard.ranking.row import Row, Score
+from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render import formatting
 from robench_leaderboard.report.plots import board_title
 from robench_leaderboard.report.report_data import Report
@@ -233,4 +234,4 @@ def transfer_tables(report: Report) -> Iterator[TransferTable]:
 
 
 def _white_box(row: Row) -> Score | None:
-    return min((attacked.score for attacked in row.white_box), key=lambda score: score.rate, default=None)
+    return min((attack.score for attack in row.white_box), key=lambda score: score.rate, default=None)

@@ -107,11 +107,11 @@ class Drawing:
             parts += self.whiskers(mark)
         radius = 5 if not series.joined else 3.5 if len(series.marks) < 30 else 1.5
         for mark in series.marks:
-            told = _element("title", escape(f"{plain(series.name, 120)}: {self.told(mark)}"))
-            parts.append(_element("circle", told, cx=self.left(mark.x), cy=self.down(mark.y), r=radius))
+            tooltip = _element("title", escape(f"{plain(series.name, 120)}: {self.values(mark)}"))
+            parts.append(_element("circle", tooltip, cx=self.left(mark.x), cy=self.down(mark.y), r=radius))
         return _element("g", _joined(parts), class_=classes(series), data_s=place)
 
-    def told(self, mark: Mark) -> str:
+    def values(self, mark: Mark) -> str:
         """Return a mark's values in words."""
         names = dict(self.plot.x.names)
         return f"{self.plot.x.label} {names.get(mark.x, f'{mark.x:.4g}')}; {self.plot.y.label} {mark.y:.4g}"

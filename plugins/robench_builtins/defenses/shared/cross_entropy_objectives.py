@@ -88,7 +88,7 @@ class AdversarialCrossEntropy(CrossEntropy):
         """Return adversarial images, crafted on the source in eval mode."""
         if self.source is None:
             return batch.images
-        attacker = task.replace(attacked=self.threat, stop_early=False)
+        attacker = task.replace(threat_model=self.threat, stop_early=False)
         with under_attack(self.source):
             return self.attack.craft(self.source, batch.images, batch.labels, attacker).detach()
 

@@ -1,4 +1,4 @@
-"""How a check is written down, and when a share of lost images is too large."""
+"""How a check is written down, and when a share of lost images is too large: for the gate and for who reads cards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from robench.evidence.statistics import wilson
 
 #: Share of all images that a weaker attack may win over a stronger one: above, SUSPECT; far above, INVALID.
 TOLERATED, INTOLERABLE = 0.01, 0.05
+#: Share of all images that a stronger attack may win. From PGD to AutoAttack honest adversarial training loses 0.5 to
+#: 3.5 points on CIFAR-10, and 5.4 here (PGD-20 to APGD, TeCoA on digits); masked defenses lose 11 (TGA-ZSR) to all.
+STRONGER = (0.08, 0.20)
 
 
 def check(name: str, status: Status, value: float | None, threshold: str, n: int, meaning: str) -> Check:
