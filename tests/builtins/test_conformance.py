@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 
 from robench import Exporter
+from robench.contracts.components import Component
 from robench.plugin.catalog import catalog
 from robench.testing import Check, check_component, conformance
 from robench.testing.component_under_test import Subject
+from robench.testing.declaration_checks import CHECKS as DECLARED
+from robench.testing.fixtures import LARGE, SMALL
 from robench_builtins.models.tiny_clip import WEIGHTS
 
 BUILT_IN = [
@@ -21,7 +24,29 @@ BUILT_IN = [
     for offer in catalog().offers.values()
     if offer.plugin.name == "builtins" and not issubclass(offer.component, Exporter)
 ]
-CHECKS = [check for component in dict.fromkeys(BUILT_IN) for check in conformance(component)]
+#: What is nothing without a file, a name or a download is tried on real files: below, and in the tests of each.
+BROUGHT_IN = {
+    *("cifar10", "cifar100", "mnist", "fashion-mnist", "imagenet", "imagefolder", "plantvillage", "flickr", "hf"),
+    *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
+    *("clip-rn50", "clip-vit-b16", "clip-vit-b32", "clip-vit-l14"),
+}
+#: Long searches are shorter where only the shape is another; the rest is asked of the defaults.
+SHORT = {"fab": {"steps": 5}, "square": {"queries": 100}, "cw": {"steps": 20, "searches": 2}}
+GIVEN = {name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")}
+
+
+def checks_of(component: type[Component]) -> list[Check]:
+    """Return the checks that can be tried of a component by itself."""
+    found = conformance(component, **GIVEN.get(component.name, {}))
+    if component.name in BROUGHT_IN:
+        return [check for check in found if check.name in DECLARED]
+    if component.name in SHORT:
+        short = {check.name: check for check in conformance(component, **SHORT[component.name])}
+        return [short[check.name] if check.name in (str(SMALL), str(LARGE)) else check for check in found]
+    return found
+
+
+CHECKS = [check for component in dict.fromkeys(BUILT_IN) for check in checks_of(component)]
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ def test_clean_as_published_and_nothing_left_under_pgd(request_for):
 
 @pytest.mark.parametrize(("eps", "expected"), [("0.5/255", 0.579), ("1/255", 0.184), ("2/255", 0.005)])
 def test_pgd_20_reaches_the_reference_figures(request_for, eps, expected):
-    (card,) = request_for(attack="pgd[steps=20]", eps=eps)
+    (card,) = request_for(attack="pgd[steps=20]", eps=eps, gate="quick")
 
     # The reference was measured with other noise and with the last iterate; over three seeds it moved half a point.
     assert card.robust.rate == pytest.approx(expected, abs=0.012)
@@ -87,7 +87,7 @@ def plain_loop(model, images, labels, eps, alpha, steps, start):
 def test_the_verdict_per_image_is_that_of_a_plain_loop(request_for, resnet, images):
     eps = 1 / 255
     attack = "pgd[steps=10,step_size=0.25/255,random_start=false]"
-    (card,) = request_for(attack=attack, eps="1/255", prepared=False)
+    (card,) = request_for(attack=attack, eps="1/255", prepared=False, gate="quick")
     _, _, batch = images
     lost = plain_loop(resnet, batch.images, batch.labels, eps, eps / 4, 10, batch.images)
 
@@ -99,8 +99,8 @@ def test_the_verdict_per_image_is_that_of_a_plain_loop(request_for, resnet, imag
 
 def test_the_folded_model_gives_the_same_verdicts(request_for, tmp_path):
     attack = "pgd[steps=10,step_size=0.25/255,random_start=false]"
-    (plain,) = request_for(attack=attack, eps="1/255", prepared=False)
-    (folded,) = request_for(attack=attack, eps="1/255", store=tmp_path)
+    (plain,) = request_for(attack=attack, eps="1/255", prepared=False, gate="quick")
+    (folded,) = request_for(attack=attack, eps="1/255", store=tmp_path, gate="quick")
 
     assert folded.model.inference == ["batch norms folded", "channels last"]
     assert 0 < folded.model.logit_difference < 1e-3
@@ -116,7 +116,9 @@ def test_torchattacks_agrees_per_image(request_for, resnet, images):
     with torch.no_grad():
         theirs = resnet(moved).argmax(1) == batch.labels
 
-    (card,) = request_for(attack="pgd[steps=10,step_size=0.25/255,random_start=false]", eps="1/255", prepared=False)
+    (card,) = request_for(
+        attack="pgd[steps=10,step_size=0.25/255,random_start=false]", eps="1/255", prepared=False, gate="quick"
+    )
     ours = torch.tensor(card.robust.mask())
     # torchattacks judges the last iterate, robench any: what it calls lost, robench calls lost.
     assert not bool((ours & ~theirs).any())
