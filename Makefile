@@ -27,6 +27,7 @@ test:  ## all, with as many processes as cores, four at most; make test FILE=tes
 
 smoke:  ## under a minute: the contracts, what is planned, whole runs on a benchmark known by hand, start, docs
 	$(PYTEST) tests/contracts tests/plan tests/pipeline/test_run.py tests/cli/test_startup.py tests/test_surface.py \
+	  tests/test_import_rules.py \
 	  tests/test_docs.py::test_generated_parts_are_what_the_code_gives
 
 bench:  ## speed, as ratios to floors and peers measured in the same run
