@@ -30,7 +30,8 @@ BROUGHT_IN = {
     *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
     *("clip-rn50", "clip-vit-b16", "clip-vit-b32", "clip-vit-l14"),
 }
-#: Long searches are shorter where only the shape is another; the rest is asked of the defaults.
+#: Long searches are shorter where only shapes and bounds are looked at; the rest is asked of the defaults.
+SHAPES = ("box, ball, float32", str(SMALL), str(LARGE))
 SHORT = {"fab": {"steps": 5}, "square": {"queries": 100}, "cw": {"steps": 20, "searches": 2}}
 GIVEN = {name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")}
 
@@ -42,7 +43,7 @@ def checks_of(component: type[Component]) -> list[Check]:
         return [check for check in found if check.name in DECLARED]
     if component.name in SHORT:
         short = {check.name: check for check in conformance(component, **SHORT[component.name])}
-        return [short[check.name] if check.name in (str(SMALL), str(LARGE)) else check for check in found]
+        return [short[check.name] if check.name in SHAPES else check for check in found]
     return found
 
 
