@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from robench.contracts.components import Split as Split
     from robench.contracts.examples import Batch as Batch
     from robench.contracts.examples import Examples as Examples
-    from robench.contracts.examples import to_uint8 as to_uint8
+    from robench.contracts.image_files import StoredImage as StoredImage
+    from robench.contracts.image_files import decode_image as decode_image
+    from robench.contracts.image_files import describe_image as describe_image
+    from robench.contracts.image_files import image_suffixes as image_suffixes
+    from robench.contracts.image_files import to_uint8 as to_uint8
     from robench.contracts.parameters import Value as Value
     from robench.contracts.parameters import parameter as parameter
     from robench.contracts.task import Task as Task
@@ -66,6 +70,7 @@ _HOME = {
     "RobenchError": "errors",
     "SpecError": "errors",
     "Split": "contracts.components",
+    "StoredImage": "contracts.image_files",
     "Task": "contracts.task",
     "ThreatModel": "contracts.threat_model",
     "Value": "contracts.parameters",
@@ -74,9 +79,12 @@ _HOME = {
     "apgd": "attacks.apgd",
     "attack_sources": "attacks",
     "autoattack": "attacks.autoattack",
+    "decode_image": "contracts.image_files",
+    "describe_image": "contracts.image_files",
     "evaluate": "api",
     "fab": "attacks.fab",
     "hookimpl": "plugin.hookspecs",
+    "image_suffixes": "contracts.image_files",
     "input_gradient": "contracts.classifier",
     "noise": "attacks.noise",
     "leaderboard": "api",
@@ -85,7 +93,7 @@ _HOME = {
     "run": "api",
     "square": "attacks.square",
     "straight_through": "contracts.adaptive",
-    "to_uint8": "contracts.examples",
+    "to_uint8": "contracts.image_files",
 }
 
 __all__ = sorted(_HOME)

@@ -180,7 +180,8 @@ def test_images_without_labels_are_refused(tmp_path: Path) -> None:
     hidden = table(4).map(lambda row: {"label": -1})
     data = Hf(path=saved(tmp_path, train=table(20), test=hidden))
     with pytest.raises(
-        DataError, match=r"^split 'test' of \S+ holds images without a label; choose another split with"
+        DataError,
+        match=r"^split 'test' of \S+ holds images without a label \(4 of 4, first row 0\); choose another split",
     ):
         data.load("test")
 
@@ -188,7 +189,9 @@ def test_images_without_labels_are_refused(tmp_path: Path) -> None:
 def test_images_of_several_sizes_ask_for_one(tmp_path: Path) -> None:
     mixed = datasets.concatenate_datasets([table(10), _larger(10)])
     path = saved(tmp_path, train=table(20), test=mixed)
-    with pytest.raises(DataError, match=r"several sizes \(8 x 8, and 12 x 12 in row 10\); pass -p dataset.size=224\.$"):
+    with pytest.raises(
+        DataError, match=r"several sizes \(8 x 8, and 12 x 12 in row 10 of test\); pass -p dataset.size=224\.$"
+    ):
         Hf(path=path).load("test").images()
     assert Hf(path=path, size=10).load("test").images().shape == (20, 3, 10, 10)
 
@@ -204,7 +207,7 @@ def test_a_damaged_image_is_named_by_its_row(tmp_path: Path) -> None:
     broken = datasets.Dataset.from_dict({"img": stored, "label": [0, 1, 0, 1]}, features=table(2).features)
     data = Hf(path=saved(tmp_path, train=table(20), test=broken))
     with pytest.raises(
-        DataError, match=r"^row 2 of \S+ holds no image that can be decoded \(.*\); leave that row out\.$"
+        DataError, match=r"^row 2 of \S+ \(test\) cannot be decoded \(.*\); replace it or leave it out\.$"
     ):
         data.load("test").images()
 

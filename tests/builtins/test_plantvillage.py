@@ -135,7 +135,7 @@ def orbit(image: torch.Tensor, ways: range) -> set[bytes]:
 
 def test_balanced_serves_as_many_of_each_class_and_no_two_alike() -> None:
     base = pictures([2, 5, 30])
-    even = balanced(base, 16, seed=0, name="x")
+    even = balanced(base, 16, seed=0, name="x", classes="abc")
     assert even.labels.bincount().tolist() == [16, 16, 16]
     assert len({image.numpy().tobytes() for image in even.images()}) == 48
     for label in range(3):
@@ -149,7 +149,7 @@ def test_balanced_serves_as_many_of_each_class_and_no_two_alike() -> None:
 def test_every_original_is_served_before_a_copy_and_copied_once_before_twice() -> None:
     base = pictures([4])
     originals = [image.numpy().tobytes() for image in base.images()]
-    served = [image.numpy().tobytes() for image in balanced(base, 11, seed=0, name="x").images()]
+    served = [image.numpy().tobytes() for image in balanced(base, 11, seed=0, name="x", classes="a").images()]
     assert sorted(served[:4]) == sorted(originals)
     owners = [
         next(row for row, image in enumerate(base.images()) if picture in orbit(image, range(8))) for picture in served
@@ -160,14 +160,14 @@ def test_every_original_is_served_before_a_copy_and_copied_once_before_twice() -
 
 def test_balancing_is_seeded_and_known_by_its_fingerprint() -> None:
     base = pictures([3, 5])
-    first, again, other = (balanced(base, 9, seed, "x").fingerprint for seed in (0, 0, 1))
+    first, again, other = (balanced(base, 9, seed, "x", "ab").fingerprint for seed in (0, 0, 1))
     assert first == again != other
-    assert balanced(base, 8, 0, "x").fingerprint != first
+    assert balanced(base, 8, 0, "x", "ab").fingerprint != first
 
 
 def test_pictures_that_are_not_square_keep_their_sides() -> None:
     base = pictures([3], shape=(4, 6))
-    images = balanced(base, 12, 0, "x").images()
+    images = balanced(base, 12, 0, "x", "a").images()
     assert images.shape == (12, 3, 4, 6)
     assert len({image.numpy().tobytes() for image in images}) == 12
 
@@ -175,10 +175,10 @@ def test_pictures_that_are_not_square_keep_their_sides() -> None:
 def test_more_than_there_are_ways_to_turn_says_so(leaves: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"^x has 3 train images of class 0, which turned and mirrored give 24, fewer than balance=25; lower",
+        match=r"^x has 3 train images of 'red fox', which turned and mirrored give 24, fewer than balance=25; lower",
     ):
-        balanced(pictures([3]), 25, 0, "x")
-    with pytest.raises(DataError, match=r"^plantvillage has 7 train images of class 0"):
+        balanced(pictures([3]), 25, 0, "x", ["red fox"])
+    with pytest.raises(DataError, match=r"^plantvillage has 7 train images of 'potato early blight', which"):
         serve(leaves, balance=57).load("train")
 
 

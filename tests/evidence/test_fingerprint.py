@@ -191,6 +191,47 @@ def test_a_dangling_link_in_a_folder_is_passed_over(tmp_path):
     assert len(of_files([tmp_path])) == 64
 
 
+def test_a_folder_behind_a_link_counts_once_whatever_leads_to_it(tmp_path):
+    photos, store = tmp_path / "photos", tmp_path / "store"
+    (photos / "cat").mkdir(parents=True)
+    store.mkdir()
+    (store / "a.png").write_bytes(b"a")
+    (photos / "cat" / "linked").symlink_to(store)
+    before = of_files([photos])
+    (store / "a.png").write_bytes(b"b")
+    assert of_files([photos]) != before
+    (store / "a.png").write_bytes(b"a")
+    assert of_files([photos]) == before
+    for link, target in (("again", photos / "cat"), ("up", ".."), ("all", "/"), ("same", store)):
+        (photos / "cat" / link).symlink_to(target)
+    assert of_files([photos]) == before
+
+
+def test_what_is_no_file_or_has_an_odd_name_has_a_fingerprint(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"a")
+    before = of_files([tmp_path])
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    assert of_files([tmp_path]) == before
+    os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
+    assert of_files([tmp_path]) != before
+
+
+def test_the_whole_file_system_is_not_read(tmp_path):
+    assert of_files([module.Path("/")]) == of_files([module.Path("/")])
+
+
+def test_what_may_not_be_read_counts_as_missing(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(b"a")
+    readable = of_files([tmp_path])
+
+    def refuse(place):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module.os, "scandir", refuse)
+    assert of_files([tmp_path]) != readable
+
+
 # Of tensors
 
 

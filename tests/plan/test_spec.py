@@ -87,7 +87,7 @@ class Soft(Defense):
     epochs: int = parameter(1, "passes over the data")
 
 
-ROSTER = {
+COMPONENTS = {
     "dataset": (Shapes, Loose),
     "victim": (Net, Other),
     "surrogate": (Net, Other),
@@ -99,7 +99,7 @@ PLUGIN = Plugin("toy", "toy-dist", "1.0", ModuleType("toy"), "")
 
 @pytest.fixture
 def known():
-    offers = {(role, c.name): Offer(role, c.name, c, PLUGIN) for role, classes in ROSTER.items() for c in classes}
+    offers = {(role, c.name): Offer(role, c.name, c, PLUGIN) for role, classes in COMPONENTS.items() for c in classes}
     return Catalog([PLUGIN], offers)
 
 

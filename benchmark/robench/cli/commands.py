@@ -13,6 +13,7 @@ from robench.cli.completion import completion_command
 from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
+from robench.cli.inspect import inspect_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.list_show import list_command, show_command
 from robench.cli.new import new_command
@@ -41,6 +42,7 @@ for command in (
     run_command,
     list_command,
     show_command,
+    inspect_command,
     plugins_command,
     new_command,
     check_plugin_command,

@@ -89,6 +89,10 @@ class Dataset(Component):
         """Return the name under which models state their reference accuracy on these images."""
         return self.name
 
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences on what lies with the images and is not served, for a run's progress and ``inspect``."""
+        return ()
+
     def load(self, split: Split) -> Examples:
         """Return the images and labels of one split; the splits are disjoint and the same every time."""
         raise NotImplementedError

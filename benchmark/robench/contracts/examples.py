@@ -8,15 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from robench.contracts.image_files import StoredImage, decode_image, describe_image, read_bytes
 from robench.errors import ContractError, DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 #: Threads that decode files; decoding releases the interpreter lock.
 DECODERS = 4
@@ -47,10 +45,12 @@ class Examples:
         fetch: Callable[[Sequence[int]], Tensor],
         digest: Callable[[Sequence[int]], bytes],
         rows: Sequence[int] | None = None,
+        describe: Callable[[int], StoredImage | None] | None = None,
     ) -> None:
         self._all_labels = labels
         self._fetch = fetch
         self._digest = digest
+        self._describe = describe
         self._rows = list(range(len(labels))) if rows is None else list(rows)
         self.shape = shape
 
@@ -76,19 +76,26 @@ class Examples:
 
     @classmethod
     def from_files(cls, paths: Sequence[Path], labels: Sequence[int], size: int) -> Examples:
-        """Serve image files as RGB, resized (bicubic) so that the short side is ``size``, and centre-cropped."""
+        """Serve image files as RGB, resized (bicubic) so that the short side is ``size``, and centre-cropped.
+
+        They are decoded by :func:`robench.decode_image`: the first frame, upright, on white.
+        """
 
         def fetch(rows: Sequence[int]) -> Tensor:
             with ThreadPoolExecutor(DECODERS) as pool:
-                return torch.stack(list(pool.map(lambda row: _decode(paths[row], size), rows)))
+                return torch.stack(list(pool.map(lambda row: decode_image(paths[row], size=size), rows)))
 
         def digest(rows: Sequence[int]) -> bytes:
-            hasher = hashlib.sha256(f"rgb {size}".encode())
+            hasher = hashlib.sha256(f"rgb {size} upright on white".encode())
             for row in rows:
-                hasher.update(hashlib.sha256(_read(paths[row])).digest())
+                hasher.update(hashlib.sha256(read_bytes(paths[row])).digest())
             return hasher.digest()
 
-        return cls(torch.tensor(labels, dtype=torch.long), (3, size, size), fetch, digest)
+        def describe(row: int) -> StoredImage:
+            return describe_image(paths[row])
+
+        shape = (3, size, size)
+        return cls(torch.tensor(labels, dtype=torch.long), shape, fetch, digest, describe=describe)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -96,7 +103,7 @@ class Examples:
     def __getitem__(self, rows: slice | Sequence[int]) -> Examples:
         """Return the examples at a slice or at a list of positions."""
         chosen = self._rows[rows] if isinstance(rows, slice) else [self._rows[row] for row in rows]
-        return Examples(self._all_labels, self.shape, self._fetch, self._digest, chosen)
+        return Examples(self._all_labels, self.shape, self._fetch, self._digest, chosen, self._describe)
 
     @property
     def labels(self) -> Tensor:
@@ -106,6 +113,10 @@ class Examples:
     def images(self) -> Tensor:
         """Return all images at once as uint8 (N, C, H, W); prefer :meth:`batches` where there may be many."""
         return self._fetch(self._rows)
+
+    def stored(self, place: int) -> StoredImage | None:
+        """Return how the image at ``place`` is stored; None where that is not known, as of images from memory."""
+        return self._describe(self._rows[place]) if self._describe is not None else None
 
     def sample(self, count: int, seed: int) -> Examples:
         """Return ``count`` examples drawn without replacement; a larger count with one seed holds a smaller one's."""
@@ -142,29 +153,3 @@ class Examples:
         hasher = hashlib.sha256(f"{self.shape} {self.labels.tolist()}".encode())
         hasher.update(self._digest(self._rows))
         return hasher.hexdigest()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"image {path} cannot be read ({error.strerror}); remove it or mend its permissions.") from None
-
-
-def _decode(path: Path, size: int) -> Tensor:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            picture: Image.Image = ImageOps.fit(file.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {path} cannot be decoded ({error}); replace or remove the file.") from None
-    return to_uint8(picture)
-
-
-def to_uint8(picture: Image) -> Tensor:
-    """Return a PIL image as uint8 (C, H, W)."""
-    import numpy as np
-
-    array = torch.from_numpy(np.array(picture))
-    return array.unsqueeze(0) if array.dim() == 2 else array.permute(2, 0, 1).contiguous()

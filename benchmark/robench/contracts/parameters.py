@@ -112,6 +112,7 @@ def convert(owner: str, declared: Parameter, value: Any) -> Value:
         except (TypeError, ValueError, KeyError):
             continue
         _check_range(owner, declared, converted)
+        _check_text(owner, declared, converted)
         return converted
     raise SpecError(f"{owner}.{declared.name} takes {declared.type_name}, not '{value}' ({declared.help}).")
 
@@ -189,6 +190,16 @@ def _check_range(owner: str, declared: Parameter, value: Value) -> None:
             if words
         )
         raise SpecError(f"{owner}.{declared.name} must be {bounds}, not {value} ({declared.help}).")
+
+
+def _check_text(owner: str, declared: Parameter, value: Value) -> None:
+    """Refuse text that came from bytes which are not text here: no card could hold it."""
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        shown = value.encode("utf-8", "backslashreplace").decode()
+        raise SpecError(
+            f"{owner}.{declared.name} is '{shown}', which is not UTF-8 as this process reads it; rename the file or "
+            "folder, or set PYTHONUTF8=1 if only the locale is at fault."
+        )
 
 
 def _type_name(annotation: Any) -> str:

@@ -117,7 +117,13 @@ class Workbench:
     def data(self, cell: Cell) -> Data:
         """Return the cell's test images."""
         dataset: Dataset = type_of(cell.dataset, Dataset)
-        return self._data.get(cell.data_id, lambda: load_data(dataset, cell.n))
+        return self._data.get(cell.data_id, lambda: self._load_data(dataset, cell.n))
+
+    def _load_data(self, dataset: Dataset, n: int | None) -> Data:
+        data = load_data(dataset, n)
+        for note in dataset.notes():
+            self.options.progress.note(note)
+        return data
 
     def model(self, cell: Cell, chosen: SelectedComponent) -> Classifier:
         """Return a victim or surrogate of the cell's dataset, frozen."""
@@ -125,6 +131,10 @@ class Workbench:
         if trained is not None:
             return trained.model
         return self._models.get(cell.model_id(chosen), lambda: self._load(cell, chosen))
+
+    def loaded(self, cell: Cell, chosen: SelectedComponent) -> Classifier:
+        """Return a model as it is loaded: without weights, where it comes without."""
+        return self._load(cell, chosen)
 
     def trained(self, cell: Cell, chosen: SelectedComponent) -> Fitted | None:
         """Return a model that comes without weights as it was trained here; None for any other."""

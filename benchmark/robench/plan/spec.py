@@ -77,6 +77,15 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
     return _unique(cells)
 
 
+def plan_dataset(spec: Spec, known: Catalog | None = None) -> SelectedComponent:
+    """Return the dataset of a request that names nothing else, as ``robench inspect`` does."""
+    known = known or catalog()
+    chooser = _Chooser(known, spec.parameters)
+    dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
+    chooser.refuse_unused()
+    return dataset
+
+
 def _check_counts(spec: Spec) -> None:
     for name in ("defense", "attack", "eps", "seed"):
         if not getattr(spec, name):

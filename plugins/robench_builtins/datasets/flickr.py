@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from robench import DataError, Dataset, parameter
 from robench_builtins.datasets.shared.caption_files import TEST_IMAGES, Captions, find, read, within
+from robench_builtins.datasets.shared.folder_walk import existing_folder, files_in, told_by_path
 
 if TYPE_CHECKING:
     from robench import Examples, Split
@@ -29,6 +30,7 @@ class Flickr(Dataset):
     """
 
     name = "flickr"
+    version = 2
     victim = "clip-vit-b32"
     source = (
         "Young et al., From Image Descriptions to Visual Denotations (TACL 2014): Flickr30k; Hodosh et al., Framing "
@@ -88,15 +90,12 @@ class Flickr(Dataset):
                 "flickr needs the folder of Flickr8k or Flickr30k, which cannot be downloaded freely: pass "
                 "-p dataset.path=DIR."
             )
-        root = Path(self.path).expanduser()
-        if not root.is_dir():
-            raise DataError(f"flickr found no folder at {root}; pass -p dataset.path=DIR with one that exists.")
-        return root
+        return existing_folder(self.name, self.path)
 
     def _chosen(self, captions: Captions, source: Path) -> tuple[Path, list[str]]:
         """Return the folder of the images and the file names of those that are served, in byte order."""
         folder = self._folder(list(captions), source)
-        there = {entry.name for entry in folder.iterdir() if entry.is_file()}
+        there = {file.name for file in files_in(folder)}
         known = sorted(captions, key=str.encode)
         found = [name for name in known if name in there]
         # Captions of a few images that nobody has are in circulation; a gallery must not shrink unseen by a download.
@@ -114,8 +113,9 @@ class Flickr(Dataset):
         """Return the nearest folder that holds some of the images."""
         tried = names[:: max(1, len(names) // TRIED)]
         for folder in within(self._root(), 2):
-            if any("/" not in name and (folder / name).is_file() for name in tried):
-                return folder
+            with told_by_path(folder):
+                if any("/" not in name and (folder / name).is_file() for name in tried):
+                    return folder
         raise DataError(
             f"flickr found none of the images that {source} names, such as {names[0]}, in {self._root()} or up to two "
             "folders deep in it; put the images' folder there."

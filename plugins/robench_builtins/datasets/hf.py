@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,13 @@ class Hf(Dataset):
     """Serve a data set of the Hugging Face hub, or a local folder as ``datasets`` reads it: ``hf:ID`` or ``hf:FOLDER``.
 
     Columns and splits are found by their kind and usual names, or named by you. What has no test split is tested on
-    its validation split; what has neither is cut, stratified and seeded. Images keep their resolution and are grey
-    (1 x H x W) if the first one is. No code of a data set is run.
+    its validation split; what has neither is cut, stratified and seeded. Images keep their resolution, upright (EXIF)
+    and on white. A set is grey (1 x H x W) if its column says so, or if no image in any split has colour; then an image
+    in colour is refused. No code of a data set is run.
     """
 
     name = "hf"
+    version = 2
     source = "the data set's own page on huggingface.co"
     licence = "the data set's own"
     templates = ("a photo of a {}", "a blurry photo of a {}", "a picture of a {}", "an image of a {}")
@@ -55,8 +58,9 @@ class Hf(Dataset):
 
     def files(self) -> tuple[Path, ...]:
         """Return the folder, if a local one is named."""
-        folder = Path(self.path).expanduser()
-        return (folder,) if self.path and folder.is_dir() else ()
+        from robench_builtins.datasets.shared.folder_walk import existing_folder, is_folder
+
+        return (existing_folder(self.name, self.path),) if self.path and is_folder(self.path) else ()
 
     def origin(self) -> str:
         """Return the data set the user named, else this one's own name."""
@@ -64,12 +68,13 @@ class Hf(Dataset):
 
     def classes(self) -> tuple[str, ...]:
         """Return the names that the label column declares, as words; else its values, sorted."""
-        return self._tables().classes
+        return self._tables.classes
 
     def load(self, split: Split) -> Examples:
         """Return one split, decoded on demand."""
-        return self._tables().examples(split)
+        return self._tables.examples(split)
 
+    @cached_property
     def _tables(self) -> HfTables:
         if not self.path:
             raise DataError("hf needs a data set: write hf:ID with its id on the hub, or hf:FOLDER.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,23 +13,37 @@ from robench_builtins.datasets.shared.stratified_splits import share_of
 
 if TYPE_CHECKING:
     from robench import Examples, Split
+    from robench_builtins.datasets.shared.folder_walk import ClassFolders
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-
-#: Class folder -> its image files, both sorted by byte.
+#: Class folder -> its image files, both in byte order.
 Tree = dict[str, list[Path]]
+
+#: Some of the files that count, for a sentence.
+USUAL = ".jpg, .png, .tif, .webp and whatever else Pillow reads"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Hold the classes from which splits are cut, the splits with folders of their own, and all that was walked."""
+
+    cut: Tree
+    parts: Mapping[str, Tree]
+    walked: tuple[ClassFolders, ...]
 
 
 class ImageFolder(Dataset):
     """Serve your own photos: a folder with one subfolder a class.
 
-    Classes come in byte-sorted folder order, as torchvision numbers them; ``_`` and ``-`` in a folder's name become
-    spaces in its prompt. Images below a class folder count at any depth and with any common extension, in any case.
-    Splits are drawn per class and seeded. If there are train/ and test/ (or val/) subfolders with the same classes,
-    those are the splits: with val/ alone, as in ImageNet, it is the test split and a new val is cut from train.
+    Classes come in byte-sorted folder order, as torchvision numbers them (``10`` before ``2``); ``_`` and ``-`` in a
+    folder's name become spaces in its prompt. Images below a class folder count at any depth and with any extension
+    that Pillow reads, in any case; what is hidden, no regular file or a link back does not, and is counted. They are
+    served upright (EXIF) and on white. Splits are drawn per class and seeded. If there are train/ and test/ (or val/)
+    subfolders with the same classes, those are the splits: with val/ alone, as in ImageNet, it is the test split and a
+    new val is cut from train.
     """
 
     name = "imagefolder"
+    version = 2
     source = "the user's own images"
     licence = "the images' own"
     templates: ClassVar[tuple[str, ...]] = (
@@ -66,7 +81,9 @@ class ImageFolder(Dataset):
 
     def classes(self) -> tuple[str, ...]:
         """Return the folders' names as words, in byte order of the folders."""
-        folders = list(self._trees()[0])
+        from robench_builtins.datasets.shared.folder_walk import class_name
+
+        folders = [class_name(folder, self._root()) for folder in self._layout.cut]
         names = self.words(folders)
         for place, name in enumerate(names):
             if name in names[:place]:
@@ -93,32 +110,44 @@ class ImageFolder(Dataset):
         """Return the folder."""
         return (self._root(),)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what lies in the folder and does not count, in one sentence."""
+        from robench_builtins.datasets.shared.folder_walk import in_words
+
+        said = in_words(counts for walked in self._layout.walked for counts in walked.left_out.values())
+        return (f"{self.name} leaves out of {self.path}: {said}.",) if said else ()
+
     def load(self, split: Split) -> Examples:
         """Return one split, decoded on demand."""
         from robench import Examples
 
-        tree, parts = self._trees()
-        chosen = parts[split] if split in parts else self._cut(tree, split, parts)
+        layout = self._layout
+        chosen = layout.parts[split] if split in layout.parts else self._cut(layout.cut, split, layout.parts)
         pairs = [(path, label) for label, paths in enumerate(chosen.values()) for path in paths]
         if not pairs:
             raise DataError(self._empty(split))
         return Examples.from_files([path for path, _ in pairs], [label for _, label in pairs], self.size)
 
     def _root(self) -> Path:
+        from robench_builtins.datasets.shared.folder_walk import existing_folder
+
         if not self.path:
             raise DataError(f"{self.name} needs the folder of class folders: pass -p dataset.path=DIR.")
-        root = Path(self.path).expanduser()
-        if not root.is_dir():
-            raise DataError(f"{self.name} found no folder at {root}; pass -p dataset.path=DIR with one that exists.")
-        return root
+        return existing_folder(self.name, self.path)
 
-    def _trees(self) -> tuple[Tree, Mapping[str, Tree]]:
-        """Return the classes from which splits are cut, and the splits that have folders of their own."""
+    @cached_property
+    def _layout(self) -> Layout:
+        """Return what lies in the folder, which is walked once."""
+        from robench_builtins.datasets.shared.folder_walk import subfolders
+
         root = self._root()
-        layout = {name: root / name for name in ("train", "val", "test") if _has_folders(root / name)}
+        own = {name: root / name for name in ("train", "val", "test") if (root / name).is_dir()}
+        layout = {name: folder for name, folder in own.items() if subfolders(folder)}
         if "train" not in layout or len(layout) == 1:
-            return _classes(root, self.keeps, least=2), {}
-        parts = {name: _classes(folder, self.keeps, least=1) for name, folder in layout.items()}
+            found = self._walked(root, least=2)
+            return Layout(found.images, {}, (found,))
+        walked = {name: self._walked(folder, least=1) for name, folder in layout.items()}
+        parts = {name: found.images for name, found in walked.items()}
         for name, tree in parts.items():
             odd = sorted(set(tree) ^ set(parts["train"]))
             if odd:
@@ -129,7 +158,27 @@ class ImageFolder(Dataset):
         if "test" not in parts:
             parts["test"] = parts.pop("val")
         train = parts["train"] if "val" in parts else parts.pop("train")
-        return train, parts
+        return Layout(train, parts, tuple(walked.values()))
+
+    def _walked(self, root: Path, least: int) -> ClassFolders:
+        """Return the class folders of ``root`` with their images."""
+        from robench_builtins.datasets.shared.folder_walk import in_words, walk_classes
+
+        found = walk_classes(root, self.keeps)
+        if not found.images:
+            raise DataError(f"{root} has no class folders; put the images into one subfolder a class.")
+        if len(found.images) == 1:
+            (only,) = found.images
+            raise DataError(f"{root} has only one class folder, '{only}'; a classifier needs two or more.")
+        for name, paths in found.images.items():
+            if len(paths) < least:
+                said = in_words([found.left_out[name]])
+                raise DataError(
+                    f"class folder {root / name} has {len(paths)} {'image' if len(paths) == 1 else 'images'} "
+                    f"({USUAL}{f'; left out: {said}' if said else ''}) and needs {least} or more; add images or remove "
+                    "the folder."
+                )
+        return found
 
     def _cut(self, tree: Tree, split: Split, parts: Mapping[str, Tree]) -> Tree:
         test = 0.0 if "test" in parts else self.test
@@ -151,36 +200,3 @@ class ImageFolder(Dataset):
             f"{self.name} leaves no {split} images of {self.path} with {split}={share:g}; "
             f"raise it with -p dataset.{split}=0.2, or add images."
         )
-
-
-def _has_folders(folder: Path) -> bool:
-    return folder.is_dir() and any(child.is_dir() for child in folder.iterdir())
-
-
-def _classes(root: Path, keeps: Callable[[str], bool], least: int) -> Tree:
-    """Return the class folders of ``root`` with their images; hidden folders do not count."""
-    folders = [
-        child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".") and keeps(child.name)
-    ]
-    tree = {folder.name: _images(folder) for folder in sorted(folders, key=lambda folder: os.fsencode(folder.name))}
-    if not tree:
-        raise DataError(f"{root} has no class folders; put the images into one subfolder a class.")
-    if len(tree) == 1:
-        raise DataError(f"{root} has only one class folder, '{next(iter(tree))}'; a classifier needs two or more.")
-    for name, paths in tree.items():
-        if len(paths) < least:
-            raise DataError(
-                f"class folder {root / name} has {len(paths)} {'image' if len(paths) == 1 else 'images'} "
-                f"({', '.join(sorted(SUFFIXES))}) and needs {least} or more; add images or remove the folder."
-            )
-    return tree
-
-
-def _images(folder: Path) -> list[Path]:
-    found = [
-        Path(place) / name
-        for place, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-    ]
-    return sorted(found, key=os.fsencode)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import DataError, parameter
-from robench_builtins.datasets.imagefolder import SUFFIXES, ImageFolder
+from robench_builtins.datasets.imagefolder import ImageFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,12 +75,15 @@ class ImageNet(ImageFolder):
         return (*super().files(), *((Path(self.names).expanduser(),) if self.names else ()))
 
     def _root(self) -> Path:
+        from robench import image_suffixes
+        from robench_builtins.datasets.shared.folder_walk import files_in, subfolders
+
         root = super()._root()
         val = root / "val"
         if val.is_dir() and not (root / "train").is_dir():
             root = val
-        loose = [entry for entry in root.iterdir() if entry.suffix.lower() in SUFFIXES]
-        if loose and not any(entry.is_dir() for entry in root.iterdir()):
+        loose = [] if subfolders(root) else [file for file in files_in(root) if file.suffix.lower() in image_suffixes()]
+        if loose:
             raise DataError(
                 f"imagenet found {len(loose)} images in {root}, but no class folders; sort them into one folder a "
                 "wnid, as torchvision.datasets.ImageNet does with the challenge's archives."
@@ -107,6 +110,8 @@ def read_names(path: Path) -> dict[str, str]:
         DataError: the file cannot be read, or maps no wnid.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no regular file")
         text = path.read_text(encoding="utf-8")
         pairs = _json_pairs(json.loads(text)) if path.suffix == ".json" else _line_pairs(text)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ class PlantVillage(ImageFolder):
 
     def classes(self) -> tuple[str, ...]:
         """Return the classes in byte order of their folders, such as ``tomato bacterial spot``."""
-        return tuple(self.words([name for name, _ in self._hub_classes()])) if self._hub() else super().classes()
+        return tuple(self.words([name for name, _ in self._hub_classes()])) if self._hub else super().classes()
 
     def words(self, folders: Sequence[str]) -> list[str]:
         """Return crop and disease in small letters: ``Tomato__Tomato_YellowLeaf__Curl_Virus`` names its crop once."""
@@ -70,16 +71,20 @@ class PlantVillage(ImageFolder):
 
     def files(self) -> tuple[Path, ...]:
         """Return the folder; a copy on the hub is known by its content."""
-        return () if self._hub() else super().files()
+        return () if self._hub else super().files()
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what lies in the folder and does not count."""
+        return () if self._hub else super().notes()
 
     def load(self, split: Split) -> Examples:
         """Return one split, decoded on demand; the train split is the only one that ``balance`` changes."""
-        examples = self._hub_examples(split) if self._hub() else super().load(split)
+        examples = self._hub_examples(split) if self._hub else super().load(split)
         if split != "train" or not self.balance:
             return examples
         from robench_builtins.datasets.shared.class_balancing import balanced
 
-        return balanced(examples, self.balance, self.split_seed, self.name)
+        return balanced(examples, self.balance, self.split_seed, self.name, self.classes())
 
     def _root(self) -> Path:
         if not self.path:
@@ -97,13 +102,17 @@ class PlantVillage(ImageFolder):
 
     def _crops(self, place: Path) -> list[str]:
         """Return the class folders at a place, or in its train folder, that hold images themselves."""
-        inner = place / "train" if (place / "train").is_dir() else place
-        folders = [child for child in inner.iterdir() if child.is_dir() and read_name(child.name)]
-        return [folder.name for folder in folders if any(entry.is_file() for entry in folder.iterdir())]
+        from robench_builtins.datasets.shared.folder_walk import files_in, subfolders
 
+        inner = place / "train" if (place / "train").is_dir() else place
+        return [folder.name for folder in subfolders(inner) if read_name(folder.name) and files_in(folder)]
+
+    @cached_property
     def _hub(self) -> Hf | None:
         """Return the copy on the hub, if ``path`` names one and no folder here has that name."""
-        if not HUB_ID.fullmatch(self.path) or Path(self.path).is_dir():
+        from robench_builtins.datasets.shared.folder_walk import is_folder
+
+        if not HUB_ID.fullmatch(self.path) or is_folder(self.path):
             return None
         from robench_builtins.datasets.hf import Hf
 
@@ -111,14 +120,14 @@ class PlantVillage(ImageFolder):
 
     def _hub_classes(self) -> list[tuple[str, int]]:
         """Return the kept classes of the hub's copy, in byte order, with the labels they have there."""
-        hub = self._hub()
+        hub = self._hub
         names = hub.classes() if hub is not None else ()
         return sorted((name, label) for label, name in enumerate(names) if self.keeps(name))
 
     def _hub_examples(self, split: Split) -> Examples:
         from robench_builtins.datasets.shared.class_balancing import derived
 
-        hub = self._hub()
+        hub = self._hub
         kept = self._hub_classes()
         if hub is None or not kept:
             raise DataError(f"plantvillage found no class of the crop '{self.crop}' in {self.path}; choose another.")

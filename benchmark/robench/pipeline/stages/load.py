@@ -40,7 +40,9 @@ class Data:
 
 def load_data(dataset: Dataset, n: int | None) -> Data:
     """Return the test split, or ``n`` images of it drawn once for all seeds."""
-    test, classes = serve(dataset, "test"), dataset.classes()
+    test = serve(dataset, "test")
+    with attributed_to(f"naming the classes of {dataset.name}", DataError):
+        classes = dataset.classes()
     if n is not None and n > len(test):
         raise DataError(
             f"--n {n} asks for more images than the test split of {dataset.name} has ({len(test)}); "

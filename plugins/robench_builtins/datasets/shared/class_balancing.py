@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from robench import DataError, Examples
+from robench import DataError, Examples, StoredImage
 from robench_builtins.datasets.shared.stratified_splits import shuffled_classes
 
 #: Ways to turn a picture: k quarter turns, mirrored after that from 4 on. 0 leaves it as it is.
@@ -31,7 +31,10 @@ def derived(base: Examples, rows: Sequence[int], labels: Sequence[int], turns: S
         text = f"{base[chosen].fingerprint} {[turned[place] for place in places]}"
         return hashlib.sha256(text.encode()).digest()
 
-    return Examples(torch.tensor(labels, dtype=torch.long), base.shape, fetch, digest)
+    def describe(place: int) -> StoredImage | None:
+        return base.stored(rows[place])
+
+    return Examples(torch.tensor(labels, dtype=torch.long), base.shape, fetch, digest, describe=describe)
 
 
 def turn(image: Tensor, way: int) -> Tensor:
@@ -40,7 +43,7 @@ def turn(image: Tensor, way: int) -> Tensor:
     return image.flip(2) if way >= 4 else image
 
 
-def balanced(base: Examples, count: int, seed: int, name: str) -> Examples:
+def balanced(base: Examples, count: int, seed: int, name: str, classes: Sequence[str]) -> Examples:
     """Serve ``count`` images a class: the originals, then copies of them turned and mirrored, no two alike.
 
     Of a class with more, ``count`` are drawn. Every original has one copy before any has two; which turn a copy has
@@ -52,7 +55,7 @@ def balanced(base: Examples, count: int, seed: int, name: str) -> Examples:
     for label, members in enumerate(shuffled_classes(labels, seed)):
         if members and len(members) * len(ways) < count:
             raise DataError(
-                f"{name} has {len(members)} train images of class {label}, which turned and mirrored give "
+                f"{name} has {len(members)} train images of '{classes[label]}', which turned and mirrored give "
                 f"{len(members) * len(ways)}, fewer than balance={count}; lower -p dataset.balance."
             )
         chance = random.Random(f"{seed}/{label}/turns")

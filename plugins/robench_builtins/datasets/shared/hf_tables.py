@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
 
-from robench import DataError, Examples, Split, to_uint8
+from robench import DataError, Examples, Split
+from robench_builtins.datasets.shared.folder_walk import existing_folder, hidden, is_folder
+from robench_builtins.datasets.shared.hf_images import Images, is_grey
+from robench_builtins.datasets.shared.hf_labels import class_names, numbered, values_of
 from robench_builtins.datasets.shared.stratified_splits import share_of
 from robench_builtins.offline import offline
 
 USUAL = {"train": ("train",), "val": ("validation", "val", "valid", "dev"), "test": ("test",)}
 LABELS = ("label", "labels", "class", "target")
-GREY = frozenset({"1", "L", "I", "I;16"})
-DECODERS = 4
 
 
 @dataclass(frozen=True)
@@ -57,14 +54,32 @@ class HfTables:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Return the class names in label order."""
-        names = getattr(self._features[self.label_column], "names", None) or self._values
-        return tuple(" ".join(str(name).replace("_", " ").split()) for name in names)
+        return class_names(self._declared or self._values, self.label_column, self.request.path)
+
+    @property
+    def _declared(self) -> list[str]:
+        return getattr(self._features[self.label_column], "names", None) or []
 
     @cached_property
     def _values(self) -> list[Any]:
         """Return the values of a label column that declares no names, sorted."""
-        found = {value for table in self.tables.values() for value in table[self.label_column]}
-        return sorted(found)
+        columns = [table[self.label_column] for table in self.tables.values()]
+        return values_of(columns, self.label_column, self.request.path)
+
+    @cached_property
+    def _grey(self) -> bool:
+        """Tell whether images are served in grey: one answer for the whole set, whatever split is loaded."""
+        columns = [self._images(name) for name in self.tables]
+        return is_grey(self._features[self.image_column].mode, columns)
+
+    @cached_property
+    def _shape(self) -> tuple[int, int, int]:
+        """Return the shape of every image: the size asked for, or that of the set's first image."""
+        channels, side = 1 if self._grey else 3, self.request.size
+        if side:
+            return channels, side, side
+        first = self._images(next(iter(self.tables))).describe(0)
+        return channels, first.height, first.width
 
     @property
     def _features(self) -> Any:
@@ -80,7 +95,8 @@ class HfTables:
                 "with -p dataset.train_split=NAME."
             )
         table = self.tables[name]
-        labels = self._labels(table, name)
+        where = f"split '{name}' of {self.request.path}"
+        labels = numbered(table[self.label_column], self._declared, self._values, where)
         rows = list(range(len(table)))
         if split not in whole:
             test, val = (0.0 if part in whole else share for part, share in self._shares.items())
@@ -90,7 +106,7 @@ class HfTables:
                 f"hf leaves no {split} images of {self.request.path} with test={self.request.test:g} and "
                 f"val={self.request.val:g}; choose other shares, such as -p dataset.test=0.2 -p dataset.val=0.1."
             )
-        return self._serve(table, rows, [labels[row] for row in rows])
+        return self._images(name).examples(rows, [labels[row] for row in rows], self._shape, self.request.size)
 
     @property
     def _shares(self) -> dict[str, float]:
@@ -118,51 +134,9 @@ class HfTables:
             found.pop("train", None)  # what is cut from it leaves less of it
         return found, source
 
-    def _labels(self, table: Any, split: str) -> list[int]:
-        column = table[self.label_column]
-        if getattr(self._features[self.label_column], "names", None):
-            labels = [int(label) if label is not None else -1 for label in column]
-        else:
-            places = {value: place for place, value in enumerate(self._values)}
-            labels = [places[value] for value in column]
-        if labels and min(labels) < 0:
-            raise DataError(
-                f"split '{split}' of {self.request.path} holds images without a label; choose another split with "
-                "-p dataset.test_split=NAME."
-            )
-        return labels
-
-    def _serve(self, table: Any, rows: list[int], labels: list[int]) -> Examples:
-        column = table.cast_column(self.image_column, datasets.Image(decode=False)).select_columns([self.image_column])
-        first = _opened(column[rows[0]][self.image_column], self.request.path, rows[0])
-        mode = "L" if first.mode in GREY else "RGB"
-        side = self.request.size
-        width, height = (side, side) if side else first.size
-
-        def decode(row: int, stored: Any) -> Tensor:
-            picture = _opened(stored, self.request.path, row).convert(mode)
-            if side:
-                picture = ImageOps.fit(picture, (side, side), Image.Resampling.BICUBIC)
-            elif picture.size != (width, height):
-                raise DataError(
-                    f"{self.request.path} holds images of several sizes ({width} x {height}, and {picture.size[0]} x "
-                    f"{picture.size[1]} in row {row}); pass -p dataset.size=224."
-                )
-            return to_uint8(picture)
-
-        def fetch(places: Sequence[int]) -> Tensor:
-            chosen = [rows[place] for place in places]
-            with ThreadPoolExecutor(DECODERS) as pool:
-                return torch.stack(list(pool.map(decode, chosen, column[chosen][self.image_column])))
-
-        def digest(places: Sequence[int]) -> bytes:
-            hasher = hashlib.sha256(f"{mode} {width} {height}".encode())
-            for place in places:
-                hasher.update(hashlib.sha256(_bytes(column[rows[place]][self.image_column])).digest())
-            return hasher.digest()
-
-        shape = (1 if mode == "L" else 3, height, width)
-        return Examples(torch.tensor(labels, dtype=torch.long), shape, fetch, digest)
+    def _images(self, split: str) -> Images:
+        table = self.tables[split].cast_column(self.image_column, datasets.Image(decode=False))
+        return Images(table.select_columns([self.image_column]), self.image_column, self.request.path, split)
 
     def _image_column(self) -> str:
         found = [name for name, kind in self._features.items() if isinstance(kind, datasets.Image)]
@@ -189,13 +163,16 @@ class HfTables:
 def _open(request: HfRequest) -> dict[str, Any]:
     """Return the tables of a data set by split."""
     folder = Path(request.path).expanduser()
+    local = is_folder(request.path)
+    if local:
+        _refuse_irregular(existing_folder("hf", request.path))
     try:
         with _quiet():
-            if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            if any(os.path.isfile(folder / name) for name in ("dataset_dict.json", "state.json")):
                 opened = datasets.load_from_disk(str(folder))
             else:
                 opened = datasets.load_dataset(
-                    str(folder) if folder.is_dir() else request.path,
+                    str(folder) if local else request.path,
                     request.config or None,
                     revision=request.revision or None,
                     download_config=datasets.DownloadConfig(local_files_only=offline()),
@@ -221,17 +198,11 @@ def _quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _bytes(stored: Any) -> bytes:
-    found: bytes | None = stored["bytes"]
-    return found if found is not None else Path(stored["path"]).read_bytes()
-
-
-def _opened(stored: Any, path: str, row: int) -> Image.Image:
-    try:
-        picture = Image.open(io.BytesIO(_bytes(stored)))
-        picture.load()
-    except (OSError, TypeError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"row {row} of {path} holds no image that can be decoded ({error}); leave that row out."
-        ) from error
-    return picture
+def _refuse_irregular(folder: Path) -> None:
+    """Raise DataError for what the library would wait on for ever, were it to read it."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not hidden(name)]
+        for name in files:
+            path = os.path.join(place, name)
+            if not hidden(name) and os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+                raise DataError(f"hf found {path}, which is no regular file; remove it.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,9 +98,11 @@ def _read_idx(name: str, path: Path) -> Bytes:
 def _read_npz(name: str, path: Path, train: bool) -> tuple[Bytes, Bytes]:
     part = "train" if train else "test"
     try:
+        if not path.is_file():
+            raise FileNotFoundError
         with np.load(path, allow_pickle=False) as file:
             images, labels = file[f"x_{part}"], file[f"y_{part}"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:  # TypeError: one bare array
+    except Exception as error:  # TypeError for one bare array; damaged, whatever zlib and zipfile raise
         raise DataError(
             f"{name} cannot read x_{part} and y_{part} from {path} ({type(error).__name__}); it must be an .npz file "
             "with x_train, y_train, x_test and y_test."

@@ -1,0 +1,102 @@
+"""A contact sheet: the first images of each class, as they are served and as a victim sees them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from robench.cli.inspect_dataset import Known
+from robench.evidence.files import write_whole
+
+if TYPE_CHECKING:
+    from robench.cli.inspect_victim import View
+
+#: Images on a sheet, and in a row.
+IMAGES, ACROSS = 24, 6
+
+#: Sides between which a picture is shown, in pixels; in between, and enlarged by whole numbers, its pixels are kept.
+LEAST, MOST = 96, 256
+
+LINE, GAP = 14, 8
+INK, WRONG, PAPER = (20, 20, 20), (200, 30, 30), (245, 245, 245)
+
+
+def draw(known: Known, view: View | None, output: Path) -> str:
+    """Write the sheet; return what it shows."""
+    rows = first_of_each(known.data.test.labels.tolist(), len(known.data.classes))
+    images = next(known.data.test[rows].batches(len(rows))).images
+    columns = [images]
+    says = "as served"
+    if view is not None:
+        seen, stretched = view.seen(images)
+        columns.append(seen)
+        says = f"as served (left) and as {view.label} sees them (right)"
+        says += ", stretched to [0, 1]: how it normalises is not known" if stretched else ", normalisation undone"
+    tiles = [_tile(known, view, row, [part[place] for part in columns]) for place, row in enumerate(rows)]
+    title = f"{known.label}: {says}"
+    content = io.BytesIO()
+    _sheet(tiles, title).save(content, "PNG")
+    write_whole(output, content.getvalue())
+    return f"{len(rows)} test images {says}"
+
+
+def first_of_each(labels: list[int], classes: int) -> list[int]:
+    """Return positions of images: the first of every class, then the second of each, until the sheet is full."""
+    members: list[list[int]] = [[] for _ in range(classes)]
+    for place, label in enumerate(labels):
+        members[label].append(place)
+    deepest = max(map(len, members))
+    order = [rows[depth] for depth in range(deepest) for rows in members if depth < len(rows)]
+    return order[:IMAGES]
+
+
+def _tile(known: Known, view: View | None, row: int, images: list[Tensor]) -> Image.Image:
+    """Return one image, in its forms side by side, over its class and the victim's answer."""
+    pictures = [_picture(image) for image in images]
+    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
+    height = max(picture.height for picture in pictures)
+    tile = Image.new("RGB", (max(width, 2 * LEAST), height + 2 * LINE + 2), PAPER)
+    left = 0
+    for picture in pictures:
+        tile.paste(picture, (left, 0))
+        left += picture.width + GAP
+    label = int(known.data.test.labels[row])
+    _write(tile, height + 1, f"{label} {known.data.classes[label]}", INK)
+    if view is not None and view.answers is not None:
+        answer = int(view.answers[row])
+        _write(tile, height + 1 + LINE, f"-> {answer} {known.data.classes[answer]}", INK if answer == label else WRONG)
+    return tile
+
+
+def _picture(image: Tensor) -> Image.Image:
+    """Return (C, H, W) in [0, 1] as a picture that is neither tiny nor huge."""
+    pixels = image.mul(255).add(0.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]).convert("RGB")
+    factor = -(-LEAST // max(picture.size))
+    if factor > 1:
+        return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    picture.thumbnail((MOST, MOST))
+    return picture
+
+
+def _sheet(tiles: list[Image.Image], title: str) -> Image.Image:
+    width = max(tile.width for tile in tiles) + GAP
+    height = max(tile.height for tile in tiles) + GAP
+    down = -(-len(tiles) // ACROSS)
+    sheet = Image.new("RGB", (min(len(tiles), ACROSS) * width + GAP, down * height + LINE + 2 * GAP), PAPER)
+    _write(sheet, GAP // 2, title, INK, GAP)
+    for place, tile in enumerate(tiles):
+        row, column = divmod(place, ACROSS)
+        sheet.paste(tile, (GAP + column * width, LINE + 2 * GAP + row * height))
+    return sheet
+
+
+def _write(picture: Image.Image, top: int, text: str, ink: tuple[int, int, int], left: int = 0) -> None:
+    # Pillow's own font has Latin letters alone; without FreeType it refuses all others.
+    shown = text.encode("latin-1", "replace").decode("latin-1")
+    ImageDraw.Draw(picture).text((left, top), shown, fill=ink, font=ImageFont.load_default())

@@ -1,0 +1,123 @@
+"""``robench inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robench.cli import completers
+from robench.cli.options import parameter_option, without_option
+
+if TYPE_CHECKING:
+    from robench.cli.inspect_dataset import Line
+    from robench.contracts.task import Progress
+
+
+@click.command("inspect")
+@click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    shell_complete=completers.names,
+    help="Dataset [default: the embedded digits]; folder:DIR is one of your own.",
+)
+@click.option(
+    "--victim",
+    default="",
+    metavar="NAME",
+    shell_complete=completers.names,
+    help="Model whose view of the images is shown [default: none, the images alone].",
+)
+@parameter_option("A component's parameter, such as dataset.size=32.")
+@click.option(
+    "--n",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Most test images that are decoded and classified: those that a run of as many would take.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Contact sheet of the first images, a PNG file.",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+@click.option("--offline", is_flag=True, help="Never reach for a hub.")
+@without_option
+def inspect_command(output: Path | None, offline: bool, **given: Any) -> None:
+    """Show what robench understood of a dataset and of a victim, before anything is attacked.
+
+    How many files of which kind, modes, sizes and orientations; what was left out; the classes in order, with counts;
+    the preprocessing in words; clean accuracy on a few images beside the stated one. Nothing is attacked, trained or
+    stored. Exit code 2 if an image or a model cannot be read.
+
+    \b
+    robench inspect --dataset folder:photos -p dataset.size=32
+    robench inspect --dataset folder:photos -p dataset.size=32 --victim tiny-clip -o sheet.png
+    """
+    from robench.api import go_offline
+    from robench.cli.progress import terminal
+    from robench.evidence.plain_text import plain
+
+    go_offline(offline)
+    if output is not None:
+        check_writable(output)
+    with terminal() as progress:
+        lines = examine(output, progress, **given)
+    for label, text in lines:
+        # A file name or a class name may hold anything: no control characters reach the terminal.
+        click.echo(f"{label:10} {plain(text, 2000)}".rstrip())
+
+
+def check_writable(output: Path) -> None:
+    """Raise SpecError, before any work, for a sheet that could not be written."""
+    import os
+
+    from robench.errors import SpecError
+
+    if output.suffix.lower() != ".png":
+        raise SpecError(f"-o {output} is no PNG file, and another format would change pixels; write -o sheet.png.")
+    folder = output.parent
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SpecError(f"-o {output} cannot be written; name a PNG file in a folder that is there and yours.")
+
+
+def examine(
+    output: Path | None,
+    progress: Progress,
+    *,
+    dataset: str,
+    victim: str,
+    parameters: tuple[str, ...],
+    n: int,
+    device: str,
+) -> list[Line]:
+    """Return what there is to say, and write the contact sheet."""
+    from robench.api import choose_device
+    from robench.cli.inspect_dataset import survey
+    from robench.cli.values import read_parameters
+    from robench.contracts.components import Dataset
+    from robench.plan.cell import type_of
+    from robench.plan.spec import Spec, plan, plan_dataset
+
+    spec = Spec(dataset=dataset, victim=(victim,) if victim else (), parameters=read_parameters(parameters))
+    cells = plan(spec, choose_device(device)) if victim else []
+    chosen = cells[0].dataset if cells else plan_dataset(spec)
+    known = survey(chosen.record().label, type_of(chosen, Dataset), n, progress)
+    lines = known.lines
+    view = None
+    if cells:
+        from robench.cli.inspect_victim import look_through
+
+        view = look_through(cells[0], known, choose_device(device), progress)
+        lines += view.lines
+    if output is not None:
+        from robench.cli.contact_sheet import draw
+
+        shown = draw(known, view, output)
+        lines.append(("sheet", f"{output}: {shown}"))
+    return lines
