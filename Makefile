@@ -1,6 +1,11 @@
-.PHONY: check lint types test format bench leaderboard docs
+.PHONY: check lint types test smoke format bench leaderboard docs
 
-check: lint types docs test  ## everything CI runs
+#: Each process computes in one thread. Files are dealt out whole, because tests of one file share what is trained, and
+#: the long ones first (tests/conftest.py), or one process would end alone.
+PYTEST = OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+check: lint  ## everything CI runs; mypy, which takes one core, beside the tests
+	$(MAKE) --jobs=2 types test
 
 lint:
 	ruff check .
@@ -17,8 +22,13 @@ types:
 docs:  ## generated parts of the docs and the leaderboard are what the code gives
 	python docs/generate.py --check
 
-test:  ## as many processes as cores, four at most, each with one thread
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test:  ## all, with as many processes as cores, four at most; make test FILE=tests/gate/test_cost.py: one file
+	$(if $(FILE),OMP_NUM_THREADS=1 python -m pytest $(FILE),$(PYTEST))
+
+smoke:  ## under a minute: the contracts, what is planned, whole runs on a benchmark known by hand, start, docs
+	$(PYTEST) tests/contracts tests/plan tests/pipeline/test_run.py tests/cli/test_startup.py tests/test_surface.py \
+	  tests/test_import_rules.py \
+	  tests/test_docs.py::test_generated_parts_are_what_the_code_gives
 
 bench:  ## speed, as ratios to floors and peers measured in the same run
 	python -m pytest benchmarks --benchmark-disable-gc -s

@@ -3,16 +3,75 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
+
+from .fork_server import PLACE, Server
 
 # Before torch is imported anywhere: spinning OpenMP threads make tiny models ten times slower on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+SERVER = pytest.StashKey[Server]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start one fork server for all worker processes."""
+    if not hasattr(config, "workerinput") and hasattr(os, "fork"):
+        config.stash[SERVER] = Server()
+        os.environ[PLACE] = str(config.stash[SERVER].folder)
+
+
+#: What takes longest begins first; by folder or file.
+LONGEST = (
+    *("traps/test_suite.py", "test_pages.py", "clean_environment/test_new.py", "builtins/test_robust_gain.py"),
+    *("clean_environment", "pipeline/test_kill.py", "pipeline/test_kill_inside.py", "gate/test_cost.py"),
+    *("browser", "cli", "plugins", "pipeline"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first, in the order of ``LONGEST``."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        file = Path(os.path.relpath(item.path, here)).as_posix()
+        return next((place for place, start in enumerate(LONGEST) if file.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if server := config.stash.get(SERVER, None):
+        server.close()
+        del os.environ[PLACE]
+
+
 KIT = Path(os.environ.get("ROBENCH_KIT", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Return a function that fills a folder once for all worker processes; read it, change only copies."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def give(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, filled = common / name, common / f"{name}.filled"
+        with FileLock(f"{folder}.lock"):
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return give
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from .fork_server import script
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "leaderboard").glob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def robench(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([script(), *words], capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 def call(*words: str, **options) -> subprocess.CompletedProcess[str]:
@@ -34,9 +40,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_page_is_what_the_cards_give():
-    done = call(
-        "-c", "from robench.cli import main; main()", "leaderboard", "leaderboard/cards", "-o", "leaderboard", "--check"
-    )
+    done = robench("leaderboard", "leaderboard/cards", "-o", "leaderboard", "--check")
 
     assert done.returncode == 0, done.stdout
 
@@ -81,7 +85,7 @@ def test_every_command_of_the_readme_is_understood(line, tmp_path):
         assert command.make_context(words[0], words[1:]).params
         return
     store = ["--store", str(tmp_path)] if words[0] == "verify" else []
-    done = call("-c", "from robench.cli import main; main()", *words, *store)
+    done = robench(*words, *store)
     assert done.returncode == 0, done.stderr
 
 
@@ -116,9 +120,6 @@ def test_architecture_names_every_folder_and_no_other():
 
 
 def test_the_page_of_the_reports_is_what_its_cards_give():
-    done = call(
-        "-c", "from robench.cli import main; main()", "leaderboard", "leaderboard/reports/cards", "-o",
-        "leaderboard/reports", "--check",
-    )  # fmt: skip
+    done = robench("leaderboard", "leaderboard/reports/cards", "-o", "leaderboard/reports", "--check")
 
     assert done.returncode == 0, done.stdout

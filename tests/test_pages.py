@@ -18,6 +18,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from .fork_server import script
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [
@@ -67,7 +69,7 @@ class Reader:
     def __init__(self, folder, store):
         self.folder, self.site = folder, folder / ".site"
         self.site.mkdir(parents=True)
-        scripts = Path(sys.executable).parent
+        scripts = f"{script().parent}:{Path(sys.executable).parent}"
         self.environment = {
             **os.environ,
             "PATH": f"{scripts}:{os.environ['PATH']}",

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from .fork_server import script
+
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTION = ROOT / ".github" / "actions" / "leaderboard" / "action.yml"
@@ -169,7 +171,7 @@ class Fork:
         return text
 
 
-ROBENCH = str(Path(sys.executable).with_name("robench"))
+ROBENCH = str(script())
 
 
 @pytest.fixture

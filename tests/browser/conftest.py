@@ -6,16 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ..fork_server import script
+
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = ROOT / "leaderboard" / "cards"
-SCRIPT = Path(sys.executable).with_name("robench")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
@@ -24,7 +24,7 @@ FLAGS = (
 
 def run_robench(*words: object) -> None:
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([SCRIPT, *map(str, words)], capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run([script(), *map(str, words)], capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
 
 

@@ -12,6 +12,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from robench import DataError
+from robench.testing import check_component
 from robench_builtins.datasets.cifar10 import Cifar10
 
 PER_BATCH = 40
@@ -50,6 +51,12 @@ def test_the_defaults_leave_the_official_counts() -> None:
     assert len(dataset._rows(labels, "val")) == 5000
     assert len(dataset._rows(labels, "train")) == 45000
     assert not set(dataset._rows(labels, "val")) & set(dataset._rows(labels, "train"))
+
+
+def test_it_conforms(root: Path) -> None:
+    results = check_component(Cifar10(root=str(root), val=50))
+    assert {result.name: result.sentence for result in results if result.status == "failed"} == {}
+    assert next(result for result in results if result.name == "disjoint splits").status == "passed"
 
 
 def test_val_is_cut_from_train_stratified_and_disjoint(root: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from robench_builtins.datasets.flickr import Flickr
 from robench_builtins.models.shared.tiny_clip_training import build_tokenizer
 from robench_builtins.models.shared.transformers_clip import CLIP_MEAN, CLIP_STD
 
+from ..fork_server import script
 from .small_clip import small_clip
 
 
@@ -72,9 +72,8 @@ def retrieval(kit, tmp_path_factory) -> Path:
 
 
 def robench(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    script = Path(sys.executable).with_name("robench")
     environment = {**os.environ, "COLUMNS": "400", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([script, *map(str, words)], capture_output=True, text=True, cwd=folder, env=environment)
+    done = subprocess.run([script(), *map(str, words)], capture_output=True, text=True, cwd=folder, env=environment)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done
 

@@ -41,7 +41,7 @@ NET = {
     "gaussian": {**SGD, "sigma": 0.5},
     "adv-finetune": {**SGD, "attack_steps": 3, "learning_rate": 1e-2, "last": 3},
 }
-CLIP = {"fare": {"epochs": 3}, "pmg-aft": {"epochs": 4}}
+CLIP = {"fare": {"epochs": 2}, "pmg-aft": {"epochs": 2}}
 
 
 @pytest.fixture(scope="module")

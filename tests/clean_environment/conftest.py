@@ -11,10 +11,13 @@ import os
 import subprocess
 import sysconfig
 import venv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from ..fork_server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,16 +44,23 @@ class Finished:
         return " ".join((self.out + " " + self.err).split())
 
 
+def outside() -> dict[str, str]:
+    """Return the variables of the tests' own process but for those that would let this tree in."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
 @dataclass(frozen=True)
 class Machine:
     """A clean environment, and a folder to work in."""
 
     environment: Path
     home: Path
+    #: Where ``robench`` and ``pytest`` are found first: they are forked from a process of this environment.
+    forked: Path | None = None
 
     def type(self, line: str, folder: Path | None = None, **variables: str) -> Finished:
         """Type one line into a shell; no user ever sees a traceback."""
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        scripts = [str(folder) for folder in (self.forked, self.environment / "bin") if folder]
         done = subprocess.run(
             ["bash", "-ec", line],
             capture_output=True,
@@ -58,9 +68,9 @@ class Machine:
             cwd=folder or self.home,
             timeout=400,
             env={
-                **kept,
+                **outside(),
                 **PIP,
-                "PATH": os.pathsep.join([str(self.environment / "bin"), os.environ["PATH"]]),
+                "PATH": os.pathsep.join([*scripts, os.environ["PATH"]]),
                 "VIRTUAL_ENV": str(self.environment),
                 "COLUMNS": "400",
                 "OMP_WAIT_POLICY": "passive",
@@ -96,6 +106,9 @@ def environment_in(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """Return a clean environment for the tests of one file."""
-    return Machine(environment_in(tmp_path_factory.mktemp("environment") / "venv"), tmp_path_factory.mktemp("home"))
+    environment = environment_in(tmp_path_factory.mktemp("environment") / "venv")
+    server = Server(environment / "bin" / "python", **outside())
+    yield Machine(environment, tmp_path_factory.mktemp("home"), server.folder)
+    server.close()

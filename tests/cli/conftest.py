@@ -1,17 +1,19 @@
-"""The real ``robench`` process, and one real run that many tests look at."""
+"""The ``robench`` process, and one real run that many tests look at."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(sys.executable).with_name("robench")
+from ..fork_server import INSTALLED, script
+
 ENVIRONMENT = {**os.environ, "COLUMNS": "400", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
 REQUEST = ("--defense", "tecoa", "--attack", "fgsm,pgd", "--n", "60", "-p", "attack.steps=5", "-p", "defense.epochs=1")
 
@@ -63,10 +65,10 @@ def start(words, folder, **environment):
 
 @pytest.fixture
 def robench(tmp_path):
-    """Return a function that runs the installed script in an empty folder; no user ever sees a traceback."""
+    """Return a function that runs robench in an empty folder; no user ever sees a traceback."""
 
     def run(*words, **environment):
-        return start([SCRIPT, *words], tmp_path, **{"ROBENCH_STORE": str(tmp_path / "store"), **environment})
+        return start([script(), *words], tmp_path, **{"ROBENCH_STORE": str(tmp_path / "store"), **environment})
 
     return run
 
@@ -91,11 +93,18 @@ def modules(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def real_run(tmp_path_factory):
+def real_run(once):
     """Return the main job on 60 digits; read its folders, change only copies."""
-    root = tmp_path_factory.mktemp("real-run")
-    words = ("run", *REQUEST, "--store", root / "store", "--out", root / "out")
-    return Run(start([SCRIPT, *words], root), words, root / "store", root / "out")
+
+    def asked(root):
+        return ("run", *REQUEST, "--store", root / "store", "--out", root / "out")
+
+    def run(root):
+        (root / "said.json").write_text(json.dumps(asdict(start([INSTALLED, *asked(root)], root))))
+
+    root = once("real-run", run)
+    done = Finished(**json.loads((root / "said.json").read_text()))
+    return Run(done, asked(root), root / "store", root / "out")
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from ..fork_server import script
+
 COMMAND = [
-    sys.executable, "-c", "from robench.cli import main; main()",
     "run", "--defense", "tecoa", "--attack", "pgd", "--surrogate", "self", "--n", "300", "--device", "cpu",
     "-p", "attack.steps=10", "-p", "defense.epochs=3", "-p", "defense.attack_steps=1",
 ]  # fmt: skip
@@ -19,7 +19,7 @@ COMMAND = [
 
 def start(folder: Path) -> subprocess.Popen[str]:
     places = ["--store", str(folder / "store"), "--out", str(folder / "out")]
-    return subprocess.Popen([*COMMAND, *places], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([script(), *COMMAND, *places], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(folder: Path) -> None:

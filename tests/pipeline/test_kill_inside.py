@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..fork_server import script
+
 #: One chunk of 48 images in batches of 16; what is crafted on the undefended digits victim is a few seconds long.
 COMMAND = [
-    sys.executable, "-c", "from robench.cli import main; main()",
     "run", "--defense", "none", "--n", "48", "--batch-size", "16", "--eps", "2/255", "--device", "cpu",
 ]  # fmt: skip
 AUTOATTACK = ["--attack", "autoattack", "-p", "attack.steps=15", "-p", "attack.queries=150"]
@@ -25,7 +25,9 @@ SQUARE = ["--attack", "square", "-p", "attack.queries=600"]
 
 def start(folder: Path, attack: list[str]) -> subprocess.Popen[str]:
     places = ["--store", str(folder / "store"), "--out", str(folder / "out")]
-    return subprocess.Popen([*COMMAND, *attack, *places], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [script(), *COMMAND, *attack, *places], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(folder: Path, attack: list[str]) -> tuple[dict, Tensor, float]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(sys.executable).with_name("robench")
+from ..fork_server import script
 
 #: A victim that loads in no time: the nearest class mean of the digits, which is linear in the pixels.
 CENTROID = """
@@ -96,9 +95,9 @@ class Site:
         )
 
     def robench(self, *words: str, **environment: str) -> Finished:
-        """Run the installed script; no user ever sees a traceback."""
+        """Run robench; no user ever sees a traceback."""
         done = subprocess.run(
-            [str(SCRIPT), *words],
+            [str(script()), *words],
             capture_output=True,
             text=True,
             cwd=self.root,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,8 @@ from robench_traps.registry import CONTROLS, TRAPS, chosen
 from robench_traps.runner import Result, attempt, claimed, offered
 from robench_traps.suite import run_all
 from robench_traps.trap import USUAL, Control, Trap, control, role_of, summary_of, trap
+
+from ..fork_server import script
 
 HONEST = {"attack": "pgd[steps=5]", "n": 40}
 
@@ -249,12 +250,11 @@ def test_json_holds_every_field():
     assert (records[5]["kind"], records[5]["autoattack"]) == ("twin", None)
 
 
-SCRIPT = Path(sys.executable).with_name("robench")
 ONLY = "clean-images,one-level-too-far,log-softmax"
 
 
 def command(*words, folder, code=None):
-    start = [SCRIPT] if code is None else [sys.executable, "-c", code]
+    start = [script()] if code is None else [sys.executable, "-c", code]
     done = subprocess.run([*start, "traps", *words], capture_output=True, text=True, cwd=folder, timeout=3600)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done

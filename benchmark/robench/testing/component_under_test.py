@@ -73,6 +73,10 @@ class Subject:
             raise found
         return cast(T, found)
 
+    def forget(self) -> None:
+        """Let go of what was made; it is made again where a check asks for it."""
+        self._made.clear()
+
     def victim(self, setting: Setting = USUAL) -> Classifier:
         """Return a fresh copy of the victim for ``setting``, frozen, on the CPU."""
         return copy.deepcopy(self.once(("victim", setting), lambda: self._victims(setting)[0]))
