@@ -346,7 +346,7 @@ def nobody():
 
 
 def test_a_store_that_cannot_be_written_answers_what_it_has(tmp_path, request, told):
-    for folder in tmp_path.parents[:2]:
+    for folder in tmp_path.parents[:3]:
         folder.chmod(0o755)
     tmp_path.chmod(0o755)
     root = tmp_path / "store"
@@ -478,7 +478,7 @@ def test_a_root_that_cannot_be_written_is_named_at_once(tmp_path):
 
 
 def test_a_new_root_without_permission_is_named_at_once(tmp_path, request):
-    for folder in (*tmp_path.parents[:2], tmp_path):
+    for folder in (*tmp_path.parents[:3], tmp_path):
         folder.chmod(0o755)
     request.getfixturevalue("nobody")
     with pytest.raises(StoreError, match=r"cannot be written \(Permission denied\)"):

@@ -75,9 +75,10 @@ class Store:
         self.root = root
         self._warn = warn
         self._checked: dict[Path, Artifact] = {}
-        self.read_only = root.is_dir() and not os.access(
-            root, os.W_OK, effective_ids=os.access in os.supports_effective_ids
-        )
+        with self._writing():
+            self.read_only = root.is_dir() and not os.access(
+                root, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+            )
         if self.read_only:
             return
         with self._writing():
