@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from robench.contracts.image_pixels import GREY, is_deep, orientation_of, plain, without_colour
 from robench.errors import DataError, RobenchError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 #: Formats of Pillow's that are not read. EPS starts Ghostscript and WMF asks Windows to draw, whatever the file is
 #: called; the numbers of FITS and MCIDAS have no range of their own; the others Pillow recognises and cannot decode.
@@ -113,6 +112,8 @@ def read_bytes(path: Path) -> bytes:
 
 def to_uint8(picture: Image) -> Tensor:
     """Return a PIL image as uint8 (C, H, W)."""
+    import torch
+
     array = torch.from_numpy(np.array(picture))
     return array.unsqueeze(0) if array.dim() == 2 else array.permute(2, 0, 1).contiguous()
 

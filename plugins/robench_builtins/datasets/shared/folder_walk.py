@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robench import DataError, image_suffixes
+from robench import DataError
 
 #: What systems and archives leave in folders; names that begin with a dot are hidden too.
 LITTER = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
@@ -75,7 +75,7 @@ def walk_classes(root: Path, keeps: Callable[[str], bool]) -> ClassFolders:
             if hidden(entry.name):
                 beside[HIDDEN] += _count(entry)
             elif not _is_folder(entry):
-                beside[LOOSE] += Path(entry.name).suffix.lower() in image_suffixes()
+                beside[LOOSE] += Path(entry.name).suffix.lower() in _suffixes()
             elif (own := _identity(entry.path)) in above:
                 beside[VISITED] += 1
             elif keeps(entry.name):
@@ -150,7 +150,7 @@ def _images(folder: Path, visited: set[Identity], left_out: Counter[str]) -> lis
                     else:
                         visited.add(own)
                         waiting.append(Path(entry.path))
-                elif (suffix := Path(entry.name).suffix.lower()) not in image_suffixes():
+                elif (suffix := Path(entry.name).suffix.lower()) not in _suffixes():
                     left_out[_kind(suffix)] += 1
                 elif entry.is_symlink():
                     linked.append(Path(entry.path))
@@ -211,3 +211,10 @@ def _kind(suffix: str) -> str:
 def _identity(path: str | Path) -> Identity:
     state = os.stat(path)
     return state.st_dev, state.st_ino
+
+
+def _suffixes() -> frozenset[str]:
+    """Return the suffixes of images; asked late, since knowing them costs the import of an imaging library."""
+    from robench import image_suffixes
+
+    return image_suffixes()
