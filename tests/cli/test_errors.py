@@ -94,7 +94,7 @@ def test_a_store_that_cannot_be_written(robench, tmp_path, place, words):
 
 def test_an_output_folder_that_cannot_be_written(robench, real_run, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    done = robench(*real_run.words, "--out", tmp_path / "file")
+    done = robench(*real_run.words[:-1], tmp_path / "file")
     assert done.code == 2
     assert "cannot be written (" in done.said
     assert "choose another folder with --out." in done.said

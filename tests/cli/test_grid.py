@@ -147,11 +147,11 @@ def test_a_suite_that_cannot_be_read_as_written(robench, tmp_path, text, sentenc
     [
         ("[parameters]\nattack.stepz = 5", "pgd has no parameter 'stepz'; did you mean 'steps'?"),
         ("[parameters]\nattack.steps = 5.5", "pgd.steps takes int, not '5.5' ("),
-        ("[parameters]\nattack.steps = [5]", "pgd.steps takes int, not '[5]' ("),
+        ("[parameters]\nattack.steps = [5]", "-p attack.steps takes text, a number, a truth value or none, not [5]."),
         ("[parameters]\nattack.steps = true", "pgd.steps takes int, not 'True' ("),
         ("[parameters]\nattack.steps = nan", "pgd.steps takes int, not 'nan' ("),
         ("[parameters]\nattack.steps = inf", "pgd.steps takes int, not 'inf' ("),
-        ("eps = nan", "eps 'nan' is not a number (not a finite number)."),
+        ("eps = nan", "--eps nan is no finite number; write a fraction such as '8/255' or a decimal such as 0.03."),
         ("eps = 8", "eps 8 is larger than the whole pixel range"),
         ("attack = []", "No attack is named; give at least one with --attack."),
         ('norm = "L1"', "norm 'L1' is unknown; choose Linf or L2."),

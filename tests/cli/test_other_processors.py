@@ -19,7 +19,7 @@ def fits(store):
 def card(robench, copied_run):
     """Return a card of an attack that was made elsewhere, in a store whose fits were made here."""
     before = fits(copied_run.store)
-    words = ("run", *QUICK, "--attack", "fgsm,pgd,apgd", "-p", "apgd.steps=5", "--batch-size", "17")
+    words = ("run", *QUICK, "--attack", "fgsm,pgd,apgd", "-p", "apgd.steps=20", "--batch-size", "17")
     done = robench(*words, "--store", copied_run.store, "--out", copied_run.out, **ELSEWHERE)
     assert done.code == 0, done.said
     assert fits(copied_run.store) == before

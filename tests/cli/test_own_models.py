@@ -219,7 +219,7 @@ def test_a_file_that_builds_no_model_is_one_sentence(refusal, desk, text, senten
 
 def test_a_folder_of_photos_that_is_not_there(refusal):
     said = refusal("net.py:build", dataset="folder:gone")
-    assert said == "imagefolder found no folder at gone; pass -p dataset.path=DIR with one that exists."
+    assert said == 'imagefolder found no folder at gone; pass parameters={"dataset.path": DIR} with one that exists.'
 
 
 def test_a_mistake_on_the_command_line_is_one_sentence_and_code_2(robench, desk):

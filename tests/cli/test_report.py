@@ -108,7 +108,7 @@ def test_a_page_that_cannot_be_written(robench, real_run, tmp_path):
     (tmp_path / "file").write_text("")
     done = robench("report", real_run.out, "-o", "file/page.html")
     assert done.code == 2
-    assert "file/page.html cannot be written" in done.said
+    assert "file cannot be written (File exists); choose another folder with --out." in done.said
 
 
 def test_a_strangers_gallery_is_a_sentence(robench, copied_run):

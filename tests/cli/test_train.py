@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_written(robench, tmp_path):
     (tmp_path / "mine").write_text("")
     done = robench("train", *MLP, "-o", "mine")
     assert done.code == 2
-    assert "mine/model.safetensors cannot be written (File exists); choose another folder with --out." in done.said
+    assert "robench: mine cannot be written (File exists); choose another folder with --out." in done.said
 
 
 # The card explained

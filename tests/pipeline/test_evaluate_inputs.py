@@ -203,7 +203,6 @@ def test_what_cannot_be_meant_is_refused_by_name(case):
         ((PIXELS, LABELS, LABELS), "a tuple of 3"),
         (torch.utils.data.TensorDataset(PIXELS, LABELS), "a TensorDataset"),
         (torch.utils.data.DataLoader(torch.utils.data.TensorDataset(PIXELS, LABELS)), "a DataLoader"),
-        (None, "a NoneType"),
     ],
 )
 def test_other_datasets_are_refused(given, what):
@@ -360,7 +359,10 @@ REFUSED_MODULES = {
     ),
     "a function": (lambda: touched, "takes a torch.nn.Module, not the function touched; write a module whose forward"),
     "a class": (lambda: Mean, "takes a module, not the class Mean; make one: Mean()."),
-    "a name": (lambda: "resnet20", "takes a torch.nn.Module, not a name; robench.run(victim='resnet20') takes names."),
+    "a name": (
+        lambda: "resnet20",
+        "measures an nn.Module, not 'resnet20'; robench.run(victim='resnet20') measures a model by its name.",
+    ),
     "a state dict": (
         lambda: Mean().state_dict(),
         "takes a torch.nn.Module, not OrderedDict; write a module whose forward",

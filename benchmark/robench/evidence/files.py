@@ -7,6 +7,7 @@ import math
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ MOST_BYTES = 16_000_000
 
 
 def ready_folder(folder: Path, option: str = "--out") -> None:
-    """Make a folder that will be written to, before the work whose result it is for; StoreError if it cannot be."""
+    """See that a folder can be made and written to, before the work whose result it is for; StoreError if it cannot be.
+
+    What is not there yet is not left behind: the work may still be refused.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        _try_to_write(folder, None)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or error
         raise StoreError(f"{folder} cannot be written ({reason}); choose another folder with {option}.") from None
@@ -36,11 +39,26 @@ def ready_file(file: Path, option: str = "--out") -> None:
         if os.path.exists(file):
             file.open("ab").close()
         else:
-            file.touch()
-            file.unlink()
+            _try_to_write(file.parent, file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise StoreError(f"{file} cannot be written ({reason}); name another file with {option}.") from None
+
+
+def _try_to_write(folder: Path, file: Path | None) -> None:
+    """Make a folder, and a file in it, and take away again what was not there."""
+    made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if file is None:
+            tempfile.TemporaryFile(dir=folder).close()
+        else:
+            file.touch()
+            file.unlink()
+    finally:
+        for place in made:
+            with suppress(OSError):  # another process has begun to use it
+                place.rmdir()
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -285,7 +285,7 @@ def _transfer(cell: _Cell, row: _Row) -> Check | None:
 def _dearer(cell: _Cell, row: _Row) -> Check | None:
     if cell.transfer or cell.card.cell.threat.access == "black-box":
         return None
-    rivals = [other for other in row.end_to_end if other.passes * MUCH_DEARER <= cell.passes]
+    rivals = [other for other in row.end_to_end if 0 < other.passes * MUCH_DEARER <= cell.passes]
     if not rivals:
         return None
     beside = [other for other in row.end_to_end if (other.card.cell.iterative or other is cell) and other not in rivals]
