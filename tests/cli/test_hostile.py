@@ -202,3 +202,15 @@ def test_a_real_process_dies_of_none_of_it(robench, tmp_path):
         assert done.code == 2
         assert "\x1b" not in done.out + done.err
         assert "is not a robench card" in done.said
+
+
+def test_a_card_that_names_the_whole_file_system_is_not_read_from_it(say, tmp_path):
+    card = raw()
+    card["cell"]["dataset"] |= {"name": "imagefolder", "parameters": {"path": "/"}, "changed": {"path": "/"}}
+    card["cell"]["given"] |= {"dataset": "imagefolder", "parameters": {"dataset.path": "/"}}
+    (tmp_path / "all.json").write_text(json.dumps(card))
+    for words in (("verify", tmp_path / "all.json", "--rerun"), ("submit", tmp_path / "all.json", "--to", tmp_path)):
+        code, said = say(*map(str, words))
+        assert code in (1, 2)
+        assert "Traceback" not in said
+        assert "/ is the root of the file system" in said or "takes no images from /, the system's own" in said

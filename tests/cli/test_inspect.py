@@ -125,6 +125,18 @@ def test_a_victim_without_weights_is_not_trained(say):
     assert lines(out)["accuracy"] == "not measured: it comes without weights, and a run trains it first"
 
 
+def test_what_a_checkpoint_was_unwrapped_of_is_said(say, tmp_path):
+    from robench import Task
+    from robench_builtins.models.mlp import Mlp
+
+    task = Task(classes=tuple(map(str, range(10))), shape=(3, 32, 32))
+    weights = Mlp(hidden="8").load(task).network.state_dict()
+    torch.save({"net": {f"module.{name}": value for name, value in weights.items()}, "epoch": 3}, tmp_path / "net.pt")
+    code, out, err = say("--victim", "mlp", "-p", "victim.hidden=8", "-p", "victim.checkpoint=net.pt", "--n", "20")
+    assert code == 0, err
+    assert lines(out)["loaded"] == "net.pt: taken from entry 'net', without prefix 'module.'"
+
+
 def test_weights_in_another_order_do_not_fit(say, tmp_path, monkeypatch):
     from robench_builtins.models.tiny_clip import TinyClip
 

@@ -161,3 +161,13 @@ def test_a_card_cannot_drive_the_terminal(robench, copied_run):
     assert "\x1b" not in done.out
     assert "\x07" not in done.out
     assert "all good [red]" in done.out
+
+
+def test_a_run_fails_on_the_verdicts_that_it_is_told_to(robench, copied_run):
+    # One step alone says little of a row: SUSPECT, and never INVALID.
+    words = ("run", "--attack", "fgsm", "--n", "60", "--store", copied_run.store)
+    for least, code in ((None, 0), ("invalid", 0), ("suspect", 1)):
+        done = robench(*words, *(("--fail-on", least) if least else ()))
+        assert done.code == code, done.said
+        assert ("--fail-on suspect: 1 of 1 numbers do not pass:" in done.err) == bool(code)
+    assert "SUSPECT: robench explain results/cards/digits-tiny-clip-none-fgsm-" in done.err
