@@ -21,6 +21,7 @@ OPTIONS = {
     "run": "dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size gate "
     "gate-images gate-cost timeout store out fail-on without*",
     "list": "without*",
+    "inspect": "dataset victim n output device parameter* without*",
     "show": "without*",
     "plugins": "without*",
     "new": "into without*",

@@ -79,14 +79,15 @@ def test_every_command_of_the_readme_is_understood(line, tmp_path):
         return
     if words[0] in ("audit", "submit", "traps"):
         # They need a module of yours, a new card, five minutes: read, not carried out.
-        from robench.cli.commands import robench
+        from robench.cli.commands import robench as group
 
-        command = robench.commands[words[0]]
+        command = group.commands[words[0]]
         assert command.make_context(words[0], words[1:]).params
         return
     store = ["--store", str(tmp_path)] if words[0] == "verify" else []
     done = robench(*words, *store)
-    assert done.returncode == 0, done.stderr
+    # The store is empty: nothing of a card can be compared.
+    assert done.returncode == (3 if words[0] == "verify" else 0), done.stderr
 
 
 def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WHERE = {
     "how L2 balls are projected": ("benchmark/robench/contracts/threat_model.py", "ThreatModel.project"),
     "how 8/255 is parsed": ("benchmark/robench/contracts/threat_model.py", "parse_eps"),
-    "how a JPEG is decoded": ("benchmark/robench/contracts/examples.py", "_decode"),
+    "how a JPEG is decoded": ("benchmark/robench/contracts/image_files.py", "decode_image"),
     "how the type of a parameter is converted": ("benchmark/robench/contracts/parameters.py", "convert"),
     "what keeps test images out of training": (
         "benchmark/robench/contracts/test_split_guard.py",

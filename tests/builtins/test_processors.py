@@ -136,7 +136,7 @@ def agrees(folder, model, height=40, width=None, **parameters):
     clear = clean.topk(2).values.diff().abs().flatten() > 2 * (answers - clean).abs().amax(1)
     assert clear.sum() >= 30
     assert torch.equal(answers.argmax(1)[clear], clean.argmax(1)[clear])
-    assert len(set(clean.argmax(1).tolist())) == 3
+    assert len(set(clean.argmax(1).tolist())) >= 3  # every class; of PVT, which keeps a thousand, as many
     return victim
 
 

@@ -76,13 +76,13 @@ def test_tf32_is_reported(monkeypatch, matmul, cudnn, tf32):
 
 
 def test_a_cpu_is_named_by_the_kernel(monkeypatch):
-    monkeypatch.setattr(module.Path, "read_text", lambda path: "flags: x\nmodel name\t: Some CPU @ 2 GHz\n")
+    monkeypatch.setattr(module.Path, "read_text", lambda path, **_: "flags: x\nmodel name\t: Some CPU @ 2 GHz\n")
     assert device_name("cpu") == "cpu (Some CPU @ 2 GHz)"
 
 
 @pytest.mark.parametrize(("processor", "words"), [("arm", "cpu (arm)"), ("", f"cpu ({platform.machine()})")])
 def test_a_cpu_without_proc_is_named_by_python(monkeypatch, processor, words):
-    def missing(path):
+    def missing(path, **_):
         raise OSError
 
     monkeypatch.setattr(module.Path, "read_text", missing)

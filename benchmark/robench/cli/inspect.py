@@ -9,13 +9,14 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, without_option
+from robench.cli.strict import Command, WholeNumber
 
 if TYPE_CHECKING:
     from robench.cli.inspect_dataset import Line
     from robench.contracts.task import Progress
 
 
-@click.command("inspect")
+@click.command("inspect", cls=Command)
 @click.option(
     "--dataset",
     default="",
