@@ -9,7 +9,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, without_option
-from robench.cli.strict import Command, WholeNumber
+from robench.cli.strict import Command
 
 if TYPE_CHECKING:
     from robench.cli.inspect_dataset import Line
