@@ -25,7 +25,7 @@ docs:  ## generated parts of the docs and the leaderboard are what the code give
 test:  ## all, with as many processes as cores, four at most; make test FILE=tests/gate/test_cost.py: one file
 	$(if $(FILE),OMP_NUM_THREADS=1 python -m pytest $(FILE),$(PYTEST))
 
-smoke:  ## under a minute: the contracts, what is planned, whole runs on a benchmark known by hand, start, docs
+smoke:  ## about a minute: the contracts, what is planned, whole runs on a benchmark known by hand, start, docs
 	$(PYTEST) tests/contracts tests/plan tests/pipeline/test_run.py tests/cli/test_startup.py tests/test_surface.py \
 	  tests/test_import_rules.py \
 	  tests/test_docs.py::test_generated_parts_are_what_the_code_gives

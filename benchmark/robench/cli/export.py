@@ -38,6 +38,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
     if out is not None:
         ready_folder(out.parent)
+        out.parent.mkdir(parents=True, exist_ok=True)
         with attributed_to(f"The exporter '{name}' to {out}", StoreError):
             exporter.write(found, out)
         click.echo(f"{len(found)} cards: {out}")

@@ -155,6 +155,7 @@ def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None
         click.echo(f"{model.name}: to do: the recipe of its shipped weights, whose passes are not counted")
         return
     ready_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     with terminal() as progress:
         task = Task(
             classes=source.classes(),
