@@ -240,6 +240,23 @@ def test_leaving_out_the_card_that_accuses_acquits_nobody(make_card: MakeCard):
     assert row.verdict == "INVALID"
 
 
+@pytest.mark.parametrize("attacks", [("fgsm",), ("fgsm", "pgd")])
+def test_where_nothing_was_right_no_attack_is_cheaper_than_another(make_card: MakeCard, attacks: tuple[str, ...]):
+    grid = one_row(*(Cell("tecoa", attack, EVERY) for attack in attacks))
+    idle = [  # there was nothing to attack, so no pass was made
+        msgspec.structs.replace(
+            card,
+            cost=msgspec.structs.replace(
+                card.cost, craft=msgspec.structs.replace(card.cost.craft, images=0, forwards=0, backwards=0)
+            ),
+        )
+        for card in cards_of(grid.cells, grid, make_card)
+    ]
+
+    assert all(any(check.name == DEARER for check in card.gate.checks) for card in idle)
+    assert judge_together(idle) == idle
+
+
 def test_a_verdict_that_no_check_explains_is_not_taken_back(make_card: MakeCard):
     weak, strong = Cell("tecoa", "fgsm", frozenset(range(20))), Cell("tecoa", "pgd", frozenset(range(60)))
     grid = one_row(weak, strong, apgd=frozenset(range(61)))

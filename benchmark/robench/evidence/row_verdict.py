@@ -254,8 +254,11 @@ def _iterative(cells: Sequence[_Cell]) -> list[_Cell]:
 
 
 def _cheaper(cell: _Cell, cells: Sequence[_Cell]) -> list[_Cell]:
-    """Return the attacks that took a quarter of the cell's passes or fewer; passes as counted, which cards hold."""
-    return [other for other in cells if other.passes * MUCH_DEARER <= cell.passes]
+    """Return the attacks that took a quarter of the cell's passes or fewer; passes as counted, which cards hold.
+
+    Where nothing was right there was nothing to attack, and no passes to compare.
+    """
+    return [other for other in cells if 0 < other.passes * MUCH_DEARER <= cell.passes]
 
 
 def _without_cheaper(cell: _Cell, cells: Sequence[_Cell]) -> list[_Cell]:
@@ -285,10 +288,9 @@ def _transfer(cell: _Cell, row: _Row) -> Check | None:
 def _dearer(cell: _Cell, row: _Row) -> Check | None:
     if cell.transfer or cell.card.cell.threat.access == "black-box":
         return None
-    rivals = [other for other in row.end_to_end if 0 < other.passes * MUCH_DEARER <= cell.passes]
+    rivals, beside = _cheaper(cell, row.end_to_end), _without_cheaper(cell, row.end_to_end)
     if not rivals:
         return None
-    beside = [other for other in row.end_to_end if (other.card.cell.iterative or other is cell) and other not in rivals]
     won = {rival.card.cell.attack.name: won_over(beside, [rival]) for rival in rivals}
     return dearer_check(won, cell.card.cell.attack.name, cell.card.cell.n, chance=cell.card.robust.draws > 1)
 
