@@ -13,7 +13,7 @@ from robench.contracts.task import Progress, Task, derive_seed
 from robench.errors import DataError, attributed_to, require
 from robench.plan.request_values import check_count
 from robench.runtime.default_dtype import float32_by_default
-from robench.runtime.forward_habits import settle
+from robench.runtime.forward_side_effects import contain_side_effects
 from robench.runtime.inference import freeze
 
 #: One order of test images for every seed and every n: results stay comparable and a larger n holds a smaller one.
@@ -77,7 +77,7 @@ def load_model(model: Model, data: Data, task: Task) -> Classifier:
     freeze(classifier, task.device)
     probe = next(data.test[: min(2, len(data.test))].batches(2, task.device)).images
     with attributed_to(f"{model.name} on the dataset's images"):
-        settle(classifier, probe, model.name)
+        contain_side_effects(classifier, probe, model.name)
     with torch.no_grad():
         check_logits(classifier(probe), len(probe), len(task.classes), model.name)
     classifier.notes = tuple(task.notes)

@@ -17,7 +17,7 @@ class CopyFirst(nn.Module):
         return images.clone()
 
 
-def settle(classifier: Classifier, probe: Tensor, name: str) -> None:
+def contain_side_effects(classifier: Classifier, probe: Tensor, name: str) -> None:
     """Give a classifier that overwrites its images a copy of them; refuse what cannot be helped."""
     if _overwrites(classifier, probe):
         classifier.preprocess = nn.Sequential(CopyFirst(), classifier.preprocess)
