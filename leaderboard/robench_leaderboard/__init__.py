@@ -2,6 +2,8 @@
 
 from robench_leaderboard.ranking.board import Board as Board
 from robench_leaderboard.ranking.board import boards as boards
+from robench_leaderboard.ranking.evidence_rule import EvidenceRule as EvidenceRule
+from robench_leaderboard.ranking.evidence_rule import rule_of as rule_of
 from robench_leaderboard.ranking.read_cards import read_cards as read_cards
 from robench_leaderboard.ranking.row import Row as Row
 from robench_leaderboard.render.markdown import render_markdown as render_markdown
@@ -13,6 +15,7 @@ from robench_leaderboard.render.to_json import publish as publish
 
 __all__ = [
     "Board",
+    "EvidenceRule",
     "Row",
     "boards",
     "check_leaderboard",
@@ -21,5 +24,6 @@ __all__ = [
     "read_cards",
     "render_markdown",
     "render_pages",
+    "rule_of",
     "write_leaderboard",
 ]

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from robench.evidence.card import Card, Check
-from robench.evidence.check_verdict import STRONGER, TOLERATED, lost, skip
+from robench.evidence.check_rules import STRONGER, TOLERATED
+from robench.evidence.check_verdict import lost, skip
 from robench.evidence.cross_cell_checks import (
     DEARER,
     ONE_STEP,

@@ -244,11 +244,12 @@ def finish(cards: list[Card], out: Path) -> None:
     from rich.console import Console
 
     from robench.cli.options import warn
-    from robench_leaderboard import print_tables, read_cards, write_leaderboard
+    from robench_leaderboard import print_tables, read_cards, rule_of, write_leaderboard
 
     if not cards:
         return
     folder = out / "cards"
-    page = write_leaderboard(read_cards([folder], warn), out)
+    found = read_cards([folder], warn)
+    page = write_leaderboard(found, out, rule_of(found, [folder], warn=warn))
     print_tables(cards, Console())
     click.echo(f"cards: {folder}\nleaderboard: {page}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import INTOLERABLE, TOLERATED, check, lost, skip
+from robench.evidence.check_rules import INTOLERABLE, TOLERATED
+from robench.evidence.check_verdict import entry, lost
 from robench.evidence.statistics import wilson
 
 TRANSFER, DEARER, FALLS = "transfer <= white-box", "cheaper attack <= dearer", "undefended victim falls"
@@ -13,9 +14,6 @@ DECLARED, ONE_STEP = "declared gradient", "one step <= many steps"
 
 #: An attack this many times dearer than another has to win what the cheaper one wins.
 MUCH_DEARER = 4
-#: Standard errors by which the answers to two sets of images must differ where they are random (99 %).
-CHANCE = 2.6
-_FALLS = "significantly more images fall than rise"
 
 
 def transfer_check(won: int, n: int, *, gradient: str, chance: bool) -> Check:
@@ -28,6 +26,7 @@ def transfer_check(won: int, n: int, *, gradient: str, chance: bool) -> Check:
         # Without gradients transfer is one of the attacks that count: it is in the headline, and accuses nobody.
         limits=(1.0, 1.0) if gradient == "none" else (TOLERATED, INTOLERABLE),
         chance=chance,
+        gradientless=gradient == "none",
     )  # fmt: skip
 
 
@@ -62,17 +61,23 @@ def fell(lost_images: int, gained: int) -> bool:
 
 def not_attacked_check() -> Check:
     """Say that nobody knows whether the attack works where there is no defense."""
-    return check(
-        FALLS, "suspect", None, _FALLS, 0,
+    return entry(
+        FALLS, {"there": False},
         "The undefended victim was not measured under this attack, so nobody knows whether the attack works; run "
         "it with the defense 'none'.",
     )  # fmt: skip
 
 
+def no_ball_check() -> Check:
+    """Say that nothing falls where nothing may move."""
+    return entry(FALLS, {"eps": 0.0}, "There is nothing to fall under at eps = 0.")
+
+
 def falls_check(attack: str, clean: int, robust: int, n: int, *, works: bool, beside: bool) -> Check:
     """See that ``attack`` works where there is no defense: ``works``, or it stands ``beside`` others that do."""
+    figures = {"there": True, "works": works, "beside": beside, "undefended_robust": robust, "images": n}
     if not works and beside:
-        return skip(FALLS, _FALLS, "A control: other attacks do work there, and the headline comes from those.")
+        return entry(FALLS, figures, "A control: other attacks do work there, and the headline comes from those.")
     meaning = (
         "The attack works where there is no defense."
         if works
@@ -80,7 +85,7 @@ def falls_check(attack: str, clean: int, robust: int, n: int, *, works: bool, be
         f"attacked {robust / n:.1%}), so it cannot show what a defense is worth: more steps, another "
         "step size, a larger eps or more images."
     )
-    return check(FALLS, "pass" if works else "suspect", robust / n, _FALLS, n, meaning)
+    return entry(FALLS, figures, meaning)
 
 
 def declared_check(
@@ -111,4 +116,4 @@ def declared_check(
         if missing
         else f"Attacked {how}{expectation}."
     )
-    return check(DECLARED, "suspect" if missing else "pass", len(missing), "what counts was evaluated", 0, meaning)
+    return entry(DECLARED, {"missing": len(missing)}, meaning)

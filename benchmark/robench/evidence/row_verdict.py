@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 from robench.evidence.card import Card, Check, ComponentRecord, Status, Verdict
-from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, check
+from robench.evidence.check_rules import CHANCE, INTOLERABLE, STRONGER, TOLERATED
+from robench.evidence.check_verdict import check
 from robench.evidence.cross_cell_checks import (
-    CHANCE,
     DEARER,
     DECLARED,
     FALLS,

@@ -13,7 +13,8 @@ from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel
 from robench.errors import ContractError
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import check, skip, zero
+from robench.evidence.check_rules import MOVING
+from robench.evidence.check_verdict import entry, weigh, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
 
@@ -23,8 +24,8 @@ IDENTITY_IMAGES = 4
 TRACE_IMAGES = 8
 #: A step counts as the whole ball from this share of eps.
 WHOLE = 0.99
-#: I4: the loss still moves by more than this share of its whole rise over the last iterates.
-MOVING, LAST = 0.05, 10
+#: Over so many of the last iterates the loss may still rise (I4).
+LAST = 10
 
 
 def probe(probed: AttackContext) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def identity(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that nothing moves when nothing may."""
     found = measured.probes["identity"]
     return zero(
-        "eps = 0", found["moved"], "images moved", found["n"],
+        "eps = 0", found["moved"], found["n"],
         "With eps = 0 the images come back bit by bit, so robust accuracy at eps = 0 is the clean accuracy.",
         f"With eps = 0 {measured.attack_name} still changed images: it returns something else than the image plus a "
         "perturbation, or scales it wrongly.",
@@ -136,7 +137,7 @@ def box_and_ball(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that every stored image lay where the threat model allows before the harness projected it."""
     found = measured.adversarial
     return zero(
-        "box and ball", found.total("outside_ball") + found.total("outside_box"), "images", measured.n,
+        "box and ball", found.total("outside_ball") + found.total("outside_box"), measured.n,
         "Every stored image lies in [0, 1] and in the ball.",
         f"{measured.attack_name} left the ball by up to {found.largest('excess'):.3g} or the box [0, 1]; the harness "
         "projected those images, so this is not the attack it claims to be. Project with task.threat.project.",
@@ -145,43 +146,46 @@ def box_and_ball(measured: Measurement, _group: Sequence[Measurement]) -> Check:
 
 def moved(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack touched the images it was given."""
-    name, threshold = "images moved", "< 100% of the attacked images unmoved"
-    attacked, unmoved = measured.adversarial.total("attacked"), measured.adversarial.total("unmoved")
-    if not attacked or measured.cell.threat.eps == 0:
-        return skip(name, threshold, "There was no image to move, or no ball to move it in.")
-    idle = unmoved == attacked
-    meaning = (
-        f"{measured.attack_name} returned every image as it was: nothing was attacked."
-        if idle
-        else "The attack returned other images than it was given."
-    )
-    return check(name, "invalid" if idle else "pass", unmoved / attacked, threshold, attacked, meaning)
+    found = measured.adversarial
+    figures = {
+        "attacked": found.total("attacked"),
+        "unmoved": found.total("unmoved"),
+        "eps": measured.cell.threat.eps,
+    }
+    meanings = {
+        "skipped": "There was no image to move, or no ball to move it in.",
+        "invalid": f"{measured.attack_name} returned every image as it was: nothing was attacked.",
+        "pass": "The attack returned other images than it was given.",
+    }
+    return entry("images moved", figures, meanings[weigh("images moved", figures).status])
 
 
 def asked(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that an attack of many steps asked the model it attacks, as often as there are images at least."""
-    name, threshold = "model asked", ">= 1 pass an attacked image"
     attacked, meter = measured.adversarial.total("attacked"), measured.adversarial.meter
-    if not attacked or not measured.iterative or measured.cell.threat.eps == 0:
-        return skip(name, threshold, "No image was attacked, or none in several steps.")
-    share = (meter.forwards + meter.backwards) / attacked
-    meaning = (
-        f"{measured.attack_name} takes many steps, yet {attacked} images cost it {meter.forwards} forwards and "
-        f"{meter.backwards} backwards of the model it was given: it climbed another one, or a part of this one behind "
-        "the defense. Craft on the model that craft() is given."
-        if share < 1
-        else "The attack asked the model that it was given."
-    )
-    return check(name, "invalid" if share < 1 else "pass", share, threshold, attacked, meaning)
+    figures = {
+        "attacked": attacked,
+        "passes": meter.forwards + meter.backwards,
+        "iterative": measured.iterative,
+        "eps": measured.cell.threat.eps,
+    }
+    meanings = {
+        "skipped": "No image was attacked, or none in several steps.",
+        "invalid": f"{measured.attack_name} takes many steps, yet {attacked} images cost it {meter.forwards} forwards "
+        f"and {meter.backwards} backwards of the model it was given: it climbed another one, or a part of this one "
+        "behind the defense. Craft on the model that craft() is given.",
+        "pass": "The attack asked the model that it was given.",
+    }
+    return entry("model asked", figures, meanings[weigh("model asked", figures).status])
 
 
 def step_size(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Compare the steps that were really taken with the ball."""
-    found, name = measured.probes["trace"], "step size"
+    found = measured.probes["trace"]
+    figures = {name: found[name] for name in ("n", "whole", "short")}
     if not found["n"]:
-        return skip(name, "<= 50% of the paths", "No path was recorded: nothing iterative, or no robust image.")
+        return entry("step size", figures, "No path was recorded: nothing iterative, or no robust image.")
     wrong, short = found["whole"] / found["n"], found["short"] / found["n"]
-    fault = wrong > 0.5 or short > 0.5
     meaning = (
         f"On {found['whole']} of {found['n']} images every step was as long as eps, so the attack only jumps between "
         "corners of the ball (CLIP kept 6.57 % where 0.53 % was true). Take a smaller step."
@@ -191,19 +195,21 @@ def step_size(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         if short > 0.5
         else "Steps are smaller than the ball and can cross it."
     )
-    return check(name, "suspect" if fault else "pass", max(wrong, short), "<= 50% of the paths", found["n"], meaning)
+    return entry("step size", figures, meaning)
 
 
 def best_iterate(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no success on the way was thrown away (indicator I3)."""
     found, name = measured.probes["trace"], "best iterate"
+    figures = {"count": found["silent"], "n": found["n"], "randomized": measured.fitted.training.randomized}
     if not found["n"]:
-        return skip(name, "= 0 images", "No path was recorded: nothing iterative, or no robust image.")
+        return entry(name, figures, "No path was recorded: nothing iterative, or no robust image.")
     if measured.fitted.training.randomized:
-        return skip(name, "= 0 images", "Where answers are random, an iterate may err by chance.")
+        return entry(name, figures, "Where answers are random, an iterate may err by chance.")
     return zero(
-        name, found["silent"], "images", found["n"],
+        name, found["silent"], found["n"],
         "No iterate inside the ball fooled the model and was then given up.",
         f"{found['silent']} of {found['n']} images were won on the way and lost again at the end (indicator I3): "
         "return the best iterate, or the first that errs where task.stop_early is set.",
+        randomized=False,
     )  # fmt: skip

@@ -11,16 +11,11 @@ from typing import Any
 from robench.contracts.components import Attack
 from robench.contracts.threat_model import ThreatModel
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import TOLERATED, check, lost, skip
-from robench.evidence.statistics import wilson
-from robench.gate.attack_behaviour import MOVING
+from robench.evidence.check_rules import MORE, rises, sees
+from robench.evidence.check_verdict import entry, lost, skip, weigh
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
 
-#: Share of all images that twice the steps, or another seed, may win.
-MORE = (0.02, 0.10)
-#: Share of the tried images that may stand at a larger radius though they fell at a smaller one.
-RISING = 0.10
 #: An Linf radius at which any image can be turned into any other's grey: nothing may be recognised there.
 BLINDING = 0.5
 IMAGES = 16
@@ -119,36 +114,39 @@ def more(measured: Measurement, group: Sequence[Measurement]) -> Check:
 
 def converged(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the loss no longer rises at the end (indicator I4), where twice the steps confirm it."""
-    name, threshold = "converged", f"<= {MOVING:.0%} of the rise in the last 10 iterates"
+    name = "converged"
     trace, effort = measured.probes["trace"], measured.probes["effort"]
-    if not trace["n"]:
-        return skip(name, threshold, "No path was recorded: nothing iterative, or no robust image.")
-    share = trace["moving"] / trace["n"]
     double = effort["double"] if effort["tried"] else {"n": 0, "won": 0}
-    standing = int(measured.robust.correct.sum()) / measured.n
-    # One image of a few may fall by luck.
-    more_wins = double["won"] > 1 and double["won"] / double["n"] * standing > TOLERATED
-    fault = share > 0.5 and more_wins
+    figures = {
+        "moving": trace["moving"],
+        "n": trace["n"],
+        "double_won": double["won"],
+        "double_n": double["n"],
+        "withstood": int(measured.robust.correct.sum()),
+        "of": measured.n,
+    }
+    if not trace["n"]:
+        return entry(name, figures, "No path was recorded: nothing iterative, or no robust image.")
+    fault = weigh(name, figures).status != "pass"
     meaning = (
         f"On {trace['moving']} of {trace['n']} images the loss still rises at the end, and twice the steps win more: "
         "the attack stopped too early. Give it more steps."
         if fault
         else "The loss has levelled off where it was recorded, or more steps win nothing."
     )
-    return check(name, "suspect" if fault else "pass", share, threshold, trace["n"], meaning)
+    return entry(name, figures, meaning)
 
 
 def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that a larger ball never helps the model, and that a blinding one leaves it at chance."""
-    name, threshold = "accuracy falls with eps", "monotone, and at chance at eps = 0.5"
-    found = measured.probes["effort"]
+    name, found = "accuracy falls with eps", measured.probes["effort"]
     if not found["tried"] or not found["sweep"]["n"]:
-        return skip(name, threshold, "Not part of --gate quick, or not an iterative attack.")
+        return entry(name, {"n": 0}, "Not part of --gate quick, or not an iterative attack.")
     sweep, classes = found["sweep"], len(measured.data.classes)
     n = sweep["n"]
-    rising = wilson(sweep["rising"], n)[0] > RISING
-    seeing = "blinding" in sweep and wilson(sweep["blinding"], n)[0] > 1 / classes
-    value = max(sweep["rising"], sweep.get("blinding", 0)) / n
+    figures = {"rising": sweep["rising"], "n": n, "classes": classes}
+    figures |= {"blinding": sweep["blinding"]} if "blinding" in sweep else {}
+    rising, seeing = rises(figures), sees(figures)
     meaning = (
         f"{sweep['rising']} of {n} images fall at a smaller eps and stand at a larger one: the attack is led astray."
         if rising
@@ -157,22 +155,22 @@ def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Chec
         if seeing
         else "Accuracy falls as the ball grows, to chance or below."
     )
-    return check(name, "suspect" if rising or seeing else "pass", value, threshold, n, meaning)
+    return entry(name, figures, meaning)
 
 
 def unbounded(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack wins everything when only the box holds it (indicator I6)."""
-    name, threshold = "unbounded attack", "= 0 images standing"
-    found = measured.probes["effort"]
+    name, found = "unbounded attack", measured.probes["effort"]
     if not found["tried"] or not found["sweep"]["n"] or "unbounded" not in found["sweep"]:
-        return skip(name, threshold, "Not part of --gate quick, or not an attack that can be iterated without bounds.")
+        why = "Not part of --gate quick, or not an attack that can be iterated without bounds."
+        return entry(name, {"n": 0}, why)
     standing, n = found["sweep"]["unbounded"], found["sweep"]["n"]
-    # One or two of a few may stand by a bad start; more is a broken attack.
-    fault = wilson(standing, n)[0] > 0.05
+    figures = {"left": standing, "n": n}
+    fault = weigh(name, figures).status != "pass"
     meaning = (
         f"{standing} of {n} images withstand {measured.attack_name} even when every pixel may take any value "
         "(indicator I6): the attack does not work on this model."
         if fault
         else "Without bounds the attack wins."
     )
-    return check(name, "suspect" if fault else "pass", standing / n, threshold, n, meaning)
+    return entry(name, figures, meaning)

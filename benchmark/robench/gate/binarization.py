@@ -17,15 +17,12 @@ from robench.contracts.classifier import Classifier, ZeroShotClassifier
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import check, skip
-from robench.evidence.statistics import wilson
+from robench.evidence.check_verdict import entry, weigh
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
 
 #: Points inside the ball, and how far inside they end, relative to eps (the paper's recipe).
 INNER, GAP = 999, 0.05
-#: Attack success that a working attack reaches (the paper's threshold).
-WORKS = 0.95
 
 
 def probe(probed: AttackContext) -> dict[str, Any]:
@@ -132,15 +129,15 @@ class _Readout(nn.Module):
 
 def binarization(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack finds the adversarial examples that were planted in the model's features."""
-    name, threshold, found = "binarization", f">= {WORKS:.0%} found", measured.probes["binarization"]
+    name, found = "binarization", measured.probes["binarization"]
+    figures = {"won": found["won"], "n": found["n"]}
     if not found["n"]:
         reason = (
             "Part of --gate thorough; needs a white-box gradient attack, a linear last layer, and features in which a "
             "readout can be fitted."
         )
-        return skip(name, threshold, reason)
-    rate = found["won"] / found["n"]
-    fault = wilson(found["won"], found["n"])[1] < WORKS
+        return entry(name, figures, reason)
+    fault = weigh(name, figures).status != "pass"
     easy = found["random"] / found["n"] > 0.5
     meaning = (
         f"{measured.attack_name} finds {found['won']} of {found['n']} adversarial examples that were planted in the "
@@ -149,4 +146,4 @@ def binarization(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         else f"It finds the planted adversarial examples; random search finds {found['random']} of {found['n']}"
         + (", so the test was easy." if easy else ".")
     )
-    return check(name, "suspect" if fault else "pass", rate, threshold, found["n"], meaning)
+    return entry(name, figures, meaning)

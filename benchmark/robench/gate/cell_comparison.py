@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import TOLERATED, check, skip, zero
+from robench.evidence.check_rules import TOLERATED
+from robench.evidence.check_verdict import entry, skip, weigh, zero
 from robench.evidence.cross_cell_checks import (
-    CHANCE,
     DEARER,
-    FALLS,
     MUCH_DEARER,
     TRANSFER,
     dearer_check,
     declared_check,
     falls_check,
     fell,
+    no_ball_check,
     not_attacked_check,
     transfer_check,
 )
-from robench.evidence.statistics import wilson
 from robench.gate.measurement import Measurement
 from robench.gate.worst_case import climbers, end_to_end, of_same_model, won_over
 from robench.plan.cell import type_of
@@ -30,54 +28,66 @@ from robench.plan.cell import type_of
 def not_above_clean(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no image is right under attack that was wrong without."""
     name = "robust <= clean"
+    figures = {
+        "transfer": measured.transfer,
+        "randomized": measured.fitted.training.randomized,
+        "of": measured.n,
+        "draws": measured.robust.draws,
+        "gap": measured.robust.mean - measured.clean.mean,
+        "gained": int((measured.robust.correct & ~measured.clean.correct).sum()),
+    }
+    found = weigh(name, figures)
     if measured.transfer:
-        return skip(name, "= 0 images", "A transferred image may by chance be answered right; that proves nothing.")
+        return entry(name, figures, "A transferred image may by chance be answered right; that proves nothing.")
     if measured.fitted.training.randomized:
-        gap = measured.robust.mean - measured.clean.mean
-        # Two means of n * draws answers differ by a standard error of at most sqrt(1 / (2 n draws)).
-        limit = 0.02 + CHANCE / math.sqrt(2 * measured.n * measured.robust.draws)
-        fault = gap > limit
+        fault = found.status != "pass"
         meaning = (
             "The mean accuracy under attack is above the clean one: the attack helps."
             if fault
             else "The mean accuracy under attack is not above the clean one."
         )
-        return check(name, "invalid" if fault else "pass", gap, f"<= {limit:.1%} of the images", measured.n, meaning)
-    gained = int((measured.robust.correct & ~measured.clean.correct).sum())
-    return zero(
-        name, gained, "images", measured.n,
-        "No image is right under attack that was wrong without.",
+        return entry(name, figures, meaning)
+    meaning = (
         "Images that were wrong clean, and were left as they are, are now answered right: the model is not "
-        "deterministic.",
-    )  # fmt: skip
+        "deterministic."
+        if figures["gained"]
+        else "No image is right under attack that was wrong without."
+    )
+    return entry(name, figures, meaning)
 
 
 def rescored(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that stored images are answered as they were scored."""
     found, name = measured.probes["rescored"], "re-score from disk"
     if measured.fitted.training.randomized:
-        low, high = wilson(round(measured.robust.mean * measured.n), measured.n)
-        slack = (high - low) / 2
-        gap = abs(found["rate"] - found["scored"])
-        fault = gap > 2 * slack + 1 / max(found["n"], 1)
+        figures = {
+            "randomized": True,
+            "mean": measured.robust.mean,
+            "of": measured.n,
+            "rate": found["rate"],
+            "scored": found["scored"],
+            "n": found["n"],
+        }
+        fault = weigh(name, figures).status != "pass"
         meaning = (
             "Asked again, a randomized defense gives another mean accuracy than was scored, beyond chance."
             if fault
             else "Asked again, the randomized defense gives the same mean accuracy within chance."
         )
-        return check(name, "invalid" if fault else "pass", gap, "within chance", found["n"], meaning)
+        return entry(name, figures, meaning)
     return zero(
-        name, found["differ"], "images differ", found["n"],
+        name, found["differ"], found["n"],
         "The plain model answers the stored images as they were scored.",
         "The plain model, in other batches, answers stored images differently: predictions depend on batch-mates, "
         "on randomness, on what was asked before, or on the inference rewrites.",
+        randomized=False,
     )  # fmt: skip
 
 
 def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that the same attack works where there is no defense."""
     if measured.cell.threat.eps == 0:
-        return skip(FALLS, "significantly more images fall than rise", "There is nothing to fall under at eps = 0.")
+        return no_ball_check()
     undefended = [other for other in group if other.cell.undefended and not other.transfer]
     same = [other for other in undefended if other.attack_key == measured.attack_key]
     if not same:
@@ -142,9 +152,9 @@ def path(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Hold the forward of the straight-through path to that of the defense."""
     name, found = "straight-through path", measured.model_probes["path"]
     if not found["n"]:
-        return skip(name, "= 0 images differ", "The defense declares no straight-through path.")
+        return entry(name, {"count": 0, "n": 0}, "The defense declares no straight-through path.")
     return zero(
-        name, found["differ"], "images differ", found["n"],
+        name, found["differ"], found["n"],
         "The straight-through path answers as the defense does.",
         "The straight-through path (Defense.adaptive) answers other than the defense itself: attacks were led through "
         "another model. Its forward must be the defense's; only its backward may be an approximation.",

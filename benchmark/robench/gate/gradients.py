@@ -13,20 +13,18 @@ from torch import Tensor, nn
 from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Task
 from robench.errors import RobenchError
-from robench.evidence.card import Check, Status
-from robench.evidence.check_verdict import check, skip
+from robench.evidence.card import Check
+from robench.evidence.check_verdict import entry, weigh
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 
 #: Images on which gradients are looked at, those still standing first.
 IMAGES = 16
-#: Largest share of images that may have no gradient at all.
-MOST_BLIND = 0.05
-#: Largest disagreement with finite differences, relative to the gradient's length, and the share that may exceed it.
-DISAGREEMENT, MOST_UNTRUE = 0.1, 0.25
+#: Largest disagreement with finite differences, relative to the gradient's length.
+DISAGREEMENT = 0.1
 #: How far the lead of the label must fall along the gradient, as a share of what the gradient says, over a sixteenth of
-#: the ball and at most this far; and the share of images on which it may fall less.
-LED, LED_STEP, MOST_STUCK = 0.25, 0.5 / 255, 0.25
+#: the ball and at most this far.
+LED, LED_STEP = 0.25, 0.5 / 255
 #: Step of the finite differences in float64, and where a model only computes in float32.
 STEP, COARSE_STEP = 1e-6, 2e-3
 
@@ -157,21 +155,25 @@ def _disagrees(
 def present(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the images still standing have a gradient to climb."""
     found, name = measured.model_probes["gradients"], "gradients present"
-    threshold = f"<= {MOST_BLIND:.0%} of the images tried"
     declared = measured.fitted.training.gradient
-    share = found["blind"] / max(found["n"], 1)
+    figures = {
+        "blind": found["blind"],
+        "tried": found["n"],
+        "possible": found["possible"],
+        "gradientless": declared == "none",
+    }
+    status = weigh(name, figures).status
     if declared == "none":
-        hidden = found["possible"] and share <= MOST_BLIND
+        hidden = status != "pass"
         meaning = (
             "The defense declares gradient = none, but its input gradients are there: that keeps white-box attacks "
             "away from it. Declare exact or straight-through."
             if hidden
             else "Declared without gradients, and there are none: judged by queries and transfer."
         )
-        return check(name, "invalid" if hidden else "pass", 1 - share, "no gradient", found["n"], meaning)
+        return entry(name, figures, meaning)
     if not found["n"]:
-        return skip(name, threshold, "No image is classified correctly.")
-    status = "pass" if share <= MOST_BLIND else "invalid" if share > 0.5 else "suspect"
+        return entry(name, figures, "No image is classified correctly.")
     meaning = (
         "The images that stand have input gradients."
         if status == "pass"
@@ -179,35 +181,32 @@ def present(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         "move there, and what it leaves standing was never attacked (rounding, argmax, detach, a saturated unit). "
         "Declare gradient = straight-through with robench.straight_through, or none."
     )
-    return check(name, status, share, threshold, found["n"], meaning)  # type: ignore[arg-type]  # one of three literals
+    return entry(name, figures, meaning)
 
 
 def true(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Compare the gradient that attacks climb with the slope of the answers."""
     found, name = measured.model_probes["gradients"], "gradients true"
-    threshold = f"<= {MOST_UNTRUE:.0%} of the images tried"
+    figures = {"untrue": found["untrue"], "tried": found["checked"]}
     if not found["checked"]:
-        return skip(name, threshold, "Nothing is claimed: the backward pass is declared approximate, or there is none.")
-    share = found["untrue"] / found["checked"]
+        return entry(name, figures, "Nothing is claimed: the backward pass is declared approximate, or there is none.")
     meaning = (
         "Finite differences agree with the gradients."
-        if share <= MOST_UNTRUE
+        if weigh(name, figures).status == "pass"
         else f"For {found['untrue']} of {found['checked']} images finite differences of the answers contradict the "
         "gradient: part of the forward is hidden from the backward pass (detach, no_grad, rounding, a hook). Attacks "
         "were led astray; let gradients through, or declare gradient = straight-through."
     )
-    status = "pass" if share <= MOST_UNTRUE else "invalid"
-    return check(name, status, share, threshold, found["checked"], meaning)  # type: ignore[arg-type]  # literals
+    return entry(name, figures, meaning)
 
 
 def useful(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that a step along the gradient does what the gradient says."""
     found, name = measured.model_probes["gradients"], "gradients useful"
-    threshold = f"<= {MOST_STUCK:.0%} of the images tried"
-    if not found["checked"] or measured.cell.threat.eps == 0:
-        return skip(name, threshold, "No exact gradient is claimed, or there is no ball to step in.")
-    share = found["stuck"] / found["checked"]
-    status: Status = "pass" if share <= MOST_STUCK else "invalid" if share > 2 * MOST_STUCK else "suspect"
+    figures = {"stuck": found["stuck"], "tried": found["checked"], "eps": measured.cell.threat.eps}
+    status = weigh(name, figures).status
+    if status == "skipped":
+        return entry(name, figures, "No exact gradient is claimed, or there is no ball to step in.")
     meaning = (
         "Small steps along the gradients do what the gradients say."
         if status == "pass"
@@ -216,4 +215,4 @@ def useful(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         "(shattered), and what they leave standing was hardly attacked. Average gradients over noise, or add --attack "
         "square."
     )
-    return check(name, status, share, threshold, found["checked"], meaning)
+    return entry(name, figures, meaning)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robench.contracts.adaptive import drawing
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import check, skip
+from robench.evidence.check_verdict import entry, weigh
 from robench.gate.gradients import margin_of
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
@@ -18,8 +18,6 @@ from robench.gate.probe_context import ProbeContext
 IMAGES = 32
 #: Half-width of the noise, in pixel units (the indicator's r = 8/255 is the whole width).
 RADIUS = 4 / 255
-#: Relative change of the loss from which a landscape counts as unstable.
-UNSTABLE = 0.10
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:
@@ -55,15 +53,15 @@ def _margin(context: ProbeContext, images: Tensor, labels: Tensor) -> Tensor:
 
 def stable(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that noise far smaller than the attack hardly moves the loss."""
-    name, threshold = "stable loss", f"<= {UNSTABLE:.0%} change"
-    found = measured.model_probes["landscape"]
+    found, name = measured.model_probes["landscape"], "stable loss"
+    figures = {"change": float(found["change"]), "n": found["n"]}
     if not found["n"]:
-        return skip(name, threshold, "Not part of --gate quick, or no image was left standing.")
-    fault = found["change"] > UNSTABLE
+        return entry(name, figures, "Not part of --gate quick, or no image was left standing.")
+    fault = weigh(name, figures).status != "pass"
     meaning = (
         f"Noise of 4/255 or less changes the margin by {found['change']:.0%} on the median image (indicator I2): the "
         "loss is too rough for single gradients. Average gradients over noise, or attack by queries."
         if fault
         else "Noise far smaller than the ball hardly changes the loss."
     )
-    return check(name, "suspect" if fault else "pass", found["change"], threshold, found["n"], meaning)
+    return entry(name, figures, meaning)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import check, skip, zero
+from robench.evidence.check_verdict import entry, weigh, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 from robench.runtime.inference import BATCH_NORMS
@@ -88,11 +88,12 @@ def deterministic(measured: Measurement, _group: Sequence[Measurement]) -> Check
             else "The defense declares randomized = True, but all forwards of one image agree: declare False, so that "
             "single answers count."
         )
-        return check("deterministic", "pass" if good else "suspect", differ, "> 0 images differ", n, meaning)
+        return entry(name, {"count": differ, "n": n, "randomized": True}, meaning)
     return zero(
-        name, differ, "images differ", n, "Two forwards of one image agree.",
+        name, differ, n, "Two forwards of one image agree.",
         "Two forwards of one image differ, and the defense does not declare randomized = True: an attack that meets "
         "another model at every step proves nothing. Declare it, and the harness attacks the expectation (EOT).",
+        randomized=False,
     )  # fmt: skip
 
 
@@ -119,15 +120,16 @@ def same_under_gradients(measured: Measurement, _group: Sequence[Measurement]) -
 def _same_answers(measured: Measurement, name: str, figure: str, good: str, bad: str) -> Check:
     found = measured.model_probes["answers"]
     if measured.fitted.training.randomized:
-        return skip(name, "= 0 images differ", "Answers of a randomized defense differ anyway.")
-    return zero(name, found[figure], "images differ", found["n"], good, bad)
+        figures = {"count": found[figure], "n": found["n"], "randomized": True}
+        return entry(name, figures, "Answers of a randomized defense differ anyway.")
+    return zero(name, found[figure], found["n"], good, bad, randomized=False)
 
 
 def evaluation(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no layer behaves as in training."""
     names = measured.model_probes["answers"]["training"]
     return zero(
-        "evaluation mode", len(names), "modules", 0,
+        "evaluation mode", len(names), 0,
         "Every layer is in evaluation mode.",
         f"{', '.join(names[:5])} behave as in training (dropout on, or batch norm without running statistics), "
         "although the harness switched the model to eval(): keep running statistics, and do not override train().",
@@ -141,7 +143,8 @@ def saturated(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     n = int(right.sum())
     share, blind = full / max(n, 1), measured.model_probes["gradients"]["ce_blind"]
     tried = measured.model_probes["gradients"]["n"]
-    fault = tried > 0 and blind / tried > 0.05
+    figures = {"blind": blind, "tried": tried}
+    fault = weigh("logit scale", figures).status != "pass"
     meaning = (
         f"{blind} of {tried} images still standing give the cross-entropy no gradient, though their margin has one: "
         f"the logits are so large that the softmax is exactly 1 ({share:.0%} of the clean images). An attack "
@@ -149,4 +152,4 @@ def saturated(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         if fault
         else "The softmax leaves the cross-entropy a gradient wherever the margin has one."
     )
-    return check("logit scale", "suspect" if fault else "pass", blind, "<= 5% of the images tried", tried, meaning)
+    return entry("logit scale", figures, meaning)

@@ -17,7 +17,8 @@ from robench.contracts.classifier import input_gradient
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import STRONGER, TOLERATED, check, lost, skip
+from robench.evidence.check_rules import STRONGER, TOLERATED
+from robench.evidence.check_verdict import entry, lost, skip, weigh
 from robench.evidence.cross_cell_checks import ONE_STEP, one_step_check
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
@@ -156,25 +157,31 @@ def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
         limits=STRONGER,
         worst="suspect" if one_step_only(measured, group) else "invalid",
         chance=measured.robust.draws > 1,
+        one_step_only=one_step_only(measured, group),
     )  # fmt: skip
 
 
 def another_loss(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See whether one of the gate's losses wins what the others cannot: the sign of a masked one."""
-    name, threshold = "another loss", "<= 50% of the images tried"
-    found = measured.model_probes["strength"]["stronger"]
+    name, found = "another loss", measured.model_probes["strength"]["stronger"]
     if found["n"] < 4 or len(found["by"]) < 2:
-        return skip(name, threshold, "Fewer than four images, or fewer than two losses, were tried.")
+        figures = {"n": found["n"], "losses": len(found["by"])}
+        return entry(name, figures, "Fewer than four images, or fewer than two losses, were tried.")
     best, least = max(found["by"], key=found["by"].get), min(found["by"], key=found["by"].get)
-    gap = (found["by"][best] - found["by"][least]) / found["n"]
-    fault = gap > 0.5
+    figures = {
+        "best": found["by"][best],
+        "least": found["by"][least],
+        "n": found["n"],
+        "losses": len(found["by"]),
+    }
+    fault = weigh(name, figures).status != "pass"
     meaning = (
         f"Of {found['n']} images, {found['by'][best]} fall to the loss {best} and only {found['by'][least]} to "
         f"{least}: the weaker loss is masked, so do not rely on an attack that climbs it."
         if fault
         else "The losses agree on what falls."
     )
-    return check(name, "suspect" if fault else "pass", gap, threshold, found["n"], meaning)
+    return entry(name, figures, meaning)
 
 
 def slopes(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -227,4 +234,5 @@ def _searched(
         f"{found['won']} of {found['n']} {what_fell}",
         worst="suspect" if one_step_only(measured, group) else "invalid",
         chance=measured.robust.draws > 1,
+        one_step_only=one_step_only(measured, group),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from robench.contracts.components import Component, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import ThreatModel, format_eps
 from robench.evidence.card import ComponentRecord, Scalar
-from robench.evidence.fingerprint import fingerprint, of_component
+from robench.evidence.fingerprint import fingerprint, of_component, same_json
 from robench.plugin.catalog import Offer
 
 #: ``--surrogate self``: the undefended victim is the attacker's model.
@@ -41,6 +41,11 @@ class SelectedComponent:
             plugin=self.offer.plugin.label,
             code=self.key["code"],
             files=self.key["files"],
+            hashed={
+                name: value for name, value in self.key["parameters"].items() if not same_json(value, values[name])
+            },
+            members=[member.record() for member in self.members],
+            untrained=any(isinstance(part.component, Model) and part.component.untrained() for part in self.family),
         )
 
     @cached_property
@@ -98,6 +103,12 @@ class Cell:
             return fingerprint("load", model=chosen.key, dataset=self.dataset.key)
         device = self.device.partition(":")[0]
         return fingerprint("train", model=chosen.key, dataset=self.dataset.key, seed=self.seed, device=device)
+
+    @property
+    def fit_loads(self) -> list[int]:
+        """Return the places among the borrowed models of those that the defense's fit loads."""
+        places = [self.model_id(part) for part in self.borrowed]
+        return [places.index(self.model_id(part)) for part in self.loads]
 
     @cached_property
     def fit_id(self) -> str:

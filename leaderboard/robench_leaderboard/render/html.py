@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.board import Board
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import per_image
 from robench_leaderboard.render import formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 PACKAGE = "robench_leaderboard.render"
 
 
-def html_of(found: Sequence[Board]) -> str:
+def html_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING) -> str:
     """Return the page of these rankings."""
     shown = shorten(found, page_limits.HTML)
-    return environment().get_template("index.html.j2").render(boards=shown, total=Total.of(found), terms=TERMS)
+    template = environment().get_template("index.html.j2")
+    return template.render(boards=shown, total=Total.of(found), terms=TERMS, rule=rule.words)
 
 
 @lru_cache(maxsize=1)

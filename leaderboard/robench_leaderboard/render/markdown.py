@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.board import Board, boards
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import Row, per_image
 from robench_leaderboard.render import formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
@@ -35,10 +36,10 @@ def render_markdown(cards: Iterable[Card]) -> str:
     return markdown_of(boards(cards))
 
 
-def markdown_of(found: Sequence[Board]) -> str:
+def markdown_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING) -> str:
     """Return the page of rankings that are made already."""
     shown = shorten(found, page_limits.MARKDOWN)
-    return _template().render(boards=shown, total=Total.of(found), terms=TERMS)
+    return _template().render(boards=shown, total=Total.of(found), terms=TERMS, rule=Safe(rule.words))
 
 
 def escape(text: object, limit: int = 300) -> Safe:

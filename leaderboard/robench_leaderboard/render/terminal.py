@@ -50,6 +50,7 @@ _OUTCOME = (
 )
 _THROUGH = Column("transfer %", lambda row: _transfers(row), "left", name=True)
 _VERDICT = Column("verdict", lambda row: row.verdict, "left")
+_EVIDENCE = Column("evidence", lambda row: row.evidence.words, "left")
 _COST = (
     Column("trainable", lambda row: f"{row.trainable:,}"),
     Column("fit s", lambda row: formatting.decimal(row.fit_seconds)),
@@ -72,14 +73,14 @@ def print_tables(cards: Iterable[Card], console: Console) -> None:
 def _tables(board: Board, console: Console) -> list[Table]:
     names, title = _names(board), _title(board)
     through = [_THROUGH] if board.has_transfer else []
-    whole = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, *_COST], title)
+    whole = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE, *_COST], title)
     if _fits(whole, console):
         return [whole]
-    main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT], title)
+    main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE], title)
     if _fits(main, console):
         return [main, _table(board, [*names, *_COST], "Cost")]
     names = names if len(names) == 1 else [_BOTH]
-    main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT], title)
+    main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT, _EVIDENCE], title)
     transfer = [_table(board, [*names, *through], "Transfer")] if through else []
     return [main, *transfer, _table(board, [*names, *_COST], "Cost")]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robench.errors import ContractError
 from robench.evidence import training_card
 from robench.evidence.card import CLOCKS, AdversarialRecord, Card, CellRecord, Cost, Costs, Gate, Outcome, ThreatRecord
+from robench.evidence.fingerprint import STAGES
 from robench.evidence.provenance import environment
 from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
@@ -39,9 +40,11 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             surrogate=surrogate,
             surrogate_is_victim=cell.by_self,
             loads=[chosen.record() for chosen in cell.borrowed],
+            fit_loads=cell.fit_loads,
             threat=ThreatRecord(norm=cell.threat.norm, eps=cell.threat.eps, access=cell.threat.access),
             seed=cell.seed,
             n=measured.n,
+            stages=dict(STAGES),
             undefended=cell.undefended,
             iterative=measured.iterative,
             given=dict(request),
