@@ -363,7 +363,8 @@ def test_without_evidence_a_card_is_reported_and_says_so(honest, real_run, tmp_p
     assert done.code == 2
     assert (
         "its numbers were checked against no evidence (clean outcomes, robust outcomes, fit, gate's probes, "
-        "adversarial set: not at hand). Give its store with --store, or a bundle; or submit it as what it is, with --reported."
+        "adversarial set: not at hand). Give its store with --store, or a bundle; or submit it as what it is, with "
+        "--reported."
     ) in done.text
     done = said("submit", path, *nowhere, "--reported")
     assert (done.code, "(reported: no evidence was checked)" in done.text) == (0, True), done.text

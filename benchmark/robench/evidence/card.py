@@ -102,6 +102,10 @@ class CellRecord(Record, frozen=True, kw_only=True):
     ] = []
     fit_loads: Annotated[list[Natural], Meta(description="which of the loads, by place, the defense's fit loaded")] = []
     threat: ThreatRecord
+    trained_on: Annotated[
+        ComponentRecord | None,
+        Meta(description="--train-dataset: what was trained was trained on its images, not on those of `dataset`"),
+    ] = None
     seed: int
     n: Positive
     stages: Annotated[

@@ -40,10 +40,20 @@ class CardIds:
         cell = self.card.cell
         return self._hash("load", dataset=key_of(cell.dataset), n=cell.given.get("n"))
 
-    def model(self, record: ComponentRecord) -> str:
-        """Return the fingerprint of a victim or surrogate."""
+    @property
+    def _fits_elsewhere(self) -> bool:
+        """Tell whether the defended victim was trained on another dataset, where its fit has its id from."""
         cell = self.card.cell
-        inputs: dict[str, Any] = {"model": key_of(record), "dataset": key_of(cell.dataset)}
+        return cell.trained_on is not None and (cell.victim.untrained or self.card.data.train is not None)
+
+    def model(self, record: ComponentRecord, *, elsewhere: bool = False) -> str:
+        """Return the fingerprint of a victim or surrogate, ``elsewhere`` as on the dataset that is trained on."""
+        cell = self.card.cell
+        home = cell.trained_on or cell.dataset
+        inputs: dict[str, Any] = {
+            "model": key_of(record),
+            "dataset": key_of(home if elsewhere or record.untrained else cell.dataset),
+        }
         if not record.untrained:
             return self._hash("load", **inputs)
         return self._hash("train", **inputs, seed=cell.seed, device=self.device)
@@ -51,12 +61,13 @@ class CardIds:
     @cached_property
     def fit(self) -> str:
         """Return the fingerprint of the defended victim."""
-        cell = self.card.cell
+        cell, elsewhere = self.card.cell, self._fits_elsewhere
+        loaded = [cell.loads[place] for place in cell.fit_loads if place < len(cell.loads)]
         return self._hash(
             "fit",
-            victim=self.model(cell.victim),
+            victim=self.model(cell.victim, elsewhere=elsewhere),
             defense=key_of(cell.defense),
-            loads=[self.model(cell.loads[place]) for place in cell.fit_loads if place < len(cell.loads)],
+            loads=[self.model(record, elsewhere=elsewhere) for record in loaded],
             seed=None if cell.undefended else cell.seed,
             device=self.device,
         )

@@ -29,11 +29,12 @@ def false_claims(card: Card, cell: Cell) -> Iterator[str]:
         "defense": (stated.defense, cell.defense.record()),
         "attack": (stated.attack, cell.attack.record()),
         "surrogate": (stated.surrogate, cell.surrogate.record() if cell.surrogate is not None else None),
+        "training dataset": (stated.trained_on, cell.train.record() if cell.train is not None else None),
     }
     for role, (said, is_so) in roles.items():
         if said is None or is_so is None:
             if said is not is_so:
-                yield "a surrogate is named, where the cell has none" if said else "the cell's surrogate is not named"
+                yield f"a {role} is named, where the cell has none" if said else f"the cell's {role} is not named"
             continue
         for part, words in PARTS.items():
             if getattr(said, part) != getattr(is_so, part):

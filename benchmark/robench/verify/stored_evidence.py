@@ -97,7 +97,9 @@ def _fit(card: Card, source: Source) -> Iterator[Finding]:
     artifact = source.get(FIT, ids.fit)
     yield _one_fit("fit", artifact, msgspec.to_builtins(card.training), card.cost.fit, card.model.defended)
     if artifact is not None:
-        known = {"victim's weights": (card.model.victim, artifact.meta.get("victim"))}
+        known: dict[str, tuple[Any, Any]] = {}
+        if card.cell.trained_on is None:  # else the victim was fitted with the head of another dataset
+            known["victim's weights"] = (card.model.victim, artifact.meta.get("victim"))
         if artifact.meta.get("train") is not None:
             known["training images"] = (card.data.train, artifact.meta["train"])
             known["number of training images"] = (card.data.train_n, artifact.meta.get("train_n"))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import Row, per_image
-from robench_leaderboard.render import formatting, page_limits, templates
+from robench_leaderboard.render import datasets_table, formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
 from robench_leaderboard.render.page_limits import Total, shorten
 
@@ -39,7 +40,8 @@ def render_markdown(cards: Iterable[Card]) -> str:
 def markdown_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING) -> str:
     """Return the page of rankings that are made already."""
     shown = shorten(found, page_limits.MARKDOWN)
-    return _template().render(boards=shown, total=Total.of(found), terms=TERMS, rule=Safe(rule.words))
+    tables = across_datasets(found)
+    return _template().render(boards=shown, total=Total.of(found), terms=TERMS, tables=tables, rule=Safe(rule.words))
 
 
 def escape(text: object, limit: int = 300) -> Safe:
@@ -81,6 +83,13 @@ def _template() -> Template:
         "short": plain,
         "long": _long,
     }
+    environment.filters |= {
+        "caption": datasets_table.caption,
+        "heads": lambda table: _cells(datasets_table.heads(table)),
+        "words": lambda table, row: _cells(datasets_table.words(table, row)),
+        "aligned": lambda table: Safe("--:|:--|" + "--:|" * (len(datasets_table.heads(table)) - 2)),
+        "legend": datasets_table.legend,
+    }
     environment.globals |= {
         "transfers": _transfers,
         "software": formatting.software,
@@ -88,6 +97,10 @@ def _template() -> Template:
         "FEWER": Safe(formatting.FEWER),
     }
     return environment.get_template("LEADERBOARD.md.j2")
+
+
+def _cells(words: Sequence[str]) -> Safe:
+    return Safe(" | ".join(map(escape, words)))
 
 
 def _safe(show: Callable[[Any], str]) -> Callable[[Any], Safe]:
