@@ -58,7 +58,7 @@ def test_a_true_card_is_written_under_its_name_and_nothing_else_changes(robench,
     assert written.name == real_run.card("tecoa-pgd").name
     assert written.read_bytes() == real_run.card("tecoa-pgd").read_bytes()
     (attested,) = (target / "attestations").iterdir()
-    assert f"attested: {attested}" in done.out
+    assert f"attested: leaderboard/cards/attestations/{attested.name}" in done.out.replace("\\", "/")
     assert sorted(each.name for each in (tmp_path / "leaderboard").iterdir()) == ["cards"]
     assert "ok gate: VALID by " in done.said or "gate: VALID" in done.said
     assert "id: follows from this installation's components" in done.said

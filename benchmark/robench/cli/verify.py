@@ -67,7 +67,7 @@ def verify_command(
     """
     from robench.api import choose_device
     from robench.cli.progress import terminal
-    from robench.errors import CardError, RobenchError
+    from robench.errors import RobenchError
     from robench.verify.attest import attest as write_attestation
     from robench.verify.attest import attestation, lacking
     from robench.verify.check_card import Subject, check_card, draw
@@ -80,10 +80,9 @@ def verify_command(
             if sample is not None:
                 click.echo(f"{path}:")
             subject = Subject(path)
+            subject.card  # noqa: B018 - one that contradicts itself ends the command
             try:
                 found = check_card(subject, store, chosen, progress, rerun=rerun, trust=trust_code, say=_say)
-            except CardError:
-                raise
             except RobenchError as error:
                 if len(paths) == 1:
                     raise
