@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 #: More images than a request can ask for without the dataset being looked at: an impossible number has many chunks.
 MANY = 100_000
 
-SPLITS = ("train", "test")
-
 
 def print_plan(specs: Sequence[Spec], store: Path | None, device: str, offline: bool, level: Level) -> None:
     """Print a line a cell, the forwards and backwards that are left, and all that is missing; nothing is downloaded."""
@@ -88,7 +86,8 @@ class _Count:
             self.missing += [] if done else missing(group)
             for cell in group:
                 work = [] if done else self._work(cell)
-                known = None not in (self._sizes.get(f"{cell.dataset.component} {split}", 0) for split in SPLITS)
+                used = (f"{cell.dataset.component} test", f"{cell.home.dataset.component} train")
+                known = None not in (self._sizes.get(key, 0) for key in used)
                 self.left = [
                     total + sum(part[place] for _, part in work if known) for place, total in enumerate(self.left)
                 ]
@@ -98,6 +97,7 @@ class _Count:
     def _work(self, cell: Cell) -> list[tuple[str, tuple[int, int]]]:
         """Return the stages that are left of a cell, and their passes; these say nothing where the size is unknown."""
         dataset: Dataset = type_of(cell.dataset, Dataset)
+        source: Dataset = type_of(cell.home.dataset, Dataset)
         n = cell.n
         if n is None or n > MANY:
             there = self._size(dataset, "test")
@@ -115,10 +115,10 @@ class _Count:
         for chosen in dict.fromkeys((cell.victim, *surrogates, *cell.loads)):
             model: Model = type_of(chosen, Model)
             if model.untrained():
-                need("train", "fit", cell.model_id(chosen), model.training_passes(self._size(dataset, "train") or 0))
+                need("train", "fit", cell.model_id(chosen), model.training_passes(self._size(source, "train") or 0))
         defense: Defense = type_of(cell.defense, Defense)
         if type(defense).fit is not Defense.fit:
-            need("fit", "fit", cell.fit_id, defense.passes(self._size(dataset, "train") or 0))
+            need("fit", "fit", cell.fit_id, defense.passes(self._size(source, "train") or 0))
         need("clean", "outcomes", cell.clean_id, (n, 0))
         forwards, backwards = type_of(cell.attack, Attack).passes()
         for chunk, size in _chunks(cell.craft_id, n):

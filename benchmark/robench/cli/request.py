@@ -10,7 +10,7 @@ from robench.cli.values import joined, read_parameters, read_seeds
 if TYPE_CHECKING:
     from robench.plan.suite_changes import SuiteRequest
 
-LISTS = ("victim", "defense", "attack", "surrogate", "eps")
+LISTS = ("dataset", "victim", "defense", "attack", "surrogate", "eps")
 
 
 def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
@@ -25,7 +25,8 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
     seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
     if suite is None:
         spec = Spec(
-            dataset=options["dataset"],
+            dataset=lists["dataset"] or "",
+            train_dataset=options["train_dataset"],
             victim=lists["victim"],
             defense=lists["defense"] or ("none",),
             attack=lists["attack"] or ("pgd",),
@@ -39,6 +40,6 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
         return SuiteRequest("", (spec,))
     changes: dict[str, Any] = {name: names for name, names in lists.items() if names}
     changes |= {name: options[name] for name in ("norm", "n") if options[name] is not None}
-    changes |= {"dataset": options["dataset"]} if options["dataset"] else {}
+    changes |= {"train_dataset": options["train_dataset"]} if options["train_dataset"] else {}
     changes |= {"seed": seeds} if seeds else {}
     return suite_request(suite, changes, parameters)

@@ -13,6 +13,9 @@ from robench.plugin.catalog import Catalog
 if TYPE_CHECKING:
     from robench.plan.cell import Cell
 
+#: The commas between parameters: no name begins with a digit, so ``classes=0,1,2`` is one.
+_LIST = re.compile(r",(?!\s*[0-9])")
+
 _REFERENCE = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<inside>.*)\])?", re.DOTALL)
 
 
@@ -23,7 +26,7 @@ def split_reference(text: str) -> tuple[str, dict[str, str]]:
         raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
     parameters: dict[str, str] = {}
     inside = match["inside"]
-    for pair in inside.split(",") if inside is not None else ():
+    for pair in _LIST.split(inside) if inside is not None else ():
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not pair.strip():
             raise SpecError(f"'{text}' has an empty place in its brackets ({UNSET}); write name[parameter=value,...].")
@@ -53,7 +56,7 @@ def resolve_reference(known: Catalog, role: str, reference: str) -> tuple[str, d
 def foreign_code(cells: Iterable[Cell]) -> str:
     """Return what of these cells would run code that their parameters name, as a card shows it; empty if nothing."""
     for cell in cells:
-        chosen = (cell.dataset, cell.victim, cell.defense, cell.attack, cell.surrogate, *cell.loads)
+        chosen = (cell.dataset, cell.victim, cell.defense, cell.attack, cell.surrogate, cell.train, *cell.loads)
         for entry in (part for one in chosen if one is not None for part in one.family):
             if entry.component.runs_code:
                 return entry.record().label

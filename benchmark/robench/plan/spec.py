@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from robench.contracts.components import Attack, Dataset, Defense, Model
@@ -18,6 +18,9 @@ from robench.plugin.catalog import Catalog, Offer, catalog
 
 DEFAULT_EPS = "8/255"
 
+#: Whose parameters ``-p train-dataset.name=value`` gives.
+TRAIN = "train-dataset"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -26,13 +29,16 @@ class Spec:
     Component names may carry parameters in brackets: ``tecoa[epochs=5,trainable=full]``.
 
     Attributes:
+        train_dataset: what defenses, and models that come without weights, are trained on, if not on ``dataset``.
         parameters: ``role.name`` or ``component.name`` -> value, for every component it applies to.
-        n: number of test images; None takes the whole test split.
+        dataset: what is judged on: one name, or several, each of which is a part of the grid.
+        n: number of test images of each dataset; None takes the whole test split.
         baseline: add the undefended victim, with which defenses are compared.
         suite: the suite that the request was read from, ``{"name": ..., "changed": {option: value}}``; for the card.
     """
 
-    dataset: str = ""
+    dataset: str | Sequence[str] = ""
+    train_dataset: str = ""
     victim: Sequence[str] = ()
     defense: Sequence[str] = ("none",)
     attack: Sequence[str] = ("pgd",)
@@ -53,6 +59,7 @@ class Spec:
         return {
             name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for name, value in values.items()
+            if name != "train_dataset" or value
         }
 
 
@@ -60,6 +67,7 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
     """Return the cells of a request, the undefended ones first; SpecError for what cannot be run as written."""
     cells, chooser = _cells(checked(spec), device, known or catalog())
     chooser.refuse_unused()
+    _check_trained(spec, cells)
     return _unique(cells)
 
 
@@ -73,11 +81,11 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
     _check_counts(spec)
     threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
     chooser = _Chooser(known, spec.parameters)
-    dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
-    victims = [chooser.choose("victim", name) for name in spec.victim or [_default_victim(dataset)]]
+    datasets = [chooser.choose("dataset", name) for name in _datasets(spec, known)]
     attacks = [chooser.choose("attack", name) for name in spec.attack]
-    cells = []
-    for victim in victims:
+    train = chooser.choose(TRAIN, spec.train_dataset) if spec.train_dataset else None
+    cells: list[Cell] = []
+    for dataset, victim in _judged(spec, datasets, chooser):
         defenses = [
             (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
         ]
@@ -88,17 +96,48 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
                 access: Access = "transfer" if surrogate is not None else _access(way)
                 threat = ThreatModel(threat.norm, threat.eps, access)
                 type_of(way, Attack).check(threat)
-                cells.append(Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads))
+                cell = Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads)
+                cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1))
     return cells, chooser
+
+
+def _trained_on(cell: Cell, train: SelectedComponent | None) -> Cell:
+    """Return the cell with the dataset that it is trained on, if anything in it is, and that is another one."""
+    if train is None or not cell.trains or train.key == cell.dataset.key:
+        return cell
+    return replace(cell, train=train)
+
+
+def _check_trained(spec: Spec, cells: Sequence[Cell]) -> None:
+    if spec.train_dataset and not any(cell.trains for cell in cells):
+        raise SpecError(
+            f"--train-dataset '{spec.train_dataset}' is for what is trained, and nothing of this run is; name a "
+            "defense that trains, such as --defense tecoa, or leave it out."
+        )
 
 
 def plan_dataset(spec: Spec, known: Catalog | None = None) -> SelectedComponent:
     """Return the dataset of a request that names nothing else, as ``robench inspect`` does."""
     known = known or catalog()
     chooser = _Chooser(known, spec.parameters)
-    dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
+    (name,) = _datasets(spec, known)
+    dataset = chooser.choose("dataset", name)
     chooser.refuse_unused()
     return dataset
+
+
+def _datasets(spec: Spec, known: Catalog) -> tuple[str, ...]:
+    named = (spec.dataset,) if isinstance(spec.dataset, str) else tuple(spec.dataset)
+    return named if any(named) else (known.default_dataset().name,)
+
+
+def _judged(
+    spec: Spec, datasets: Sequence[SelectedComponent], chooser: _Chooser
+) -> Iterator[tuple[SelectedComponent, SelectedComponent]]:
+    """Yield each dataset with each victim that is judged on it."""
+    for dataset in datasets:
+        for name in spec.victim or [_default_victim(dataset)]:
+            yield dataset, chooser.choose("victim", name)
 
 
 def _check_counts(spec: Spec) -> None:
@@ -185,8 +224,9 @@ class _Chooser:
     def choose(self, role: str, text: str, victim: Model | None = None) -> SelectedComponent:
         """Return the component ``text`` names: class defaults < the victim's tuning < -p < brackets."""
         reference, inside = split_reference(text)
-        name, implied = resolve_reference(self._known, role, reference)
-        offer = self._known.find(role, name)
+        kind = "dataset" if role == TRAIN else role
+        name, implied = resolve_reference(self._known, kind, reference)
+        offer = self._known.find(kind, name)
         declared = parameters_of(offer.component)
         tuning = dict(victim.tuning.get(name, {})) if victim is not None else {}
         values: dict[str, Any] = dict(tuning)
@@ -221,4 +261,4 @@ class _Chooser:
             raise SpecError(f"{names} has no parameter '{parameter}'; {suggestion(parameter, declared)}")
 
     def _owners(self) -> list[str]:
-        return ["dataset", "victim", "surrogate", "attack", "defense"]
+        return ["dataset", TRAIN, "victim", "surrogate", "attack", "defense"]

@@ -43,6 +43,8 @@ def request_of(card: Card) -> Spec:
         "attack": cell.attack,
         "defense": cell.defense,
     }
+    if cell.trained_on is not None:
+        parts["train-dataset"] = cell.trained_on
     surrogate: tuple[str, ...] = ()
     if cell.surrogate is not None:
         surrogate = (SELF if cell.surrogate_is_victim else cell.surrogate.name,)
@@ -52,6 +54,7 @@ def request_of(card: Card) -> Spec:
     by_role = {f"{role}.{key}": value for role, part in parts.items() for key, value in part.parameters.items()}
     return Spec(
         dataset=cell.dataset.name,
+        train_dataset=cell.trained_on.name if cell.trained_on is not None else "",
         victim=(cell.victim.name,),
         defense=(cell.defense.name,),
         attack=(cell.attack.name,),
