@@ -29,10 +29,10 @@ def bundle_command(card: Path, out: Path, store: Path | None, device: str) -> No
     robench verify CARD.zip
     """
     from robench.api import choose_device
-    from robench.cli.progress import terminal
     from robench.evidence.card_file import read
     from robench.evidence.files import ready_file
     from robench.evidence.store import default_root
+    from robench.runtime.progress_bars import terminal
     from robench.verify.bundle import make_bundle
 
     found = read(card)

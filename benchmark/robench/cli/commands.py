@@ -22,6 +22,7 @@ from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.submit import submit_command
+from robench.cli.suites import suites_command
 from robench.cli.train import train_command
 from robench.cli.traps import traps_command
 from robench.cli.verify import verify_command
@@ -34,6 +35,7 @@ def robench() -> None:
 
     \b
     robench run --defense tecoa --attack pgd        the embedded default, offline
+    robench suites                                  experiments that come along; robench run suite:digits
     robench list                                    what can be named in a run
     robench show pgd                                parameters, defaults, source
     """
@@ -41,6 +43,7 @@ def robench() -> None:
 
 for command in (
     run_command,
+    suites_command,
     list_command,
     show_command,
     inspect_command,

@@ -49,11 +49,11 @@ def submit_command(
     robench submit CARD.json --to ../their-repository/leaderboard/cards
     """
     from robench.api import choose_device
-    from robench.cli.progress import terminal
     from robench.errors import CardError
     from robench.evidence.judged_card import cards_in
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
+    from robench.runtime.progress_bars import terminal
     from robench.verify.attest import attest, attestation, lacking
     from robench.verify.check_card import Subject
     from robench.verify.submit import check_folder, examine, place

@@ -66,8 +66,8 @@ def verify_command(
     robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
     """
     from robench.api import choose_device
-    from robench.cli.progress import terminal
     from robench.errors import RobenchError
+    from robench.runtime.progress_bars import terminal
     from robench.verify.attest import attest as write_attestation
     from robench.verify.attest import attestation, lacking
     from robench.verify.check_card import Subject, check_card, draw
