@@ -17,6 +17,7 @@ from robench.evidence.card import Check, Status
 from robench.evidence.check_verdict import check, skip
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Images on which gradients are looked at, those still standing first.
 IMAGES = 16
@@ -44,7 +45,10 @@ def probe(context: ProbeContext) -> dict[str, Any]:
         jitter = _jittered(images, task)
         try:
             lead, margin, entropy = _gradients(context.target, jitter, labels)
-        except (RuntimeError, RobenchError):  # the answer does not depend on the image through anything differentiable
+        except (RuntimeError, RobenchError) as error:
+            # The answer does not depend on the image through anything differentiable.
+            if is_out_of_memory(error):
+                raise
             found["possible"] = False
             lead, margin, entropy = torch.zeros(len(images)), torch.zeros_like(images), torch.zeros_like(images)
         found["n"] += len(images)
@@ -109,7 +113,9 @@ def contradicted(
     try:
         exact = copy_module(model).double()
         return _slopes(exact, images.double(), labels, gradient.double(), STEP, 2, generator)
-    except Exception:  # it holds float32 constants, casts to float32, or cannot be copied
+    except Exception as error:  # it holds float32 constants, casts to float32, or cannot be copied
+        if is_out_of_memory(error) and len(images) > 1:  # in float64 one image alone may not fit
+            raise
         return _slopes(model, images, labels, gradient, COARSE_STEP, 1, generator)
 
 

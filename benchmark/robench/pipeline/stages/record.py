@@ -69,7 +69,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             gate=Cost(**measured.gate),
         ),
         gate=gate,
-        environment=environment(cell.device),
+        environment=environment(cell.device, found.named("made_on"), found.named("unrepeatable")),
         clocks=list(CLOCKS),
     )
 
