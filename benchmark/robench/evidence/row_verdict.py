@@ -73,7 +73,9 @@ class _Cell:
         self.card = card
         cell, model = card.cell, card.model
         # The seed is in: another seed is another training, and another row.
-        setting = [_key(cell.dataset), card.data.test, card.data.shape, cell.threat.norm, cell.threat.eps, cell.seed]
+        # Images are known by their content, wherever they lie; the names of classes are what a zero-shot model reads.
+        images = [card.data.test, card.data.classes, card.data.shape]
+        setting = [*images, cell.threat.norm, cell.threat.eps, cell.seed]
         victim = [*setting, _key(cell.victim), model.victim]
         self.victim = json.dumps(victim)
         self.row = json.dumps([*victim, _key(cell.defense), model.defended])
