@@ -27,6 +27,8 @@ from robench.plan import request_values as values
 from robench.plan.adhoc import offer
 from robench.plan.arguments import spec_from as spec_from
 from robench.plan.cell import Cell
+from robench.plan.local_places import remember
+from robench.plan.place_labels import Places
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
 from robench.runtime.default_dtype import float32_by_default
@@ -83,6 +85,7 @@ def run(
     timeout: float | None = None,
     progress: Progress | None = None,
     gallery: bool = False,
+    keep_images: str = "all",
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
     on_training: Callable[[TrainingCard], None] = lambda card: None,
@@ -104,6 +107,8 @@ def run(
         timeout: seconds an attack may take for one batch before its cell fails; None waits.
         progress: shows how far the stages are.
         gallery: keep a few images of each cell in the store, for ``robench report``.
+        keep_images: which adversarial images stay in the store once they are scored: ``all``, ``flipped`` (those that
+            fell) or ``digests``. What is not there can be counted on, but not asked again.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
         on_training: called with the card of each model that had to be trained first, once a model.
@@ -124,9 +129,11 @@ def run(
         known = known or catalog()
         device = choose_device(device)
         level = level_of(*arguments.check_gate(gate, gate_images, gate_cost))
+        keep = values.keep(keep_images)
         spec = values.checked(spec)
         with contained():
             cells = plan(spec, device, known)
+            remember({id(part): part for cell in cells for part in cell.components}.values())
         root = Path(values.place("store", store)) if store is not None else default_root()
         shown = progress or Silent()
         workbench = cache(
@@ -135,7 +142,14 @@ def run(
                 timeout=timeout, progress=shown, gallery=gallery,
             )
         )  # fmt: skip
-        return _run(spec, cells, workbench, Store(root, warn=shown.note), level, gallery, shown, on_card, on_training)
+        stored = Store(root, warn=shown.note)
+        try:
+            return _run(spec, cells, workbench, stored, level, gallery, shown, on_card, on_training)
+        finally:
+            if keep != "all":
+                from robench.pipeline.kept_images import reduce_images
+
+                reduce_images(cells, stored, keep)
 
 
 def _run(
@@ -158,12 +172,13 @@ def _run(
         wording.translate(error)
         failures.append(Failure(cell, error))
 
+    request = Places(part for cell in cells for part in cell.components).hide_all(spec.request())
     for group in comparison_groups(cells):
-        done = cached(group, quick, level)
+        done = cached(group, quick, level, request)
         if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group
 
-            made = run_group(group, workbench(), spec.request(), failed)
+            made = run_group(group, workbench(), request, failed)
             done = done or made  # pictures may have been all that was missing
             store_cards(done, quick, level)
         for training in trainings(group, quick, workbench, progress.note, yielded):
@@ -231,8 +246,8 @@ def evaluate(
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
         store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
-        **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress and
-            gallery as for :func:`run`.
+        **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress,
+            gallery and keep_images as for :func:`run`.
 
     Raises:
         ArgumentError: an argument that there is not, such as ``defense``: a bare module has none.

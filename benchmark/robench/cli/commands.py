@@ -20,6 +20,7 @@ from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
+from robench.cli.store import store_command
 from robench.cli.submit import submit_command
 from robench.cli.train import train_command
 from robench.cli.traps import traps_command
@@ -58,5 +59,6 @@ for command in (
     doctor_command,
     completion_command,
     submit_command,
+    store_command,
 ):
     robench.add_command(command)

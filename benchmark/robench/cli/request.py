@@ -18,6 +18,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Sp
     from robench.plan.spec import DEFAULT_EPS, Spec
 
     lists = {name: joined(options[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
+    labels = tuple(options["label"])
     seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
     if suite is None:
         spec = Spec(
@@ -31,12 +32,13 @@ def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Sp
             seed=seeds or (0,),
             n=options["n"],
             parameters=parameters,
+            label=labels,
         )
         return "", (spec,), ()
     if any(lists.values()) or options["dataset"] or options["norm"] is not None:
         raise SpecError(
             "A suite file says which components run; leave those options out, or edit a copy of the file. "
-            "(--n, --seed and -p do change a suite.)"
+            "(--n, --seed, --label and -p do change a suite.)"
         )
     from dataclasses import replace
 
@@ -44,6 +46,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Sp
 
     changes: dict[str, Any] = {"n": options["n"]} if options["n"] is not None else {}
     changes |= {"seed": seeds} if seeds else {}
+    changes |= {"label": labels} if labels else {}
     read = read_suite(suite)
     runs = (replace(spec, parameters={**spec.parameters, **parameters}, **changes) for spec in read.runs)
     return read.title, tuple(runs), read.published

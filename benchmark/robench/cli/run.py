@@ -53,6 +53,12 @@ NAMES = Names()
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option("--norm", default=None, metavar="NORM", help="Linf or L2 [default: Linf].")
 @parameter_option("A component's parameter, such as attack.steps=20.")
+@click.option(
+    "--label",
+    multiple=True,
+    metavar="NAME",
+    help="What a dataset or victim given by a path is called [default: its last folder]; dataset=NAME if both are.",
+)
 @click.option("--n", type=Whole(None, "100"), default=None, metavar="N", help="Number of test images [default: all].")
 @click.option(
     "--seed",
@@ -101,6 +107,13 @@ NAMES = Names()
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
 @click.option("--no-gallery", is_flag=True, help="Keep no pictures for robench report.")
+@click.option(
+    "--keep-images",
+    default="all",
+    show_default=True,
+    metavar="WHICH",
+    help="Adversarial images that stay in the store: all, flipped (those that fell) or digests (none).",
+)
 @store_option("Folder of fitted defenses and adversarial sets [default: the user's cache folder].")
 @click.option(
     "--out",
@@ -131,9 +144,11 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     """
     from robench.gate.level import level_of
     from robench.plan.arguments import check_options
+    from robench.plan.request_values import keep
 
     title, specs, published = requests(suite, options)
     check_options(options["device"], options["batch_size"], options["timeout"])
+    keep(options["keep_images"])
     level = level_of(options["gate"], options["gate_images"], options["gate_cost"])
     if dry_run:
         from robench.cli.dry_run import print_plan
@@ -214,6 +229,7 @@ def perform(
                     timeout=options["timeout"],
                     progress=progress,
                     gallery=not options["no_gallery"],
+                    keep_images=options["keep_images"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]

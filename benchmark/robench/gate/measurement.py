@@ -13,9 +13,9 @@ from robench.evidence.image_signatures import ImageSignatures, joined
 from robench.plan.cell import Cell, type_of
 
 if TYPE_CHECKING:
+    from robench.evidence.adversarial_set import AdversarialSet
     from robench.evidence.card import DataRecord, ModelRecord
     from robench.gate.level import Level
-    from robench.pipeline.stages.craft import AdversarialSet
     from robench.pipeline.stages.fit import Fitted
     from robench.pipeline.stages.score import Outcomes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from robench.contracts.components import Attack, Dataset, Defense, Model
@@ -12,6 +12,7 @@ from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
+from robench.plan.place_labels import labels_of, read_labels
 from robench.plan.references import resolve_reference, split_reference
 from robench.plan.request_values import checked
 from robench.plugin.catalog import Catalog, Offer, catalog
@@ -29,6 +30,7 @@ class Spec:
         parameters: ``role.name`` or ``component.name`` -> value, for every component it applies to.
         n: number of test images; None takes the whole test split.
         baseline: add the undefended victim, with which defenses are compared.
+        label: what a dataset or victim given by a path is called: ``NAME``, or ``dataset=NAME``. It enters no id.
     """
 
     dataset: str = ""
@@ -42,10 +44,13 @@ class Spec:
     n: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = True
+    label: Sequence[str] = ()
 
     def request(self) -> dict[str, Any]:
         """Return the request as JSON values, for the card."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        if not self.label:
+            del values["label"]
         return {
             name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for name, value in values.items()
@@ -61,6 +66,7 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
     chooser = _Chooser(known, spec.parameters)
     dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
     victims = [chooser.choose("victim", name) for name in spec.victim or [_default_victim(dataset)]]
+    dataset, victims = _labelled(spec, dataset, victims)
     attacks = [chooser.choose("attack", name) for name in spec.attack]
     cells = []
     for victim in victims:
@@ -92,6 +98,20 @@ def _check_counts(spec: Spec) -> None:
     for name in ("defense", "attack", "eps", "seed"):
         if not getattr(spec, name):
             raise SpecError(f"No {name} is named; give at least one with --{name}.")
+
+
+def _labelled(
+    spec: Spec, dataset: SelectedComponent, victims: list[SelectedComponent]
+) -> tuple[SelectedComponent, list[SelectedComponent]]:
+    """Return the dataset and the victims under the names that ``--label`` gives them."""
+    if not spec.label:
+        return dataset, victims
+    paths = {"dataset": bool(labels_of(dataset)), "victim": len(victims) == 1 and bool(labels_of(victims[0]))}
+    named = read_labels(spec.label, paths)
+    return (
+        replace(dataset, label=named.get("dataset", "")),
+        [replace(victim, label=named.get("victim", "")) for victim in victims],
+    )
 
 
 def _default_victim(dataset: SelectedComponent) -> str:
