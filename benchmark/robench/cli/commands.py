@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 
 from robench.cli.audit import audit_command
+from robench.cli.break_row import break_command
 from robench.cli.check_plugin import check_plugin_command
 from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
@@ -50,6 +51,7 @@ for command in (
     explain_command,
     audit_command,
     verify_command,
+    break_command,
     train_command,
     traps_command,
     leaderboard_command,

@@ -325,12 +325,13 @@ def _falls(one: Check, cell: _Cell, undefended: Sequence[_Cell]) -> Check:
 
 def _declared(cell: _Cell, row: _Row) -> Check:
     training = cell.card.training
+    through = [other for other in row.end_to_end if not other.card.cell.made_elsewhere]
     return declared_check(
         training.gradient,
         cell.card.robust.draws if training.randomized else None,
         undefended=cell.card.cell.undefended,
-        asked=any(other.card.cell.threat.access == "black-box" for other in row.end_to_end),
-        through=bool(row.end_to_end),
+        asked=any(other.card.cell.threat.access == "black-box" for other in through),
+        through=bool(through),
         static=any(other.card.cell.surrogate_is_victim for other in row.cells),
     )
 

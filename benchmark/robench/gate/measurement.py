@@ -67,6 +67,11 @@ class Measurement:
         return bool(type_of(self.cell.attack, Attack).iterative)
 
     @property
+    def made_elsewhere(self) -> bool:
+        """Tell whether the images come from a file, so that nothing is known of the attack."""
+        return bool(type_of(self.cell.attack, Attack).made_elsewhere)
+
+    @property
     def attack_name(self) -> str:
         """Return the attack's name."""
         return self.cell.attack.component.name

@@ -62,7 +62,7 @@ def put_back(value: Any, places: Mapping[str, str]) -> Any:
     """Return JSON values with places where their texts have the labels that are the keys of ``places``."""
     if isinstance(value, str):
         for label, place in places.items():
-            value = re.sub(rf"(?<![\w./~-]){re.escape(label)}(?![\w-])", lambda _, place=place: place, value)
+            value = re.sub(rf"(?<![\w./~-]){re.escape(label)}(?![\w-])", place.replace("\\", r"\\"), value)
         return value
     if isinstance(value, Mapping):
         return {key: put_back(entry, places) for key, entry in value.items()}

@@ -143,6 +143,9 @@ def _ways(
     evaluation would have it. No gradients: only so, and by queries, which then (``blind``) the undefended victim has to
     fall to as well.
     """
+    if type_of(attack, Attack).made_elsewhere:
+        yield attack, None
+        return
     asks = bool(type_of(attack, Attack).queries_only)
     if defense.gradient != "none" or asks:
         yield attack, None

@@ -17,9 +17,10 @@ from robench.contracts.threat_model import parse_eps
 from robench.errors import CardError, attributed_to
 from robench.evidence.adversarial_set import KIND as ADVERSARIAL
 from robench.evidence.adversarial_set import chunk_keys, whole
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.statistics import pack_bits
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
 from robench.pipeline.stages.score import KIND as OUTCOMES
 from robench.pipeline.workbench import Options
 from robench.plan.cell import SELF, Cell

@@ -83,6 +83,11 @@ class Board:
         return any(row.transfer for row in self.rows)
 
     @property
+    def broken(self) -> list[str]:
+        """Return what images that were made elsewhere did to the rows."""
+        return [sentence for row in self.rows for sentence in row.broken]
+
+    @property
     def uneven(self) -> bool:
         """Say whether some ranked row met fewer attacks than others."""
         return any(row.missing for row in self.ranked)
@@ -164,7 +169,9 @@ def _classes(row: Row) -> str:
 
 def _with_missing(rows: Sequence[Row]) -> list[Row]:
     """Note, per row, the attacks that only others met: a worst case over fewer attacks flatters."""
-    every = {(attack.description, attack.surrogate) for row in rows for attack in row.attacks}
+    every = {
+        (attack.description, attack.surrogate) for row in rows for attack in row.attacks if not attack.made_elsewhere
+    }
     return [replace(row, missing=_missing(row, every)) for row in rows]
 
 

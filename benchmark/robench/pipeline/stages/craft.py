@@ -16,12 +16,13 @@ from robench.contracts.components import Attack
 from robench.contracts.examples import Examples
 from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE
-from robench.errors import ContractError, RobenchError, StoreError, require
+from robench.errors import ContractError, DataError, RobenchError, StoreError, attributed_to, require
 from robench.evidence.adversarial_set import KIND, AdversarialSet, chunk_key, whole
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.craft_checkpoint import Unfinished
 from robench.evidence.fingerprint import CHUNK
 from robench.evidence.meter import Meter
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
 from robench.evidence.tensor_digests import digest
 from robench.runtime.inference import freeze
 from robench.runtime.model_guard import unchanged
@@ -103,6 +104,8 @@ class _Chunks:
 
     def _craft(self, start: int, unfinished: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if not self.warm:
+            with attributed_to(f"{self.attack.name}.fits", DataError):
+                self.attack.fits(self.test, self.task)
             _warm_up(self.model, self.test, self.task)
             self.warm = True
         part = self.test[start : start + CHUNK]

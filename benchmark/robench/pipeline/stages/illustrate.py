@@ -15,10 +15,11 @@ from robench.contracts.classifier import Classifier, Preprocess, input_gradient
 from robench.contracts.examples import Examples
 from robench.contracts.task import Task, derive_seed
 from robench.evidence.adversarial_set import AdversarialSet
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.fingerprint import CHUNK
 from robench.evidence.gallery import KIND, PICTURES, gallery_key
 from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE, fits
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
 from robench.plan.place_labels import without_folders
 
 if TYPE_CHECKING:

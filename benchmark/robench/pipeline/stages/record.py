@@ -60,6 +60,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             undefended=cell.undefended,
             iterative=measured.iterative,
             given=dict(request),
+            made_elsewhere=measured.made_elsewhere,
         ),
         data=measured.data,
         model=_model(measured.model, places),
