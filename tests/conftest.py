@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,8 @@ SERVER = pytest.StashKey[Server]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start one fork server for all worker processes."""
+    """Hear Ctrl-C, which a process in the background ignores; start one fork server for all worker processes."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput") and hasattr(os, "fork"):
         config.stash[SERVER] = Server()
         os.environ[PLACE] = str(config.stash[SERVER].folder)

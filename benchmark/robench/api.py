@@ -24,9 +24,9 @@ from robench.pipeline.training_cards import trainings
 from robench.plan import arguments
 from robench.plan import flags_and_arguments as wording
 from robench.plan import request_values as values
-from robench.plan.adhoc import offer
 from robench.plan.arguments import spec_from as spec_from
 from robench.plan.cell import Cell
+from robench.plan.evaluate_arguments import offer
 from robench.plan.local_places import remember
 from robench.plan.place_labels import Places
 from robench.plan.spec import Spec, plan

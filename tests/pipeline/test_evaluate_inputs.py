@@ -90,7 +90,7 @@ def test_and_scored(kind):
 
 @pytest.mark.parametrize("kind", IMAGES)
 def test_images_of_every_kind_are_understood(kind):
-    from robench.plan.adhoc import user_images
+    from robench.plan.evaluate_arguments import user_images
 
     served = user_images(Mean(), "module", (IMAGES[kind], LABELS)).load("test")
     (batch,) = served.batches(64)

@@ -18,9 +18,10 @@ from ..fork_server import script
 #: One chunk of 48 images in batches of 16; what is crafted on the undefended digits victim is a few seconds long.
 COMMAND = [
     "run", "--defense", "none", "--n", "48", "--batch-size", "16", "--eps", "2/255", "--device", "cpu",
+    "--gate", "quick",
 ]  # fmt: skip
-AUTOATTACK = ["--attack", "autoattack", "-p", "attack.steps=15", "-p", "attack.queries=150"]
-SQUARE = ["--attack", "square", "-p", "attack.queries=600"]
+AUTOATTACK = ["--attack", "autoattack", "-p", "attack.steps=6", "-p", "attack.queries=60"]
+SQUARE = ["--attack", "square", "-p", "attack.queries=300"]
 
 
 def start(folder: Path, attack: list[str]) -> subprocess.Popen[str]:

@@ -69,6 +69,16 @@ def test_the_next_run_does_not_remember_it():
         assert not by_user(KeyboardInterrupt())
 
 
+def test_in_the_background_where_ctrl_c_is_ignored_no_interruption_is_the_users():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with watching():
+            assert not by_user(KeyboardInterrupt())
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_where_a_program_handles_ctrl_c_itself_every_interruption_counts_as_the_users():
     before = signal.signal(signal.SIGINT, lambda number, frame: None)
     try:

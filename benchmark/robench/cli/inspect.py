@@ -75,16 +75,13 @@ def inspect_command(output: Path | None, offline: bool, **given: Any) -> None:
 
 
 def check_writable(output: Path) -> None:
-    """Raise SpecError, before any work, for a sheet that could not be written."""
-    import os
-
+    """Raise SpecError or StoreError, before any work, for a sheet that could not be written."""
     from robench.errors import SpecError
+    from robench.evidence.files import ready_file
 
     if output.suffix.lower() != ".png":
         raise SpecError(f"-o {output} is no PNG file, and another format would change pixels; write -o sheet.png.")
-    folder = output.parent
-    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise SpecError(f"-o {output} cannot be written; name a PNG file in a folder that is there and yours.")
+    ready_file(output, "-o")
 
 
 def examine(

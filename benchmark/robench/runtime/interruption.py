@@ -27,7 +27,7 @@ class _State:
 
     depth = 0
     pid = 0
-    #: Whether Ctrl-C would be seen: else a KeyboardInterrupt of the main thread counts as the user's.
+    #: Whether the user's Ctrl-C would be known: else a KeyboardInterrupt of the main thread counts as the user's.
     told = False
     pressed = False
 
@@ -44,15 +44,18 @@ def watching() -> Iterator[None]:
         return
     main = threading.current_thread() is threading.main_thread()
     _State.depth, _State.pid, _State.pressed = 1, os.getpid(), False
-    _State.told = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if _State.told:
+    handler = signal.getsignal(signal.SIGINT)
+    ours = main and handler is signal.default_int_handler
+    # A process in the background (nohup, a shell's &) ignores Ctrl-C: none comes from the user there.
+    _State.told = ours or (main and handler is signal.SIG_IGN)
+    if ours:
         signal.signal(signal.SIGINT, _press)
     os._exit = _say_and_leave
     try:
         yield
     finally:
         os._exit = _leave
-        if _State.told:
+        if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         _State.depth = 0
 
