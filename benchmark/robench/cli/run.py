@@ -157,7 +157,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
             print_plan(spec, store, options["device"], options["offline"], level)
         return
     cards, failures, trained = perform(specs, store, out, options)
-    finish(cards, out)
+    judged = finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
     if published:
@@ -166,7 +166,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:
             click.echo(f"  {title}\n    {error}", err=True)
-    refused = unfit(cards, options["fail_on"], out)
+    refused = unfit(judged, options["fail_on"], out)
     if failures or refused:
         raise click.exceptions.Exit(1)
 
@@ -255,16 +255,29 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
     click.echo(f"published beside measured: {page}")
 
 
-def finish(cards: list[Card], out: Path) -> None:
-    """Write the leaderboard of all cards in ``out``, and print the table of these."""
+def finish(cards: list[Card], out: Path) -> list[Card]:
+    """Write the leaderboard of all cards in ``out``, print the boards that these belong to, and return them as judged.
+
+    Cards of earlier runs that lie there and are of the same images and threat model are in the tables too: a row is
+    judged by all of its cards, and is the same here as on the page.
+    """
     from rich.console import Console
 
     from robench.cli.options import warn
-    from robench_leaderboard import print_tables, read_cards, write_leaderboard
+    from robench.evidence.row_verdict import judge_together
+    from robench_leaderboard import print_tables, read_cards, same_boards, write_leaderboard
 
     if not cards:
-        return
+        return []
     folder = out / "cards"
-    page = write_leaderboard(read_cards([folder], warn), out)
-    print_tables(cards, Console())
+    there = read_cards([folder], warn)
+    page = write_leaderboard(there, out)
+    shown, made = same_boards(there, cards), {card.id for card in cards}
+    print_tables(shown, Console())
+    others = sum(card.id not in made for card in shown)
+    if others:
+        click.echo(
+            f"The tables hold {others} cards of earlier runs in {folder} as well, since they are of these boards."
+        )
     click.echo(f"cards: {folder}\nleaderboard: {page}")
+    return [card for card in judge_together(shown) if card.id in made]

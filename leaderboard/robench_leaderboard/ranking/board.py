@@ -101,6 +101,12 @@ def boards(cards: Iterable[Card]) -> list[Board]:
     return [_board(setting, grouped[setting]) for setting in sorted(named, key=lambda each: (each.dataset, each))]
 
 
+def same_boards(cards: Iterable[Card], some: Iterable[Card]) -> list[Card]:
+    """Return those of ``cards`` that are on a board with one of ``some``."""
+    settings = {Setting.of(card) for card in some}
+    return [card for card in cards if Setting.of(card) in settings]
+
+
 def _name(card: Card) -> tuple[int, str]:
     return len(card.cell.dataset.changed), card.cell.dataset.label
 
