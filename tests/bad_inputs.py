@@ -18,8 +18,8 @@ UNSET = "(an unset shell variable?)"
 
 #: Every option with a value of every command; a test holds this table to the commands.
 OPTIONS = {
-    "run": "dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size gate "
-    "gate-images gate-cost timeout store out fail-on without*",
+    "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
+    "gate gate-images gate-cost timeout store out fail-on without*",
     "list": "without*",
     "inspect": "dataset victim n output device parameter* without*",
     "show": "without*",
@@ -174,7 +174,11 @@ lines(
     ("run --victim tinyclip", "There is no victim 'tinyclip'", "did you mean 'tiny-clip'?"),
     ("run --surrogate resnet-20", "There is no surrogate 'resnet-20'", "did you mean 'resnet20'?"),
     ("run --dataset cifar", "There is no dataset 'cifar'", "did you mean 'cifar10'?"),
-    ("run --dataset digits,cifar10", "There is no dataset 'digits,cifar10'", "did you mean 'cifar10'?"),
+    ("run --dataset digits,cifar1", "There is no dataset 'cifar1'", "did you mean 'cifar10'?"),
+    ("run --train-dataset cifar1 --defense tecoa", "There is no dataset 'cifar1'", "did you mean 'cifar10'?"),
+    ("run --train-dataset cifar10", "--train-dataset 'cifar10' is for what is trained", "name a defense that trains"),
+    ("run --dataset digits[classes=0]", "digits.classes keeps the one class '0'", "keep at least two, such as 0,1."),
+    ("run --dataset digits[classes=0,12]", "digits has the classes 0 to 9", "digits.classes asks for 12."),
     ("audit tinyclip", "There is no victim 'tinyclip'", "did you mean 'tiny-clip'?"),
     ("audit tiny-clip --attack pdg", "There is no attack 'pdg'", "did you mean 'pgd'?"),
     ("train pmlp", "There is no victim 'pmlp'", "did you mean 'mlp'?"),

@@ -38,7 +38,9 @@ class LaTeX(Exporter):
 
     def write(self, cards: Sequence[Card], target: Path) -> None:
         """Write the file: to be included with \\input."""
-        tables = [self._table(board) for board in leaderboard(cards).boards if any(row.rank for row in board.rows)]
+        published = leaderboard(cards)
+        tables = [self._table(board) for board in published.boards if any(row.rank for row in board.rows)]
+        tables += [self._datasets(table) for table in published.across or () if any(row.rank for row in table.rows)]
         target.write_text("\n".join(tables), encoding="utf-8")
 
     def _table(self, board: Any) -> str:
@@ -62,6 +64,40 @@ class LaTeX(Exporter):
                 "",
             ]
         )
+
+    def _datasets(self, table: Any) -> str:
+        """Return the table over several datasets: clean and robust accuracy on each, and their means."""
+        rows = [row for row in table.rows if row.rank]
+        head = ["rank", "defense", *map(escape, table.datasets), "mean clean", "mean robust", "tax elsewhere"]
+        eps = f"{table.eps * 255:.4g}/255" if table.norm == "Linf" else f"{table.eps:.4g}"
+        return "\n".join(
+            [
+                r"\begin{table}",
+                rf"\caption{{{escape(table.victim)}, {table.norm}, $\epsilon = {eps}$: clean and robust accuracy on "
+                r"each dataset ($\circ$: trained on it). Means count datasets alike; intervals take datasets and "
+                r"images as samples; rows that share a rank are not told apart (exact McNemar, Holm over datasets, "
+                r"5\,\%).}",
+                rf"\begin{{tabular}}{{rl{'r' * (len(head) - 2)}}}",
+                r"\toprule",
+                " & ".join(head) + r" \\",
+                r"\midrule",
+                *(self._over_datasets(row) for row in rows),
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def _over_datasets(self, row: Any) -> str:
+        source = f", trained on {row.trained_on}" if row.trained_on else ""
+        cells = [
+            f"${100 * each.clean:.1f}$ / ${100 * each.robust:.1f}$" + (r" $\circ$" if each.trained_there else "")
+            for each in row.datasets
+        ]
+        means = [self._number(100 * each.rate, 100 * each.low, 100 * each.high) for each in (row.clean, row.robust)]
+        tax = "--" if row.tax_elsewhere is None else f"${row.tax_elsewhere:+.1f}$"
+        return " & ".join((str(row.rank), escape(row.defense + source), *cells, *means, tax)) + r" \\"
 
     def _row(self, row: Any) -> str:
         robust, clean = (

@@ -125,7 +125,7 @@ def test_a_suite_takes_no_other_components(robench, tmp_path):
         ('parameters = "steps=5"', "parameters is a table such as [parameters] with attack.steps = 20."),
         ("[parameters]\nsteps = 20", "parameter 'steps' names no component; write role.parameter = value."),
         ("dataset = 5", "dataset must be text, not 5."),
-        ('dataset = ["digits"]', "dataset must be text, not ['digits']."),
+        ('dataset = ["digits", 5]', "dataset must be text, not 5."),
         ("norm = 2", "norm must be text, not 2."),
         ("defense = [1]", "defense must be text, not 1."),
         ("attack = [[]]", "attack must be text, not []."),

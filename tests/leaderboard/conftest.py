@@ -93,6 +93,7 @@ def build(
     recipe: dict[str, Any] | None = None,
     train: str | None = None,
     train_n: int = 0,
+    trained_on: str | None = None,
     fit: Cost | None = None,
     craft: Cost | None = None,
     score: Cost | None = None,
@@ -107,6 +108,7 @@ def build(
     clean = [True] * len(robust) if clean is None else clean
     key: tuple[object, ...] = (dataset, dataset_changed, test, eps, norm, shape, len(robust), seed)
     key += (victim, weights, defense, defense_changed, attack, attack_changed, access, surrogate, surrogate_is_victim)
+    key += () if trained_on is None else (trained_on,)
     card = Card(
         id=digest(*key),
         created=created,
@@ -117,6 +119,7 @@ def build(
             attack=component(attack, **(attack_changed or {})),
             surrogate=component(surrogate) if surrogate is not None else None,
             surrogate_is_victim=surrogate_is_victim,
+            trained_on=component(trained_on) if trained_on is not None else None,
             threat=ThreatRecord(norm=norm, eps=eps, access=access),  # type: ignore[arg-type]
             seed=seed,
             n=len(robust),

@@ -113,12 +113,12 @@ def test_the_top_level_holds_the_defaults_of_every_run(write):
         (
             'atack = "pgd"',
             "suite FILE: 'atack' is no key of a run; did you mean 'attack'? Known: attack, baseline, dataset, "
-            "defense, eps, label, n, norm, parameters, seed, surrogate, victim.",
+            "defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
         ),
         (
             '[[run]]\ntitle = "x"',
             "suite FILE: 'title' is no key of a run; Known: attack, baseline, dataset, "
-            "defense, eps, label, n, norm, parameters, seed, surrogate, victim.",
+            "defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
         ),
         ("n = 1.5", "suite FILE: n must be a whole number, not 1.5."),
         ("n = true", "suite FILE: n must be a whole number, not True."),
@@ -128,7 +128,8 @@ def test_the_top_level_holds_the_defaults_of_every_run(write):
         ("seed = true", "suite FILE: seed must be a whole number, not True."),
         ("seed = [0, 0.5]", "suite FILE: seed must be a whole number, not 0.5."),
         ("dataset = 5", "suite FILE: dataset must be text, not 5."),
-        ('dataset = ["digits"]', "suite FILE: dataset must be text, not ['digits']."),
+        ('dataset = ["digits", 5]', "suite FILE: dataset must be text, not 5."),
+        ('train_dataset = ["digits"]', "suite FILE: train_dataset must be text, not ['digits']."),
         ("norm = 2", "suite FILE: norm must be text, not 2."),
         ('attack = ["pgd", 5]', "suite FILE: attack must be text, not 5."),
         ('victim = [["mlp"]]', "suite FILE: victim must be text, not ['mlp']."),

@@ -38,7 +38,7 @@ def silent(completer: Completer) -> Completer:
 @silent
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete ``none,tecoa[epochs=5,ra``: the last name of a list, or a parameter within its brackets."""
-    role = str(param.name)
+    role = {"train_dataset": "dataset"}.get(str(param.name), str(param.name))
     if role not in ROLES:
         return []
     done = incomplete.endswith(",") and incomplete.count("[") == incomplete.count("]")

@@ -59,6 +59,7 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
 
 def _missing(cell: Cell, store: Store, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:
     dataset: Dataset = type_of(cell.dataset, Dataset)
+    source: Dataset = type_of(cell.home.dataset, Dataset)
     n = cell.n
     if n is None or n > MANY:
         there = _size(dataset, "test", sizes)
@@ -74,11 +75,11 @@ def _missing(cell: Cell, store: Store, sizes: dict[str, int], seen: set[str]) ->
     for chosen in dict.fromkeys((cell.victim, *([cell.surrogate] if cell.surrogate is not None else []), *cell.loads)):
         model: Model = type_of(chosen, Model)
         if model.untrained():
-            size = _size(dataset, "train", sizes)
+            size = _size(source, "train", sizes)
             need("train", "fit", cell.model_id(chosen), model.training_passes(size))
     defense: Defense = type_of(cell.defense, Defense)
     if type(defense).fit is not Defense.fit:
-        need("fit", "fit", cell.fit_id, defense.passes(_size(dataset, "train", sizes)))
+        need("fit", "fit", cell.fit_id, defense.passes(_size(source, "train", sizes)))
     need("clean", "outcomes", cell.clean_id, (n, 0))
     forwards, backwards = type_of(cell.attack, Attack).passes()
     for chunk, size in _chunks(cell.craft_id, n):

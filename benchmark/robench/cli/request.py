@@ -17,12 +17,13 @@ def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Sp
     """Return the title, the requests that the command line or the suite file makes, and figures to compare with."""
     from robench.plan.spec import DEFAULT_EPS, Spec
 
-    lists = {name: joined(options[name]) for name in ("victim", "defense", "attack", "surrogate", "eps")}
+    lists = {name: joined(options[name]) for name in ("dataset", "victim", "defense", "attack", "surrogate", "eps")}
     labels = tuple(options["label"])
     seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
     if suite is None:
         spec = Spec(
-            dataset=options["dataset"],
+            dataset=lists["dataset"] or "",
+            train_dataset=options["train_dataset"],
             victim=lists["victim"],
             defense=lists["defense"] or ("none",),
             attack=lists["attack"] or ("pgd",),
@@ -35,7 +36,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Sp
             label=labels,
         )
         return "", (spec,), ()
-    if any(lists.values()) or options["dataset"] or options["norm"] is not None:
+    if any(lists.values()) or options["train_dataset"] or options["norm"] is not None:
         raise SpecError(
             "A suite file says which components run; leave those options out, or edit a copy of the file. "
             "(--n, --seed, --label and -p do change a suite.)"

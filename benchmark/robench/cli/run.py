@@ -25,10 +25,16 @@ NAMES = Names()
 @click.argument("suite", required=False, type=click.Path(path_type=Path), shell_complete=completers.suites)
 @click.option(
     "--dataset",
+    type=NAMES,
+    multiple=True,
+    help="Datasets that are judged on [default: the embedded digits]; folder:DIR is one of your own.",
+)
+@click.option(
+    "--train-dataset",
     default="",
     metavar="NAME",
     shell_complete=completers.names,
-    help="Dataset [default: the embedded digits]; folder:DIR is one of your own.",
+    help="What defenses, and victims that come without weights, are trained on [default: the dataset].",
 )
 @click.option(
     "--victim",

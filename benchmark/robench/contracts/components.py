@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
-from robench.contracts.parameters import Value, parameter
+from robench.contracts.parameters import Parameter, Value, parameter
 from robench.contracts.test_split_guard import guarded
 from robench.contracts.threat_model import Norm, ThreatModel
 from robench.errors import SpecError, WeightsError
@@ -41,6 +41,8 @@ class Component:
     source: ClassVar[str] = ""
     #: The licence of the data or weights that are loaded, where there are any.
     licence: ClassVar[str] = ""
+    #: Parameters that every component of a role has; they are no fields, and count where they are given.
+    common: ClassVar[Mapping[str, Parameter]] = {}
     #: True if loading runs code that the parameters name: ``robench verify`` then asks for ``--trust-code``, since a
     #: card comes from anyone.
     runs_code: ClassVar[bool] = False
@@ -72,6 +74,9 @@ class Dataset(Component):
     templates: ClassVar[tuple[str, ...]] = ("a photo of a {}",)
     #: The victim that is run when none is named; empty if the user must choose.
     victim: ClassVar[str] = ""
+    common: ClassVar[Mapping[str, Parameter]] = {
+        "classes": Parameter("classes", str, "", "classes to keep, such as 0,1,2 or 0-4 or cat,dog; empty: all")
+    }
     #: True for the one dataset that is run when none is named.
     default: ClassVar[bool] = False
 

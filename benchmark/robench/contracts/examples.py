@@ -122,6 +122,14 @@ class Examples:
         """Return how the image at ``place`` is stored; None where that is not known, as of images from memory."""
         return self._describe(self._rows[place]) if self._describe is not None else None
 
+    def of_classes(self, kept: Sequence[int]) -> Examples:
+        """Return the examples of these classes, which are numbered anew in this order."""
+        anew = torch.full_like(self._all_labels, -1)
+        for place, label in enumerate(kept):
+            anew[self._all_labels == label] = place
+        rows = [row for row in self._rows if anew[row] >= 0]
+        return Examples(anew, self.shape, self._fetch, self._digest, rows, self._describe)
+
     def sample(self, count: int, seed: int) -> Examples:
         """Return ``count`` examples drawn without replacement; a larger count with one seed holds a smaller one's."""
         if not 0 < count <= len(self):

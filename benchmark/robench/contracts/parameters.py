@@ -85,7 +85,7 @@ def parameters_of(component: type) -> dict[str, Parameter]:
             meta.get("path", False),
         )
         _check_default(component, found[field.name])
-    return found
+    return {**found, **getattr(component, "common", {})}
 
 
 def _check_default(component: type, declared: Parameter) -> None:

@@ -93,6 +93,10 @@ class CellRecord(Record, frozen=True, kw_only=True):
         Meta(description="models that the defense's fit, or a model made of others, loaded by name"),
     ] = []
     threat: ThreatRecord
+    trained_on: Annotated[
+        ComponentRecord | None,
+        Meta(description="--train-dataset: what was trained was trained on its images, not on those of `dataset`"),
+    ] = None
     seed: int
     n: Positive
     undefended: Annotated[bool, Meta(description="true for the row that defenses are compared with")]

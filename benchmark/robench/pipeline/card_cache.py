@@ -45,6 +45,8 @@ def _labelled(card: Card, cell: Cell, request: Mapping[str, Any]) -> Card:
         role: replace(getattr(card.cell, role), parameters=record.parameters, changed=record.changed)
         for role, record in shown.items()
     }
+    if cell.train is not None:
+        known["trained_on"] = cell.train.record()
     return replace(card, cell=replace(card.cell, **known, given=dict(request)))
 
 

@@ -41,7 +41,8 @@ def train(cell: Cell, chosen: SelectedComponent, workbench: Workbench) -> Traini
     fitted = workbench.trained(cell, chosen)
     if fitted is None:
         raise TypeError(f"{chosen.component.name} comes with weights")
-    made = record_training(cell, chosen, workbench.data(cell).test.shape, workbench.data(cell).classes, fitted)
+    data = workbench.data(cell.home)
+    made = record_training(cell, chosen, data.test.shape, data.classes, fitted)
     workbench.store.put(TRAININGS, _key(model_id), FILE.meta(made))
     return stored_card(workbench.store, model_id) or made
 

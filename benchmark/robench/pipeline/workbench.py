@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,15 +12,16 @@ from typing import Generic, TypeVar
 import torch
 
 from robench.contracts.adaptive import adapt
-from robench.contracts.classifier import Classifier
+from robench.contracts.classifier import Classifier, ZeroShotClassifier
 from robench.contracts.components import Dataset, Defense, Model
+from robench.contracts.examples import Examples
 from robench.contracts.task import Progress, Silent, Task
 from robench.errors import ContractError, DeviceError, SpecError, require
 from robench.evidence.store import Store, default_root
 from robench.evidence.tensor_digests import weights_digest
 from robench.gate.level import Level, level_of
 from robench.pipeline.from_scratch import training_as_defense
-from robench.pipeline.stages.fit import Fitted, fit, trains
+from robench.pipeline.stages.fit import KIND, Fitted, fit, fitted_elsewhere, trains
 from robench.pipeline.stages.load import Data, load_data, load_model, serve
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.runtime.inference import Prepared, prepare
@@ -133,7 +134,7 @@ class Workbench:
         trained = self.trained(cell, chosen)
         if trained is not None:
             return trained.model
-        return self._models.get(cell.model_id(chosen), lambda: self._load(cell, chosen))
+        return self._models.get(_on(cell, cell.model_id(chosen)), lambda: self._load(cell, chosen))
 
     def loaded(self, cell: Cell, chosen: SelectedComponent) -> Classifier:
         """Return a model as it is loaded: without weights, where it comes without."""
@@ -144,24 +145,23 @@ class Workbench:
         model: Model = type_of(chosen, Model)
         if not model.untrained():
             return None
-        return self._trained.get(cell.model_id(chosen), lambda: self._train(cell, chosen))
+        return self._trained.get(_on(cell, cell.model_id(chosen)), lambda: self._train(cell, chosen))
 
     def _train(self, cell: Cell, chosen: SelectedComponent) -> Fitted:
-        model, dataset = type_of(chosen, Model), type_of(cell.dataset, Dataset)
+        model = type_of(chosen, Model)
         # Layers draw their initial weights from the global generator.
         with torch.random.fork_rng():
             torch.manual_seed(self.task(cell, "initial", model.name).seed)
             loaded = self._load(cell, chosen)
         # Two models of one run are not drawn alike, and the same model is the same as victim and as surrogate.
         task = self.task(cell, "train", model.name)
-        return fit(
-            training_as_defense(model),
-            loaded,
-            partial(serve, dataset, "train"),
-            task,
-            self.store,
-            cell.model_id(chosen),
-        )
+        training = training_as_defense(model)
+        if cell.train is not None:
+            self._check_classes(cell, loaded, model.name)
+            if self.store.get(KIND, cell.model_id(chosen)) is None:
+                self.trained(cell.home, chosen)
+            return fitted_elsewhere(training, loaded, self._train_split(cell), task, self.store, cell.model_id(chosen))
+        return fit(training, loaded, self._train_split(cell), task, self.store, cell.model_id(chosen))
 
     def victim_digest(self, cell: Cell) -> str:
         """Return the digest of the victim's weights."""
@@ -173,11 +173,13 @@ class Workbench:
 
     def surrogate(self, cell: Cell, chosen: SelectedComponent) -> Prepared:
         """Return the attacker's model prepared for inference."""
-        return self._prepared.get(cell.model_id(chosen), lambda: self._prepare(cell, self.model(cell, chosen)))
+        return self._prepared.get(
+            _on(cell, cell.model_id(chosen)), lambda: self._prepare(cell, self.model(cell, chosen))
+        )
 
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's victim under its defense."""
-        return self._defended.get(cell.fit_id, lambda: self._fit(cell))
+        return self._defended.get(_on(cell, cell.fit_id), lambda: self._fit(cell))
 
     def _load(self, cell: Cell, chosen: SelectedComponent) -> Classifier:
         model: Model = type_of(chosen, Model)
@@ -195,16 +197,38 @@ class Workbench:
 
     def _fit(self, cell: Cell) -> Defended:
         defense: Defense = type_of(cell.defense, Defense)
-        dataset: Dataset = type_of(cell.dataset, Dataset)
 
         def by_name(name: str) -> Classifier:
             return self.model(cell, _named(cell, name))
 
         task = self.task(cell, "fit").replace(load_model=by_name)
-        train = partial(serve, dataset, "train") if trains(defense) else None
-        fitted = fit(defense, self.model(cell, cell.victim), train, task, self.store, cell.fit_id)
+        train = self._train_split(cell) if trains(defense) else None
+        victim = self.model(cell, cell.victim)
+        if cell.train is not None and cell.fits:
+            self._check_classes(cell, victim, cell.victim.component.name)
+            if self.store.get(KIND, cell.fit_id) is None:
+                self.defended(cell.home)
+            fitted = fitted_elsewhere(defense, victim, train, task, self.store, cell.fit_id)
+        else:
+            fitted = fit(defense, victim, train, task, self.store, cell.fit_id)
         prepared = self._prepare(cell, fitted.model)
         return Defended(fitted, prepared, adapt(defense, fitted.model, prepared.model, task))
+
+    def _train_split(self, cell: Cell) -> Callable[[], Examples]:
+        """Return what serves the images that this cell is trained on."""
+        return partial(serve, type_of(cell.home.dataset, Dataset), "train")
+
+    def _check_classes(self, cell: Cell, victim: Classifier, name: str) -> None:
+        """Refuse what can answer with the classes it was trained on only, where the test set's are others."""
+        datasets = [type_of(chosen, Dataset) for chosen in (cell.home.dataset, cell.dataset)]
+        there, here = [dataset.classes() for dataset in datasets]
+        if isinstance(victim, ZeroShotClassifier) or here == there:
+            return
+        raise SpecError(
+            f"{name} answers with the classes that it is trained on, and those of {datasets[0].name} "
+            f"({_first(there)}) are not those of {datasets[1].name} ({_first(here)}), in this order; "
+            "choose a --train-dataset of the same classes, or a zero-shot victim, such as tiny-clip."
+        )
 
     def _prepare(self, cell: Cell, model: Classifier) -> Prepared:
         if not self.options.prepared:
@@ -213,6 +237,15 @@ class Workbench:
         count = min(PROBE_IMAGES, len(test))
         probe = next(test[:count].batches(count, self.device)).images
         return prepare(model, probe, compiled=self.options.compiled)
+
+
+def _on(cell: Cell, made: str) -> str:
+    """Return the key of something that is made for a cell: what is trained elsewhere has a head for each test set."""
+    return made if cell.train is None else f"{made} {cell.data_id}"
+
+
+def _first(classes: Sequence[str]) -> str:
+    return f"{', '.join(classes[:3])}{f', ... {len(classes):,} in all' if len(classes) > 3 else ''}"
 
 
 def _named(cell: Cell, name: str) -> SelectedComponent:

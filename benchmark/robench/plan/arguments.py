@@ -30,7 +30,9 @@ def spec_from(**request: Any) -> Spec:
     for name, value in request.items():
         if name not in known:
             raise ArgumentError(_unknown("run", name, [*known, *RUN]))
-        if name == "dataset":
+        if name == "train_dataset":
+            values.text(name, value)
+        if name == "dataset" and not (isinstance(value, list | tuple) and value):
             values.text(name, value)
     taken: dict[str, Any] = {
         name: values.several(name, value) if name in values.LISTS else value for name, value in request.items()

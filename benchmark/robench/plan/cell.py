@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,26 @@ class Cell:
     device: str
     #: The models that the defense's fit loads by name.
     loads: tuple[SelectedComponent, ...] = ()
+    #: The dataset that is trained on, where it is another one; None too where nothing is trained.
+    train: SelectedComponent | None = None
+    #: True if the request names several datasets, so that a title has to say which.
+    several: bool = False
+
+    @cached_property
+    def home(self) -> Cell:
+        """Return the cell as it would be on the dataset that is trained on: what is trained there is trained so."""
+        return self if self.train is None else replace(self, dataset=self.train, n=None, train=None)
+
+    @property
+    def trains(self) -> bool:
+        """Tell whether the defense, or a model that comes without weights, has to be trained."""
+        models = [chosen for chosen in (self.surrogate, *self.loads) if chosen is not None]
+        return self.fits or any(_untrained(chosen) for chosen in models)
+
+    @property
+    def fits(self) -> bool:
+        """Tell whether the defended victim has to be trained: by its defense, or since it comes without weights."""
+        return type(type_of(self.defense, Defense)).fit is not Defense.fit or _untrained(self.victim)
 
     @property
     def borrowed(self) -> list[SelectedComponent]:
@@ -90,7 +110,7 @@ class Cell:
     @property
     def components(self) -> list[SelectedComponent]:
         """Return every component that it names, and what those are made of."""
-        named = (self.dataset, self.victim, self.defense, self.attack, self.surrogate, *self.loads)
+        named = (self.dataset, self.victim, self.defense, self.attack, self.surrogate, self.train, *self.loads)
         return [part for one in named if one is not None for part in one.family]
 
     @property
@@ -110,14 +130,18 @@ class Cell:
 
     def model_id(self, chosen: SelectedComponent) -> str:
         """Return the fingerprint of a victim or surrogate; one that is trained here depends on seed and device."""
-        if not any(type_of(part, Model).untrained() for part in chosen.family):
+        if not _untrained(chosen):
             return fingerprint("load", model=chosen.key, dataset=self.dataset.key)
+        if self.train is not None:
+            return self.home.model_id(chosen)
         device = self.device.partition(":")[0]
         return fingerprint("train", model=chosen.key, dataset=self.dataset.key, seed=self.seed, device=device)
 
     @cached_property
     def fit_id(self) -> str:
-        """Return the fingerprint of the defended victim."""
+        """Return the fingerprint of the defended victim; one that is fitted elsewhere has that of the fit there."""
+        if self.train is not None and self.fits:
+            return self.home.fit_id
         return fingerprint(
             "fit",
             victim=self.model_id(self.victim),
@@ -170,7 +194,14 @@ class Cell:
         """Return a short name for progress and messages."""
         via = "" if self.surrogate is None else f" via {SELF if self.by_self else self.surrogate.record().label}"
         names = [chosen.record().label for chosen in (self.victim, self.defense, self.attack)]
+        if self.train is not None:
+            names[1] += f" trained on {self.train.record().label}"
+        names = [self.dataset.record().label, *names] if self.several else names
         return f"{' / '.join(names)}{via} at {self.threat.norm} {format_eps(self.threat.eps)}, seed {self.seed}"
+
+
+def _untrained(chosen: SelectedComponent) -> bool:
+    return any(type_of(part, Model).untrained() for part in chosen.family)
 
 
 def type_of(chosen: SelectedComponent, base: type[Any]) -> Any:

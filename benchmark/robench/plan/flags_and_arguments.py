@@ -16,6 +16,7 @@ from robench.errors import RobenchError
 #: Options that are arguments of robench.run -> the argument. Any other option exists on the command line alone.
 ARGUMENTS = {
     "dataset": "dataset",
+    "train-dataset": "train_dataset",
     "victim": "victim",
     "defense": "defense",
     "attack": "attack",

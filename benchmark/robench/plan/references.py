@@ -13,6 +13,9 @@ from robench.plugin.catalog import Catalog
 if TYPE_CHECKING:
     from robench.plan.cell import Cell
 
+#: The commas between parameters: no name begins with a digit, so ``classes=0,1,2`` is one.
+_LIST = re.compile(r",(?!\s*[0-9])")
+
 _REFERENCE = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<inside>.*)\])?", re.DOTALL)
 
 
@@ -23,7 +26,7 @@ def split_reference(text: str) -> tuple[str, dict[str, str]]:
         raise SpecError(f"'{text}' is no component; write its name, or name[parameter=value,...].")
     parameters: dict[str, str] = {}
     inside = match["inside"]
-    for pair in inside.split(",") if inside is not None else ():
+    for pair in _LIST.split(inside) if inside is not None else ():
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not pair.strip():
             raise SpecError(f"'{text}' has an empty place in its brackets ({UNSET}); write name[parameter=value,...].")

@@ -42,7 +42,8 @@ def checked(spec: Spec) -> Spec:
     """Return the request with plain values that a card can hold; SpecError for what is no such value."""
     return replace(
         spec,
-        dataset=spec.dataset if spec.dataset == "" else text("dataset", spec.dataset),
+        dataset=_dataset(spec.dataset),
+        train_dataset=spec.train_dataset if spec.train_dataset == "" else text("train_dataset", spec.train_dataset),
         **{name: tuple(text(name, one) for one in several(name, getattr(spec, name))) for name in LISTS[:4]},
         eps=tuple(_radius(one) for one in several("eps", spec.eps)),
         norm=_norm(spec.norm),
@@ -156,6 +157,14 @@ def several(name: str, value: Any) -> tuple[Any, ...]:
     if value is None or isinstance(value, Mapping | set | frozenset) or not isinstance(value, Iterable):
         raise SpecError(f"{option(name)} takes one value or a list, not {shown(value)}; leave it out for the default.")
     return tuple(value)
+
+
+def _dataset(given: Any) -> str | tuple[str, ...]:
+    """Return one name as text, and several as a tuple."""
+    if isinstance(given, list | tuple) and given:
+        names = tuple(text("dataset", one) for one in given)
+        return names[0] if len(names) == 1 else names
+    return "" if isinstance(given, str) and not given else text("dataset", given)
 
 
 def _radius(value: Any) -> str | float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
@@ -12,12 +13,15 @@ from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
-from robench.plan.place_labels import labels_of, read_labels
+from robench.plan.place_labels import ROLES, labels_of, read_labels
 from robench.plan.references import resolve_reference, split_reference
 from robench.plan.request_values import checked
 from robench.plugin.catalog import Catalog, Offer, catalog
 
 DEFAULT_EPS = "8/255"
+
+#: Whose parameters ``-p train-dataset.name=value`` gives.
+TRAIN = "train-dataset"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +31,16 @@ class Spec:
     Component names may carry parameters in brackets: ``tecoa[epochs=5,trainable=full]``.
 
     Attributes:
+        train_dataset: what defenses, and models that come without weights, are trained on, if not on ``dataset``.
         parameters: ``role.name`` or ``component.name`` -> value, for every component it applies to.
-        n: number of test images; None takes the whole test split.
+        dataset: what is judged on: one name, or several, each of which is a part of the grid.
+        n: number of test images of each dataset; None takes the whole test split.
         baseline: add the undefended victim, with which defenses are compared.
         label: what a dataset or victim given by a path is called: ``NAME``, or ``dataset=NAME``. It enters no id.
     """
 
-    dataset: str = ""
+    dataset: str | Sequence[str] = ""
+    train_dataset: str = ""
     victim: Sequence[str] = ()
     defense: Sequence[str] = ("none",)
     attack: Sequence[str] = ("pgd",)
@@ -54,6 +61,7 @@ class Spec:
         return {
             name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for name, value in values.items()
+            if name != "train_dataset" or value
         }
 
 
@@ -64,12 +72,11 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
     _check_counts(spec)
     threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
     chooser = _Chooser(known, spec.parameters)
-    dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
-    victims = [chooser.choose("victim", name) for name in spec.victim or [_default_victim(dataset)]]
-    dataset, victims = _labelled(spec, dataset, victims)
+    datasets = [chooser.choose("dataset", name) for name in _datasets(spec, known)]
     attacks = [chooser.choose("attack", name) for name in spec.attack]
-    cells = []
-    for victim in victims:
+    train = chooser.choose(TRAIN, spec.train_dataset) if spec.train_dataset else None
+    cells: list[Cell] = []
+    for dataset, victim in _labelled(spec, [*_judged(spec, datasets, chooser)]):
         defenses = [
             (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
         ]
@@ -80,18 +87,50 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
                 access: Access = "transfer" if surrogate is not None else _access(way)
                 threat = ThreatModel(threat.norm, threat.eps, access)
                 type_of(way, Attack).check(threat)
-                cells.append(Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads))
+                cell = Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads)
+                cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1))
     chooser.refuse_unused()
+    _check_trained(spec, cells, train)
     return _unique(cells)
+
+
+def _trained_on(cell: Cell, train: SelectedComponent | None) -> Cell:
+    """Return the cell with the dataset that it is trained on, if anything in it is, and that is another one."""
+    if train is None or not cell.trains or train.key == cell.dataset.key:
+        return cell
+    return replace(cell, train=train)
+
+
+def _check_trained(spec: Spec, cells: Sequence[Cell], train: SelectedComponent | None) -> None:
+    if train is not None and not any(cell.trains for cell in cells):
+        raise SpecError(
+            f"--train-dataset '{spec.train_dataset}' is for what is trained, and nothing of this run is; name a "
+            "defense that trains, such as --defense tecoa, or leave it out."
+        )
 
 
 def plan_dataset(spec: Spec, known: Catalog | None = None) -> SelectedComponent:
     """Return the dataset of a request that names nothing else, as ``robench inspect`` does."""
     known = known or catalog()
     chooser = _Chooser(known, spec.parameters)
-    dataset = chooser.choose("dataset", spec.dataset or known.default_dataset().name)
+    (name,) = _datasets(spec, known)
+    dataset = chooser.choose("dataset", name)
     chooser.refuse_unused()
     return dataset
+
+
+def _datasets(spec: Spec, known: Catalog) -> tuple[str, ...]:
+    named = (spec.dataset,) if isinstance(spec.dataset, str) else tuple(spec.dataset)
+    return named if any(named) else (known.default_dataset().name,)
+
+
+def _judged(
+    spec: Spec, datasets: Sequence[SelectedComponent], chooser: _Chooser
+) -> Iterator[tuple[SelectedComponent, SelectedComponent]]:
+    """Yield each dataset with each victim that is judged on it."""
+    for dataset in datasets:
+        for name in spec.victim or [_default_victim(dataset)]:
+            yield dataset, chooser.choose("victim", name)
 
 
 def _check_counts(spec: Spec) -> None:
@@ -101,17 +140,23 @@ def _check_counts(spec: Spec) -> None:
 
 
 def _labelled(
-    spec: Spec, dataset: SelectedComponent, victims: list[SelectedComponent]
-) -> tuple[SelectedComponent, list[SelectedComponent]]:
-    """Return the dataset and the victims under the names that ``--label`` gives them."""
+    spec: Spec, judged: list[tuple[SelectedComponent, SelectedComponent]]
+) -> list[tuple[SelectedComponent, SelectedComponent]]:
+    """Return the datasets and victims under the names that ``--label`` gives them."""
     if not spec.label:
-        return dataset, victims
-    paths = {"dataset": bool(labels_of(dataset)), "victim": len(victims) == 1 and bool(labels_of(victims[0]))}
-    named = read_labels(spec.label, paths)
-    return (
-        replace(dataset, label=named.get("dataset", "")),
-        [replace(victim, label=named.get("victim", "")) for victim in victims],
-    )
+        return judged
+    places = [
+        {json.dumps(chosen.key) for chosen in column if labels_of(chosen)} for column in zip(*judged, strict=True)
+    ]
+    named = read_labels(spec.label, {role: len(found) == 1 for role, found in zip(ROLES, places, strict=True)})
+    return [
+        (_called(dataset, named.get("dataset", "")), _called(victim, named.get("victim", "")))
+        for dataset, victim in judged
+    ]
+
+
+def _called(chosen: SelectedComponent, label: str) -> SelectedComponent:
+    return replace(chosen, label=label) if label and labels_of(chosen) else chosen
 
 
 def _default_victim(dataset: SelectedComponent) -> str:
@@ -195,8 +240,9 @@ class _Chooser:
     def choose(self, role: str, text: str, victim: Model | None = None) -> SelectedComponent:
         """Return the component ``text`` names: class defaults < the victim's tuning < -p < brackets."""
         reference, inside = split_reference(text)
-        name, implied = resolve_reference(self._known, role, reference)
-        offer = self._known.find(role, name)
+        kind = "dataset" if role == TRAIN else role
+        name, implied = resolve_reference(self._known, kind, reference)
+        offer = self._known.find(kind, name)
         declared = parameters_of(offer.component)
         tuning = dict(victim.tuning.get(name, {})) if victim is not None else {}
         values: dict[str, Any] = dict(tuning)
@@ -229,4 +275,4 @@ class _Chooser:
             raise SpecError(f"{names} has no parameter '{parameter}'; {suggestion(parameter, declared)}")
 
     def _owners(self) -> list[str]:
-        return ["dataset", "victim", "surrogate", "attack", "defense"]
+        return ["dataset", TRAIN, "victim", "surrogate", "attack", "defense"]

@@ -18,7 +18,8 @@ MOST_BYTES = 1_000_000
 
 #: Keys of a [[run]] table (or of the top level, as defaults of every run) -> whether a list is taken, and of what.
 _KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
-    "dataset": (False, str, "text"),
+    "dataset": (True, str, "text"),
+    "train_dataset": (False, str, "text"),
     "victim": (True, str, "text"),
     "defense": (True, str, "text"),
     "attack": (True, str, "text"),
@@ -94,5 +95,5 @@ def _spec(path: Path, table: Mapping[str, Any]) -> Spec:
                 raise SpecError(f"suite {path}: {name} is empty; give it a value, or leave the key out.")
             if not isinstance(entry, kind) or (isinstance(entry, bool) and kind is not bool):
                 raise SpecError(f"suite {path}: {name} must be {words}, not {entry!r}.")
-        values[name] = entries if many else value
+        values[name] = entries if many and not (name == "dataset" and isinstance(value, str)) else value
     return Spec(**values)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pluggy
 
+from robench.contracts.class_subset import with_classes
 from robench.contracts.components import ROLES, Component, Dataset
 from robench.contracts.parameters import Value, parameters_of, resolve
 from robench.errors import PluginError, SpecError, suggestion
@@ -41,7 +42,11 @@ class Offer:
     def build(self, parameters: Mapping[str, Any]) -> Component:
         """Return the component with these parameters; SpecError for one it does not have or cannot read."""
         values: dict[str, Value] = resolve(self.name, self.component, parameters)
-        return self.component(**values)
+        common = {name: values.pop(name) for name in self.component.common}
+        built = self.component(**values)
+        if isinstance(built, Dataset) and common["classes"]:
+            return with_classes(built, str(common["classes"]))
+        return built
 
 
 @dataclass

@@ -41,20 +41,33 @@ def sketch(tensor: Tensor) -> list[float]:
     return [float(flat.abs().mean()), float(flat.mean()), float((flat * ramp).mean())]
 
 
-def restore(defense: Defense, victim: Classifier, defended: Classifier, artifact: Artifact) -> None:
+def restore(
+    defense: Defense, victim: Classifier, defended: Classifier, artifact: Artifact, *, elsewhere: bool = False
+) -> None:
     """Load a stored fit's tensors into ``defended``, which ``wrap`` has just built on ``victim``.
+
+    With ``elsewhere`` the victim is the one that was fitted but for its head, which is that of another dataset.
 
     Raises:
         ContractError: the structure is another, or ``wrap`` gave other values than when the fit was stored.
     """
     state, meta, stored = tensors_of(defended), artifact.meta, artifact.tensors()
     for name, tensor in stored.items():
+        fits = name in state and state[name].shape == tensor.shape
         require(
-            name in state and state[name].shape == tensor.shape,
+            fits or not elsewhere,
+            f"{defense.name} cannot be judged on another dataset than it was fitted on: its tensor {name} is made for "
+            "the classes or the image size of that one.",
+        )
+        require(
+            fits,
             f"{defense.name}.wrap no longer builds the tensor {name} that its stored fit has; raise its version.",
         )
     same = all(_near(state[name], stored[name]) for name in meta["made"])
-    same = same and all(name in state and _alike(sketch(state[name]), seen) for name, seen in meta["derived"].items())
+    if not elsewhere:  # the text features of other classes are others
+        same = same and all(
+            name in state and _alike(sketch(state[name]), seen) for name, seen in meta["derived"].items()
+        )
     for name, tensor in stored.items():
         with torch.no_grad():
             state[name].copy_(tensor)

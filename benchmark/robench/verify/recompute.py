@@ -45,6 +45,8 @@ def request_of(card: Card) -> Spec:
         "attack": cell.attack,
         "defense": cell.defense,
     }
+    if cell.trained_on is not None:
+        parts["train-dataset"] = cell.trained_on
     surrogate: tuple[str, ...] = ()
     if cell.surrogate is not None:
         surrogate = (SELF if cell.surrogate_is_victim else cell.surrogate.name,)
@@ -59,6 +61,7 @@ def request_of(card: Card) -> Spec:
     }
     return Spec(
         dataset=cell.dataset.name,
+        train_dataset=cell.trained_on.name if cell.trained_on is not None else "",
         victim=(cell.victim.name,),
         defense=(cell.defense.name,),
         attack=(cell.attack.name,),
@@ -73,7 +76,7 @@ def request_of(card: Card) -> Spec:
 
 def _here(known: Catalog, role: str, part: ComponentRecord) -> Mapping[str, Scalar]:
     """Return a component's parameters as this machine would be given them: with its own paths."""
-    offer = known.offers.get((role, part.name))
+    offer = known.offers.get((role.removeprefix("train-"), part.name))
     return part.parameters if offer is None else found_again(part, offer.component)
 
 

@@ -100,6 +100,8 @@ def _gate(card: Card) -> Finding:
 def _differences(card: Card, cell: Cell) -> Iterator[tuple[str, str]]:
     """Yield what differs between a card's component and the one of that name here, and whose it is."""
     pairs = [("dataset", cell.dataset), ("victim", cell.victim), ("defense", cell.defense), ("attack", cell.attack)]
+    if card.cell.trained_on is not None and cell.train is not None:
+        pairs.append(("trained_on", cell.train))
     for role, chosen in pairs:
         theirs: ComponentRecord = getattr(card.cell, role)
         mine = chosen.record()

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card
+from robench.evidence.plain_text import plain
 from robench.evidence.row_verdict import judge_together
 from robench_leaderboard.ranking.duplicate_defenses import with_duplicates
 from robench_leaderboard.ranking.fewer_attacks import fewer_attacks_below
@@ -149,7 +150,7 @@ def _best_first(row: Row) -> tuple[float, float, str, str]:
 def _with_titles(rows: Sequence[Row]) -> list[Row]:
     """Name each row by its defense, adding the seed or the weights where that is what differs."""
     several = len({row.seed for row in rows}) > 1
-    named = [replace(row, suffix=f", seed {row.seed}" if several else "") for row in rows]
+    named = [replace(row, suffix=_elsewhere(row) + (f", seed {row.seed}" if several else "")) for row in rows]
     times = Counter((row.victim, row.title) for row in named)
     named = [
         row if times[row.victim, row.title] == 1 else replace(row, suffix=f"{row.suffix} {_weights(row)}")
@@ -160,6 +161,11 @@ def _with_titles(rows: Sequence[Row]) -> list[Row]:
         row if times[row.victim, row.title] == 1 else replace(row, suffix=f"{row.suffix} {_classes(row)}")
         for row in named
     ]
+
+
+def _elsewhere(row: Row) -> str:
+    """Return on what the row was trained, where that is another dataset than the board's."""
+    return f", trained on {plain(row.trained_on, 80)}" if row.trained_on else ""
 
 
 def _weights(row: Row) -> str:

@@ -59,6 +59,12 @@ class Row:
         return self.cards[0].cell.defense.label
 
     @property
+    def trained_on(self) -> str:
+        """Return the label of the dataset that it was trained on, where that is another one; empty if it is not."""
+        record = self.cards[0].cell.trained_on
+        return record.label if record is not None else ""
+
+    @property
     def seed(self) -> int:
         """Return the seed."""
         return self.cards[0].cell.seed

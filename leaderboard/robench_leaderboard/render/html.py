@@ -7,9 +7,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.row import per_image
-from robench_leaderboard.render import formatting, page_limits, templates
+from robench_leaderboard.render import datasets_table, formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
 from robench_leaderboard.render.page_limits import Total, shorten
 
@@ -23,7 +24,9 @@ PACKAGE = "robench_leaderboard.render"
 def html_of(found: Sequence[Board]) -> str:
     """Return the page of these rankings."""
     shown = shorten(found, page_limits.HTML)
-    return environment().get_template("index.html.j2").render(boards=shown, total=Total.of(found), terms=TERMS)
+    tables = across_datasets(found)
+    template = environment().get_template("index.html.j2")
+    return template.render(boards=shown, total=Total.of(found), terms=TERMS, tables=tables)
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +49,7 @@ def environment() -> Environment:
         "short": plain,
         "key": _sort_key,
     }
-    found.filters |= shown
+    found.filters |= shown | datasets_table.FILTERS
     found.globals |= {
         "per_image": per_image,
         "software": formatting.software,

@@ -140,11 +140,58 @@ class Board(Part, frozen=True, kw_only=True):
     repeated: list[Repetition]
 
 
+class Mean(Part, frozen=True, kw_only=True):
+    """State a mean over datasets and its 95 % interval, which takes datasets and images as samples; in [0, 1]."""
+
+    rate: Rate
+    low: Rate
+    high: Rate
+
+
+class OnDataset(Part, frozen=True, kw_only=True):
+    """State what one row of a table over several datasets reached on one of them."""
+
+    clean: Rate
+    robust: Annotated[Rate | None, Meta(description="null: no white-box")]
+    transfer: Annotated[Rate | None, Meta(description="lowest over surrogates; never robust accuracy")]
+    tax: Annotated[Points | None, Meta(description="clean accuracy lost against the undefended victim")]
+    trained_there: bool
+    verdict: Verdict
+
+
+class AcrossRow(Part, frozen=True, kw_only=True):
+    """State one defense on several datasets."""
+
+    rank: Annotated[Positive | None, Meta(description="shared by rows not told apart; null: not ranked everywhere")]
+    defense: str
+    trained_on: Annotated[str, Meta(description="a dataset; 'each': each anew; empty: nothing was trained")]
+    seed: int
+    datasets: Annotated[list[OnDataset | None], Meta(description="in the order of the table's; null: not measured")]
+    clean: Mean | None
+    robust: Mean | None
+    transfer: Rate | None
+    tax_there: Annotated[Points | None, Meta(description="mean over the datasets that it was trained on")]
+    tax_elsewhere: Annotated[Points | None, Meta(description="mean over the others")]
+
+
+class Across(Part, frozen=True, kw_only=True):
+    """State one victim's defenses on several datasets, under one norm and radius."""
+
+    victim: str
+    norm: Norm
+    eps: Annotated[float, Meta(ge=0)]
+    datasets: list[str]
+    rows: Annotated[list[AcrossRow], Meta(description="ranked rows first, best mean first")]
+
+
 class Leaderboard(Part, frozen=True, kw_only=True):
     """Hold all rankings that a set of cards gives."""
 
     schema_version: Literal[1] = 1
     boards: list[Board]
+    across: Annotated[
+        list[Across] | msgspec.UnsetType, Meta(description="tables over several datasets, where there are any")
+    ] = msgspec.UNSET
 
 
 def schema() -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.row import Row, per_image
-from robench_leaderboard.render import formatting, page_limits, templates
+from robench_leaderboard.render import datasets_table, formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
 from robench_leaderboard.render.page_limits import Total, shorten
 
@@ -38,7 +39,7 @@ def render_markdown(cards: Iterable[Card]) -> str:
 def markdown_of(found: Sequence[Board]) -> str:
     """Return the page of rankings that are made already."""
     shown = shorten(found, page_limits.MARKDOWN)
-    return _template().render(boards=shown, total=Total.of(found), terms=TERMS)
+    return _template().render(boards=shown, total=Total.of(found), terms=TERMS, tables=across_datasets(found))
 
 
 def escape(text: object, limit: int = 300) -> Safe:
@@ -80,6 +81,13 @@ def _template() -> Template:
         "short": plain,
         "long": _long,
     }
+    environment.filters |= {
+        "caption": datasets_table.caption,
+        "heads": lambda table: _cells(datasets_table.heads(table)),
+        "words": lambda table, row: _cells(datasets_table.words(table, row)),
+        "aligned": lambda table: Safe("--:|:--|" + "--:|" * (len(datasets_table.heads(table)) - 2)),
+        "legend": datasets_table.legend,
+    }
     environment.globals |= {
         "transfers": _transfers,
         "software": formatting.software,
@@ -87,6 +95,10 @@ def _template() -> Template:
         "FEWER": Safe(formatting.FEWER),
     }
     return environment.get_template("LEADERBOARD.md.j2")
+
+
+def _cells(words: Sequence[str]) -> Safe:
+    return Safe(" | ".join(map(escape, words)))
 
 
 def _safe(show: Callable[[Any], str]) -> Callable[[Any], Safe]:

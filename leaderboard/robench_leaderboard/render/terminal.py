@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.across_datasets import Across, across_datasets
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.row import Row
-from robench_leaderboard.render import formatting
+from robench_leaderboard.render import datasets_table, formatting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +67,9 @@ def print_tables(cards: Iterable[Card], console: Console) -> None:
         for table in _tables(board, console):
             console.print(table)
         _print_notes(board, console)
+    for across in across_datasets(found):
+        console.print(_datasets(across))
+        console.print(datasets_table.legend(across), style="dim", markup=False, highlight=False)
     console.print(_LEGEND if found else "There are no cards to show.", style="dim", markup=False, highlight=False)
 
 
@@ -107,6 +111,21 @@ def _table(board: Board, columns: Sequence[Column], title: str) -> Table:
         table.add_row(
             *(Text(column.cell(row), _STYLES[row.verdict] if column is _VERDICT else style) for column in columns)
         )
+    return table
+
+
+def _datasets(across: Across) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(datasets_table.caption(across), "bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in datasets_table.heads(across):
+        justify: Literal["left", "right"] = "left" if heading == "defense" else "right"
+        table.add_column(Text(heading), justify=justify, overflow="fold")
+    for row in across.rows:
+        table.add_row(*(Text(word, "" if row.rank else "dim") for word in datasets_table.words(across, row)))
     return table
 
 

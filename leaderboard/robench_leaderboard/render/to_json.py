@@ -8,6 +8,7 @@ import msgspec
 
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.across_datasets import Across, AcrossRow, Mean, across_datasets
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.repeated_seeds import Repeated
@@ -27,7 +28,9 @@ def publish(cards: Iterable[Card]) -> json_schema.Leaderboard:
 
 def of_boards(found: Iterable[Board]) -> json_schema.Leaderboard:
     """Return rankings that are made already."""
-    return json_schema.Leaderboard(boards=[_board(board) for board in found])
+    known = list(found)
+    tables = [_across(table) for table in across_datasets(known)]
+    return json_schema.Leaderboard(boards=[_board(board) for board in known], across=tables or msgspec.UNSET)
 
 
 def render_json(board: json_schema.Leaderboard) -> str:
@@ -71,6 +74,54 @@ def _row(row: Row) -> json_schema.Row:
         cost=_cost(row),
         attacks=[_attack(attack) for attack in row.attacks],
     )
+
+
+def _across(table: Across) -> json_schema.Across:
+    setting = table.boards[0].setting
+    return json_schema.Across(
+        victim=plain(table.victim, _NAME),
+        norm=table.boards[0].rows[0].cards[0].cell.threat.norm,
+        eps=setting.eps,
+        datasets=[plain(name, _NAME) for name in table.datasets],
+        rows=[_across_row(row) for row in table.rows],
+    )
+
+
+def _across_row(row: AcrossRow) -> json_schema.AcrossRow:
+    places = zip(row.rows, row.seen, row.transfers, strict=True)
+    return json_schema.AcrossRow(
+        rank=row.rank,
+        defense=plain(row.defense, _NAME),
+        trained_on=plain(row.source, _NAME),
+        seed=row.seed,
+        datasets=[None if found is None else _on_dataset(found, seen, through) for found, seen, through in places],
+        clean=_mean(row.clean),
+        robust=_mean(row.robust),
+        transfer=_rounded(row.transfer),
+        tax_there=_rounded(row.tax_there),
+        tax_elsewhere=_rounded(row.tax_elsewhere),
+    )
+
+
+def _on_dataset(row: Row, seen: bool, through: float | None) -> json_schema.OnDataset:
+    return json_schema.OnDataset(
+        clean=round(row.clean.rate, 6),
+        robust=None if row.headline is None else round(row.headline.rate, 6),
+        transfer=_rounded(through),
+        tax=_rounded(row.tax),
+        trained_there=seen,
+        verdict=row.verdict,
+    )
+
+
+def _mean(mean: Mean | None) -> json_schema.Mean | None:
+    if mean is None:
+        return None
+    return json_schema.Mean(rate=round(mean.rate, 6), low=round(mean.low, 6), high=round(mean.high, 6))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def accuracy(score: Score) -> json_schema.Accuracy:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.across_datasets import Across
 from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
-from robench_leaderboard.render import formatting
+from robench_leaderboard.render import datasets_table, formatting
 from robench_leaderboard.report.class_averages import averages
 from robench_leaderboard.report.figure_files import slug
 from robench_leaderboard.report.plots import board_title
@@ -29,6 +30,7 @@ _LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "†": r"\dag{}",
+        "°": r"$^\circ$",
         "…": r"\dots{}",
         **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     }
@@ -45,6 +47,8 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
     }
     for place, board in enumerate(report.boards):
         contents[f"board-{place + 1}-{slug(board_title(report, board))}.tex"] = latex(report, board)
+    for place, table in enumerate(report.across):
+        contents[f"datasets-{place + 1}-{slug(datasets_table.caption(table))}.tex"] = latex_of_datasets(table)
     for name, content in contents.items():
         write_whole(folder / name, content.encode())
     return [folder / name for name in contents]
@@ -79,6 +83,21 @@ def latex(report: Report, board: Board) -> str:
         if board.has_transfer:
             words.insert(6, formatting.percent(line.transfer))
         lines.append(_latex_row(words))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def latex_of_datasets(table: Across) -> str:
+    """Return a table over several datasets as a ``tabular``; it needs the package booktabs."""
+    heads = datasets_table.heads(table)
+    lines = [
+        f"% {datasets_table.caption(table)}",
+        f"% {datasets_table.legend(table)} Needs booktabs.",
+        f"\\begin{{tabular}}{{rl{'r' * (len(heads) - 2)}}}",
+        r"\toprule",
+        _latex_row(heads),
+        r"\midrule",
+        *(_latex_row(datasets_table.words(table, row)) for row in table.rows),
+    ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

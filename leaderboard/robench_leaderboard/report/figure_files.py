@@ -13,6 +13,7 @@ from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
 from robench_leaderboard.report import plots
 from robench_leaderboard.report.axis_scales import Logarithmic, scale
+from robench_leaderboard.report.dataset_plots import over_datasets
 from robench_leaderboard.report.plots import Plot, Series
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.report.results_table import TransferTable, transfer_tables
@@ -75,7 +76,8 @@ def _write(figure: Figure, path: Path, kind: str) -> Path:
 
 def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
     costs = (plot for found in plots.pareto(report).values() for plot in found)
-    for plot in (*plots.trade_offs(report), *plots.curves(report), *costs, *plots.training(report)):
+    first = (*over_datasets(report), *plots.trade_offs(report))
+    for plot in (*first, *plots.curves(report), *costs, *plots.training(report)):
         yield f"{plot.key}-{slug(plot.title)}".rstrip("-"), _chart(plot)
     for place, table in enumerate(transfer_tables(report)):
         title = plots.board_title(report, table.board)

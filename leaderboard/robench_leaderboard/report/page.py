@@ -12,10 +12,11 @@ from markupsafe import Markup, escape
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.row import Row
-from robench_leaderboard.render import formatting, templates
+from robench_leaderboard.render import datasets_table, formatting, templates
 from robench_leaderboard.report import (
     class_averages,
     confusion_matrices,
+    dataset_plots,
     patch_embeddings,
     plots,
     provenance,
@@ -109,6 +110,7 @@ def anchor(attack: AttackOutcome) -> str:
 def charts(report: Report) -> dict[str, Any]:
     """Return the plots by section."""
     return {
+        "datasets": list(dataset_plots.over_datasets(report)),
         "trade_offs": list(plots.trade_offs(report)),
         "curves": list(plots.curves(report)),
         "pareto": {name: found for name, found in plots.pareto(report).items() if found},
@@ -126,6 +128,7 @@ def _shown(value: Any) -> Any:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
+    **datasets_table.FILTERS,
     "percent": formatting.percent,
     "accuracy": lambda outcome: formatting.percent(Score(outcome.correct, outcome.n)),
     "decimal": formatting.decimal,

@@ -22,6 +22,8 @@ def repeat_command(card: Card) -> str:
         ("--attack", cell.attack),
     ):
         words += [option, _reference(part)]
+    if cell.trained_on is not None:
+        words += ["--train-dataset", _reference(cell.trained_on)]
     if cell.surrogate is not None:
         words += ["--surrogate", SELF if cell.surrogate_is_victim else _reference(cell.surrogate)]
     words += ["--norm", cell.threat.norm, "--eps", _radius(cell.threat.eps), "--seed", str(cell.seed)]
@@ -33,8 +35,16 @@ def repeat_command(card: Card) -> str:
     ]
     for part in (*named, *cell.loads):
         if part in cell.loads or not _brackets(part):
-            words += [word for pair in _pairs(part) for word in ("-p", f"{part.name}.{pair}")]
+            # The dataset that was trained on may have the same name.
+            owner = "dataset" if part is cell.dataset and cell.trained_on is not None else part.name
+            words += _options(owner, part)
+    if cell.trained_on is not None and not _brackets(cell.trained_on):
+        words += _options("train-dataset", cell.trained_on)
     return shlex.join(words)
+
+
+def _options(owner: str, part: ComponentRecord) -> list[str]:
+    return [word for pair in _pairs(part) for word in ("-p", f"{owner}.{pair}")]
 
 
 def _reference(part: ComponentRecord) -> str:
@@ -66,6 +76,7 @@ def provenance(card: Card) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     cell, made, model = card.cell, card.environment, card.model
     parts = {
         "dataset": cell.dataset,
+        "trained on": cell.trained_on,
         "victim": cell.victim,
         "defense": cell.defense,
         "attack": cell.attack,

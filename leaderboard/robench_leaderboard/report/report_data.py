@@ -11,6 +11,7 @@ from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.gallery import Gallery, gallery_name, read_gallery
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.across_datasets import Across, across_datasets
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.read_cards import read_cards
@@ -34,6 +35,11 @@ class Report:
     def rows(self) -> list[tuple[Board, Row]]:
         """Return every row beside its board, in the order of the table."""
         return [(board, row) for board in self.boards for row in board.rows]
+
+    @cached_property
+    def across(self) -> list[Across]:
+        """Return the tables over several datasets."""
+        return across_datasets(self.boards)
 
     @cached_property
     def cells(self) -> list[AttackOutcome]:

@@ -56,6 +56,24 @@ def shared_ranks(masks: Sequence[Sequence[bool]], level: float = LEVEL) -> list[
     return ranks
 
 
+def rejected_pairs(tables: Sequence[Sequence[Sequence[bool]]], level: float = LEVEL) -> list[list[list[bool]]]:
+    """Return, per table of rows on the same images, which row is significantly better than which.
+
+    The correction is over all pairs of rows of all tables together.
+    """
+    import numpy as np
+
+    counts = [_discordant(np.asarray(masks, dtype=np.float32)) for masks in tables]
+    first, second = np.triu_indices(len(counts[0]), 1)
+    p_values = np.concatenate([_exact(only[first, second], only[second, first]) for only in counts])
+    found = []
+    for only, rejected in zip(counts, np.split(_holm(p_values, level), len(counts)), strict=True):
+        different = np.zeros(only.shape, dtype=bool)
+        different[first, second] = different[second, first] = rejected
+        found.append((different & (only > only.T)).tolist())
+    return found
+
+
 def _discordant(masks: NDArray[Any]) -> NDArray[Any]:
     """Return (rows, rows): how many images the first has right and the second has not; float32 counts exactly."""
     import numpy as np

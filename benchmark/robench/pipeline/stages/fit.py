@@ -17,11 +17,11 @@ from robench.contracts.examples import Examples
 from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Checkpoint, Task
 from robench.contracts.test_split_guard import guarding_test_split
-from robench.errors import ContractError, DataError, DeviceError, attributed_to, require
+from robench.errors import ContractError, DataError, DeviceError, StoreError, attributed_to, require
 from robench.evidence.card import Cost, TrainingRecord
 from robench.evidence.image_signatures import ImageSignatures, signatures
 from robench.evidence.meter import Meter
-from robench.evidence.store import Store
+from robench.evidence.store import Artifact, Store
 from robench.evidence.tensor_digests import derived, tensor_digests, weights_digest
 from robench.runtime.inference import freeze
 from robench.runtime.restored_tensors import built_by_wrap, restore, sketch, tensors_of
@@ -77,6 +77,29 @@ def fit(
             restore(defense, victim, defended, artifact)
             # Lost or damaged, they are taken again: without them, leakage into the test split would pass unseen.
             known = _signatures_of(train, task, store, key)
+    return _fitted(defense, defended, artifact, known, task)
+
+
+def fitted_elsewhere(
+    defense: Defense,
+    victim: Classifier,
+    train: Callable[[], Examples] | None,
+    task: Task,
+    store: Store,
+    key: str,
+) -> Fitted:
+    """Return a victim whose head is that of another dataset, with what a stored fit made of it; nothing is trained."""
+    with store.lock(KIND, key):
+        defended = _wrap(defense, victim, task)
+        artifact = store.get(KIND, key)
+        if artifact is None:
+            raise StoreError(f"The fit of {defense.name} was taken out of the store while it was used; run it again.")
+        restore(defense, victim, defended, artifact, elsewhere=True)
+        known = _signatures_of(train, task, store, key)
+    return _fitted(defense, defended, artifact, known, task)
+
+
+def _fitted(defense: Defense, defended: Classifier, artifact: Artifact, known: ImageSignatures, task: Task) -> Fitted:
     meta = artifact.meta
     freeze(defended, task.device)
     training = TrainingRecord(**{**meta["training"], "recipe": dict(defense.recipe())})

@@ -54,6 +54,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             surrogate=surrogate,
             surrogate_is_victim=cell.by_self,
             loads=[chosen.record() for chosen in cell.borrowed],
+            trained_on=cell.train.record() if cell.train is not None else None,
             threat=ThreatRecord(norm=cell.threat.norm, eps=cell.threat.eps, access=cell.threat.access),
             seed=cell.seed,
             n=measured.n,
@@ -99,7 +100,7 @@ def record_training(
     return training_card.TrainingCard(
         id=cell.model_id(chosen),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        dataset=cell.dataset.record(),
+        dataset=cell.home.dataset.record(),
         victim=chosen.record(),
         members=[member.record() for member in chosen.family[1:]],
         seed=cell.seed,
