@@ -25,7 +25,7 @@ def remember(chosen: Iterable[SelectedComponent]) -> None:
     """Keep, in the user's cache folder, where these components have their files, so that a card finds them again."""
     for one in chosen:
         for name, entry in parameters_of(type(one.component)).items():
-            value = one.component.parameters[name]
+            value = one.component.parameters.get(name)
             if is_place(entry, value):
                 for known in (str(one.key["files"]), _named(labels_of(one)[name])):
                     point(one.component.name, known, name, str(value))
