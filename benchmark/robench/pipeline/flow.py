@@ -14,6 +14,7 @@ from robench.evidence.card import Card, DataRecord, ModelRecord
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.meter import Meter
 from robench.evidence.statistics import proportion
+from robench.gate.images_and_labels import shows_few
 from robench.gate.measurement import Measurement
 from robench.gate.pass_budget import PassBudget
 from robench.gate.probe_context import AttackContext, ProbeContext
@@ -115,6 +116,7 @@ def measure(cell: Cell, workbench: Workbench) -> Measurement:
         robust=robust,
         surrogate_clean=surrogate_clean,
         level=workbench.options.gate,
+        classes_served=workbench.classes_served(cell) if shows_few(labels, len(data.classes)) else None,
     )
 
 
@@ -159,6 +161,8 @@ def examine_model(
         ),
         level=level,
         budget=PassBudget(dearest.own, level, MODEL_SHARE),
+        train_thumbnails=dearest.train_signatures.thumbnails,
+        serve_unseen=partial(workbench.validation, cell),
     )
     attacks = sorted(measured.cell.score_id for measured in direct) or [cell.fit_id]
     return context, probe_model(context, workbench.store, fingerprint("probe", row=attacks, level=asdict(level)))
@@ -187,6 +191,7 @@ def examine_attack(measured: Measurement, context: ProbeContext, workbench: Work
         probed,
         stored,
         measured.robust,
+        measured.clean,
         workbench.store,
         attack_probe_key(cell.score_id, level),
     )
