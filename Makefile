@@ -1,8 +1,9 @@
 .PHONY: check lint types test smoke format bench leaderboard docs
 
 #: Each process computes in one thread. Files are dealt out whole, because tests of one file share what is trained, and
-#: the long ones first (tests/conftest.py), or one process would end alone.
-PYTEST = OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+#: the long ones first (tests/conftest.py), or one process would end alone. Few hang or crash before all are given up.
+PYTEST = OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --max-worker-restart 4 --dist loadfile \
+  --no-loadscope-reorder
 
 check: lint  ## everything CI runs; mypy, which takes one core, beside the tests
 	$(MAKE) --jobs=2 types test

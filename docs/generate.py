@@ -1,6 +1,6 @@
 """Write the parts of the documentation that the code knows, or check that they are what it gives.
 
-python docs/generate.py           write docs/reference.md, the marked parts of README.md, docs/plugins.md,
+python docs/generate.py           write docs/reference.md, docs/card.md, the marked parts of README.md, docs/plugins.md,
                                   docs/gate.md and docs/how-to/victim.md, and the schemas of cards
 python docs/generate.py --check   exit 1 and name what differs
 """
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import click
+from card_fields import card_fields
 
 from robench.api import run
 from robench.cli.commands import robench
@@ -233,6 +234,7 @@ def main() -> int:
     victims = marked(victim.read_text(encoding="utf-8"), "processors", processors())
     wanted = {
         ROOT / "docs" / "reference.md": page(),
+        ROOT / "docs" / "card.md": card_fields(),
         readme: marked(text, "results", results()),
         plugins: plugin_page,
         victim: marked(victims, "layouts", layouts()),

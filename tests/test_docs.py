@@ -73,7 +73,7 @@ def test_every_command_of_the_readme_is_understood(line, tmp_path):
 
         context = run_command.make_context("run", words[1:])
         suite = context.params.pop("suite")
-        _, specs, _ = requests(suite, context.params)
+        specs = requests(suite, context.params).runs
         cells = [cell for spec in specs for cell in plan(spec, choose_device("cpu"))]
         assert cells
         return

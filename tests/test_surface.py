@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import typing
+from importlib.metadata import version
 
 import pytest
 
@@ -12,22 +13,29 @@ import robench
 
 NAMES = [
     "API_VERSION",
+    "ArgumentError",
     "Attack",
     "Batch",
     "Card",
+    "CardError",
+    "CellsFailed",
     "Classifier",
     "ContractError",
     "DataError",
     "Dataset",
     "Defense",
+    "DeviceError",
     "Examples",
     "Exporter",
     "Model",
     "Norm",
+    "PluginError",
     "Preprocess",
+    "Results",
     "RobenchError",
     "SpecError",
     "Split",
+    "StoreError",
     "StoredImage",
     "Task",
     "ThreatModel",
@@ -80,6 +88,10 @@ def test_the_names_type_checkers_see_are_the_names_there_are():
     with open(robench.__file__, encoding="utf-8") as file:
         seen = [line.split(" as ")[1].strip() for line in file if " import " in line and " as " in line]
     assert sorted(seen) == NAMES
+
+
+def test_the_version_is_the_installed_one():
+    assert robench.__version__ == version("robench")
 
 
 def test_another_name_is_no_attribute():

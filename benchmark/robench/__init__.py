@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robench.api import CellsFailed as CellsFailed
     from robench.api import evaluate as evaluate
     from robench.api import leaderboard as leaderboard
     from robench.api import run as run
@@ -43,33 +44,46 @@ if TYPE_CHECKING:
     from robench.contracts.threat_model import Norm as Norm
     from robench.contracts.threat_model import ThreatModel as ThreatModel
     from robench.contracts.threat_model import parse_eps as parse_eps
+    from robench.errors import ArgumentError as ArgumentError
+    from robench.errors import CardError as CardError
     from robench.errors import ContractError as ContractError
     from robench.errors import DataError as DataError
+    from robench.errors import DeviceError as DeviceError
+    from robench.errors import PluginError as PluginError
     from robench.errors import RobenchError as RobenchError
     from robench.errors import SpecError as SpecError
+    from robench.errors import StoreError as StoreError
     from robench.errors import WeightsError as WeightsError
     from robench.evidence.card import Card as Card
     from robench.plugin.hookspecs import hookimpl as hookimpl
     from robench.plugin.versions import API_VERSION as API_VERSION
+    from robench.results import Results as Results
 
 _HOME = {
     "API_VERSION": "plugin.versions",
+    "ArgumentError": "errors",
     "Attack": "contracts.components",
     "Batch": "contracts.examples",
     "Card": "evidence.card",
+    "CardError": "errors",
+    "CellsFailed": "api",
     "Classifier": "contracts.classifier",
     "ContractError": "errors",
     "DataError": "errors",
     "Dataset": "contracts.components",
     "Defense": "contracts.components",
+    "DeviceError": "errors",
     "Examples": "contracts.examples",
     "Exporter": "contracts.components",
     "Model": "contracts.components",
     "Norm": "contracts.threat_model",
+    "PluginError": "errors",
     "Preprocess": "contracts.classifier",
+    "Results": "results",
     "RobenchError": "errors",
     "SpecError": "errors",
     "Split": "contracts.components",
+    "StoreError": "errors",
     "StoredImage": "contracts.image_files",
     "Task": "contracts.task",
     "ThreatModel": "contracts.threat_model",
@@ -100,6 +114,10 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("robench")
     if name not in _HOME:
         from robench.plugin.deprecation import RENAMED, warn_deprecated
 

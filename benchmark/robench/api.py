@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.contracts.components import Dataset
-from robench.contracts.task import Progress, Silent
+from robench.contracts.task import Progress
 from robench.contracts.threat_model import Norm
 from robench.errors import RobenchError
 from robench.evidence.card import Card
@@ -29,6 +29,7 @@ from robench.plan.cell import Cell
 from robench.plan.evaluate_arguments import offer
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
+from robench.results import Results
 from robench.runtime.default_dtype import float32_by_default
 from robench.runtime.interruption import contained, watching
 
@@ -69,7 +70,7 @@ class CellsFailed(RobenchError):
 
 @float32_by_default()
 def run(
-    spec: Spec | None = None,
+    spec: Spec | str | os.PathLike[str] | None = None,
     *,
     store: Path | str | None = None,
     device: str = "auto",
@@ -81,17 +82,18 @@ def run(
     gate_images: int | None = None,
     gate_cost: float | None = None,
     timeout: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     gallery: bool = False,
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
     on_training: Callable[[TrainingCard], None] = lambda card: None,
     **request: Any,
-) -> list[Card]:
+) -> Results:
     """Run a request and return its cards; what the store already holds is not computed again.
 
     Args:
         spec: the request; or give its fields as keywords, such as ``defense=["tecoa"], attack=["pgd"]``, not both.
+            A suite, ``"suite:digits"`` or the path of a TOML file, is changed by keywords.
         store: folder of the artifacts; None is the user's cache folder, or ``$ROBENCH_STORE``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu`` or ``auto``, which is ``cuda`` or ``cpu``.
         batch_size: images at once; None chooses by device and resolution.
@@ -102,7 +104,7 @@ def run(
         gate_images: the most images that a dear probe of the gate takes; None is the level's own.
         gate_cost: the most passes the gate may add, as a share of the cell's own; None is the level's own.
         timeout: seconds an attack may take for one batch before its cell fails; None waits.
-        progress: shows how far the stages are.
+        progress: shows how far the stages are. None: in a terminal or a notebook; True: always; False: never.
         gallery: keep a few images of each cell in the store, for ``robench report``.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
@@ -116,7 +118,7 @@ def run(
             reason is raised itself.
     """
     with wording.for_python(), watching():
-        spec = arguments.one_request(spec, request)
+        asked = arguments.requests(spec, request)
         device, batch_size, timeout = arguments.check_options(device, batch_size, timeout)
         for name, value in (("compiled", compiled), ("prepared", prepared), ("gallery", gallery)):
             values.truth(name, value)
@@ -124,23 +126,37 @@ def run(
         known = known or catalog()
         device = choose_device(device)
         level = level_of(*arguments.check_gate(gate, gate_images, gate_cost))
-        spec = values.checked(spec)
+        specs = [values.checked(one) for one in asked.runs]
         with contained():
-            cells = plan(spec, device, known)
+            planned = [(one, plan(one, device, known)) for one in specs]
         root = Path(values.place("store", store)) if store is not None else default_root()
-        shown = progress or Silent()
-        workbench = cache(
-            partial(
-                _workbench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared, gate=level,
-                timeout=timeout, progress=shown, gallery=gallery,
-            )
-        )  # fmt: skip
-        return _run(spec, cells, workbench, Store(root, warn=shown.note), level, gallery, shown, on_card, on_training)
+        with _shown(progress) as shown:
+            for note in asked.notes:
+                shown.note(note)
+            workbench = cache(
+                partial(
+                    _workbench, device, store=root, batch_size=batch_size, compiled=compiled, prepared=prepared,
+                    gate=level, timeout=timeout, progress=shown, gallery=gallery,
+                )
+            )  # fmt: skip
+            quick = Store(root, warn=shown.note)
+            return Results(_run(planned, workbench, quick, level, gallery, shown, on_card, on_training), root)
+
+
+@contextmanager
+def _shown(progress: Progress | bool | None) -> Iterator[Progress]:
+    """Give the progress that was asked for; bars and lines are made only where they are shown."""
+    if progress is None or isinstance(progress, bool):
+        from robench.runtime.progress_bars import usual
+
+        with usual(progress) as shown:
+            yield shown
+    else:
+        yield progress
 
 
 def _run(
-    spec: Spec,
-    cells: list[Cell],
+    planned: Sequence[tuple[Spec, list[Cell]]],
     workbench: Callable[[], Workbench],
     quick: Store,
     level: Level,
@@ -158,7 +174,7 @@ def _run(
         wording.translate(error)
         failures.append(Failure(cell, error))
 
-    for group in comparison_groups(cells):
+    for spec, group in ((spec, group) for spec, cells in planned for group in comparison_groups(cells)):
         done = cached(group, quick, level)
         if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group

@@ -28,6 +28,10 @@ def run_robench(*words: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
+#: Seconds for one command of a browser, which takes less than one where it works.
+PATIENCE = 60
+
+
 class Browser:
     """Show a page and tell what a person would notice of it."""
 
@@ -99,6 +103,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # Both are named, so that selenium does not look for a driver elsewhere.
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    driver.command_executor.client_config.timeout = PATIENCE
+    driver.set_page_load_timeout(PATIENCE)
+    driver.set_script_timeout(PATIENCE)
     try:
         yield Browser(driver)
     finally:

@@ -26,8 +26,11 @@ from robench.testing.fixtures import USUAL
 
 RECORDED = Path(__file__).parents[1] / "golden" / "results.json"
 
-#: What rounding may change on another processor, relative to the largest figure.
-TOLERANCE = 0.05
+#: What rounding may change on another processor, relative to the largest figure (0.4 % was the most of three kernels).
+TOLERANCE = 0.02
+
+#: A recipe's usual rates throw the kit's network about until rounding decides where it lands; these do not.
+GENTLE = {"learning_rate": 1e-4, "epochs": 2}
 
 #: Models that need no download, with the parameters that make them load or be drawn here.
 MODELS = {
@@ -63,7 +66,9 @@ def of_attack(offer):
 
 
 def of_defense(offer):
-    subject, images = Subject(offer.build({})), fixtures.pictures(USUAL, 4)
+    known = parameters_of(offer.component)
+    gentle = {key: value for key, value in GENTLE.items() if key in known}
+    subject, images = Subject(offer.build(gentle)), fixtures.pictures(USUAL, 4)
     model = subject.fitted().model
     with fixtures.drawn_from(0), torch.no_grad():
         # What training moved, which a few steps leave small beside the answers themselves.

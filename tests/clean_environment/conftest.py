@@ -89,7 +89,7 @@ class Machine:
         return done.said
 
 
-def environment_in(folder: Path) -> Path:
+def environment_in(folder: Path, what: str = f"-e '{ROOT}'") -> Path:
     """Return a new virtual environment that has robench, installed by pip, and sees the libraries of this one."""
     pytest.importorskip("hatchling")
     venv.create(folder, symlinks=True)
@@ -101,7 +101,7 @@ def environment_in(folder: Path) -> Path:
         script = folder / "bin" / tool
         script.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m {tool} "$@"\n')
         script.chmod(0o755)
-    Machine(folder, folder).does(f"pip install -e '{ROOT}'")
+    Machine(folder, folder).does(f"pip install {what}")
     return folder
 
 

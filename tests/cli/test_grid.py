@@ -101,13 +101,12 @@ def test_a_suite_takes_another_n_and_seed(robench, tmp_path):
     assert "clean 30 forwards" in line
 
 
-def test_a_suite_takes_no_other_components(robench, tmp_path):
-    (tmp_path / "one.toml").write_text('attack = "fgsm"\n')
-    done = robench("run", "one.toml", "--attack", "pgd")
-    assert done.code == 2
-    assert "A suite file says which components run; leave those options out, or edit a copy of the file." in " ".join(
-        done.said.split()
-    )
+def test_options_take_the_place_of_what_a_suite_says(robench, tmp_path):
+    (tmp_path / "one.toml").write_text('attack = "fgsm"\nn = 20\neps = ["1/255", "2/255"]\n')
+    words = ("--attack", "pgd[steps=2]", "--eps", "4/255", "--norm", "L2", "--surrogate", "self")
+    white, transfer = cells(robench("run", "one.toml", "--dry-run", *words))
+    assert white.startswith("tiny-clip / none / pgd[steps=2] at L2 4/255, seed 0: ")
+    assert transfer.startswith("tiny-clip / none / pgd[steps=2] via self at L2 4/255, seed 0: ")
 
 
 @pytest.mark.parametrize(
@@ -166,11 +165,11 @@ def test_a_suite_that_asks_for_the_impossible(robench, tmp_path, text, sentence)
 
 def test_a_suite_that_is_not_there(robench, tmp_path):
     assert (
-        "suite gone.toml cannot be read (No such file or directory); name a TOML file such as suites/digits.toml."
-        in robench("run", "gone.toml").said
+        "suite gone.toml cannot be read (No such file or directory); name a TOML file, or suite:NAME (robench "
+        "suites lists them)." in robench("run", "gone.toml").said
     )
     assert (
-        f"{tmp_path} is a folder, not a suite; name a TOML file such as suites/digits.toml."
+        f"{tmp_path} is a folder, not a suite; name a TOML file, or suite:NAME (robench suites lists them)."
         in robench("run", tmp_path).said
     )
 

@@ -61,7 +61,7 @@ def test_the_command_on_the_page_asks_for_the_same_cell(robench, real_run, tmp_p
         assert words[:2] == ["robench", "run"]
         context = run_command.make_context("run", words[2:])
         suite = context.params.pop("suite")
-        _, specs, _ = requests(suite, context.params)
+        specs = requests(suite, context.params).runs
         planned.add(frozenset(cell.score_id for spec in specs for cell in plan(spec)))
     ids = {read(path).id for path in real_run.cards}
     assert {next(iter(ids & cells)) for cells in planned if ids & cells} <= ids

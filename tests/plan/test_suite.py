@@ -177,7 +177,8 @@ def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SpecError) as raised:
         read_suite(path)
     assert str(raised.value) == (
-        f"suite {path} cannot be read (No such file or directory); name a TOML file such as suites/digits.toml."
+        f"suite {path} cannot be read (No such file or directory); name a TOML file, or suite:NAME (robench "
+        "suites lists them)."
     )
 
 

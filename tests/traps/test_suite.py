@@ -280,6 +280,7 @@ def test_the_command_prints_json(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.timeout(1800)  # minutes of work, on a busy machine more
 def test_every_trap_is_caught_and_no_control_accused(tmp_path):
     """The claim itself, without AutoAttack's warnings, which the committed table has.
 

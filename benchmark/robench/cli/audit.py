@@ -56,8 +56,8 @@ def audit_command(model: str, store: Path | None, **options: Any) -> None:
 
     from robench.api import run
     from robench.cli.card_view import print_verdict
-    from robench.cli.progress import terminal
     from robench.plan.spec import Spec
+    from robench.runtime.progress_bars import terminal
 
     spec = Spec(
         dataset=options["dataset"],

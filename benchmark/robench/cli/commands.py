@@ -21,6 +21,7 @@ from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.submit import submit_command
+from robench.cli.suites import suites_command
 from robench.cli.train import train_command
 from robench.cli.traps import traps_command
 from robench.cli.verify import verify_command
@@ -33,6 +34,7 @@ def robench() -> None:
 
     \b
     robench run --defense tecoa --attack pgd        the embedded default, offline
+    robench suites                                  experiments that come along; robench run suite:digits
     robench list                                    what can be named in a run
     robench show pgd                                parameters, defaults, source
     """
@@ -40,6 +42,7 @@ def robench() -> None:
 
 for command in (
     run_command,
+    suites_command,
     list_command,
     show_command,
     inspect_command,

@@ -85,8 +85,20 @@ def cards(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 
 @silent
 def suites(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete suite files: those of ``suites`` without their folder typed, else any TOML file."""
-    return _files(incomplete, "toml", Path("suites"))
+    """Complete suites: ``suite:`` and a name, those of ``suites`` without their folder typed, else any TOML file."""
+    from robench.plan.suite import PREFIX, shipped
+
+    along = [f"{PREFIX}{name}" for name in shipped()]
+    found = [CompletionItem(name) for name in along if incomplete and name.startswith(incomplete)]
+    return [*found, *([] if incomplete.startswith(PREFIX) else _files(incomplete, "toml", Path("suites")))]
+
+
+@silent
+def suite_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a suite that comes along."""
+    from robench.plan.suite import shipped
+
+    return [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]
 
 
 def _offers(role: str) -> list[Offer]:

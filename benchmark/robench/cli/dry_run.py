@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.contracts.components import Attack, Dataset, Defense, Model
+from robench.errors import DataError
 from robench.gate.level import Level
+from robench.plan import needs
 from robench.plan.cell import Cell, type_of
+from robench.plan.needs import missing
 from robench.plan.request_values import check_count
-from robench.plan.spec import Spec
+from robench.plan.spec import Spec, plan
 
 if TYPE_CHECKING:
     from robench.evidence.store import Store
@@ -21,26 +25,118 @@ if TYPE_CHECKING:
 MANY = 100_000
 
 
-def print_plan(spec: Spec, store: Path | None, device: str, offline: bool, level: Level) -> None:
-    """Print a line a cell and the total of forwards and backwards that are left."""
-    from robench.api import choose_device, comparison_groups, go_offline
+def print_plan(specs: Sequence[Spec], store: Path | None, device: str, offline: bool, level: Level) -> None:
+    """Print a line a cell, the forwards and backwards that are left, and all that is missing; nothing is downloaded."""
+    from robench.api import choose_device, go_offline
     from robench.evidence.store import Store, default_root
-    from robench.pipeline.card_cache import cached
-    from robench.plan.spec import plan
 
-    go_offline(offline)
-    cells = plan(spec, choose_device(device))
+    forbidden = offline or any(os.environ.get(name) for name in ("HF_HUB_OFFLINE", "ROBENCH_OFFLINE"))
+    go_offline(True)  # whatever a component would fetch to say how large it is
     stored = Store(store or default_root())
-    sizes: dict[str, int] = {}
-    left, seen = [0, 0], set[str]()
-    for group in comparison_groups(cells):
-        done = cached(group, stored, level) is not None
-        for cell in group:
-            work = [] if done else _missing(cell, stored, sizes, seen)
-            left = [total + sum(part[place] for _, part in work) for place, total in enumerate(left)]
-            state = "stored" if not work else "to do: " + ", ".join(f"{name} {_passes(*part)}" for name, part in work)
-            click.echo(f"{cell.title}: {state}")
-    click.echo(f"{len(cells)} cells; at most {_passes(left[0], left[1])} left (the gate's probes and warm-up apart)")
+    counted = _Count(stored, level)
+    errors: list[str] = []
+    for spec in specs:
+        try:
+            counted.cells(plan(spec, choose_device(device)))
+        except DataError as error:
+            if len(specs) == 1:
+                raise
+            errors.append(str(error))
+    unknown = ", and what the missing images make of it" if counted.unknown else ""
+    total = _passes(counted.left[0], counted.left[1])
+    click.echo(f"{counted.planned} cells; at most {total} left (the gate's probes and warm-up apart){unknown}")
+    _print_missing(list(dict.fromkeys(counted.missing)), list(dict.fromkeys([*counted.errors, *errors])), forbidden)
+
+
+def _print_missing(downloads: list[str], errors: list[str], forbidden: bool) -> None:
+    """Say what has to come first; DataError where the run could not get it."""
+    if downloads:
+        click.echo("\nnot here, and not downloaded offline:" if forbidden else "\nnot here, downloaded at first use:")
+    for sentence in downloads:
+        click.echo(f"  {sentence}")
+    if errors or (downloads and forbidden):
+        raise DataError("The run would stop here:\n" + "\n".join([*errors, *(downloads if forbidden else [])]))
+
+
+class _Count:
+    """Count what is left of planned cells, in the order of a run, and collect what is missing for it."""
+
+    def __init__(self, store: Store, level: Level) -> None:
+        self._store, self._level = store, level
+        self._sizes: dict[str, int | None] = {}
+        self._seen = set[str]()
+        self.left = [0, 0]
+        self.planned = 0
+        self.missing: list[str] = []
+        self.errors: list[str] = []
+
+    @property
+    def unknown(self) -> bool:
+        """Tell whether the size of some split is not known."""
+        return None in self._sizes.values()
+
+    def cells(self, cells: list[Cell]) -> None:
+        """Print a line for each cell, and count it."""
+        from robench.api import comparison_groups
+        from robench.pipeline.card_cache import cached
+
+        self.planned += len(cells)
+        for group in comparison_groups(cells):
+            done = cached(group, self._store, self._level) is not None
+            self.missing += [] if done else missing(group)
+            for cell in group:
+                work = [] if done else self._work(cell)
+                used = (f"{cell.dataset.component} test", f"{cell.home.dataset.component} train")
+                known = None not in (self._sizes.get(key, 0) for key in used)
+                self.left = [
+                    total + sum(part[place] for _, part in work if known) for place, total in enumerate(self.left)
+                ]
+                parts = (f"{name} {_passes(*part)}" if known else name for name, part in work)
+                click.echo(f"{cell.title}: {'to do: ' + ', '.join(parts) if work else 'stored'}")
+
+    def _work(self, cell: Cell) -> list[tuple[str, tuple[int, int]]]:
+        """Return the stages that are left of a cell, and their passes; these say nothing where the size is unknown."""
+        dataset: Dataset = type_of(cell.dataset, Dataset)
+        source: Dataset = type_of(cell.home.dataset, Dataset)
+        n = cell.n
+        if n is None or n > MANY:
+            there = self._size(dataset, "test")
+            if there is not None:
+                check_count(dataset.name, n, there)
+            n = (there or 1) if n is None else min(n, MANY)
+        work: list[tuple[str, tuple[int, int]]] = []
+
+        def need(name: str, kind: str, key: str, passes: tuple[int, int]) -> None:
+            if key not in self._seen and self._store.get(kind, key) is None:
+                work.append((name, passes))
+            self._seen.add(key)
+
+        surrogates = [cell.surrogate] if cell.surrogate is not None else []
+        for chosen in dict.fromkeys((cell.victim, *surrogates, *cell.loads)):
+            model: Model = type_of(chosen, Model)
+            if model.untrained():
+                need("train", "fit", cell.model_id(chosen), model.training_passes(self._size(source, "train") or 0))
+        defense: Defense = type_of(cell.defense, Defense)
+        if type(defense).fit is not Defense.fit:
+            need("fit", "fit", cell.fit_id, defense.passes(self._size(source, "train") or 0))
+        need("clean", "outcomes", cell.clean_id, (n, 0))
+        forwards, backwards = type_of(cell.attack, Attack).passes()
+        for chunk, size in _chunks(cell.craft_id, n):
+            need("craft", "adversarial", chunk, (forwards * size, backwards * size))
+        need("score", "outcomes", cell.score_id, (n, 0))
+        return _merged(work)
+
+    def _size(self, dataset: Dataset, split: str) -> int | None:
+        """Return the images of a split; None where they are not here."""
+        key = f"{dataset} {split}"
+        if key not in self._sizes:
+            self._sizes[key] = None
+            if not needs.of(dataset):
+                try:
+                    self._sizes[key] = _size(dataset, split)
+                except DataError as error:
+                    self.errors.append(str(error))
+        return self._sizes[key]
 
 
 def print_training_plan(cell: Cell, store: Path | None) -> None:
@@ -48,44 +144,13 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
     from robench.evidence.store import Store, default_root
     from robench.pipeline.training_cards import untrained
 
-    stored, sizes = Store(store or default_root()), dict[str, int]()
+    stored = Store(store or default_root())
     for model_id, (_, chosen) in untrained([cell]).items():
         state = "stored"
         if stored.get("fit", model_id) is None:
-            size = _size(type_of(cell.dataset, Dataset), "train", sizes)
+            size = _size(type_of(cell.dataset, Dataset), "train")
             state = f"to do: train {_passes(*type_of(chosen, Model).training_passes(size))}"
         click.echo(f"{chosen.record().label} on {cell.dataset.record().label}, seed {cell.seed}: {state}")
-
-
-def _missing(cell: Cell, store: Store, sizes: dict[str, int], seen: set[str]) -> list[tuple[str, tuple[int, int]]]:
-    dataset: Dataset = type_of(cell.dataset, Dataset)
-    source: Dataset = type_of(cell.home.dataset, Dataset)
-    n = cell.n
-    if n is None or n > MANY:
-        there = _size(dataset, "test", sizes)
-        check_count(dataset.name, n, there)
-        n = n or there
-    work: list[tuple[str, tuple[int, int]]] = []
-
-    def need(name: str, kind: str, key: str, passes: tuple[int, int]) -> None:
-        if key not in seen and store.get(kind, key) is None:
-            work.append((name, passes))
-        seen.add(key)
-
-    for chosen in dict.fromkeys((cell.victim, *([cell.surrogate] if cell.surrogate is not None else []), *cell.loads)):
-        model: Model = type_of(chosen, Model)
-        if model.untrained():
-            size = _size(source, "train", sizes)
-            need("train", "fit", cell.model_id(chosen), model.training_passes(size))
-    defense: Defense = type_of(cell.defense, Defense)
-    if type(defense).fit is not Defense.fit:
-        need("fit", "fit", cell.fit_id, defense.passes(_size(source, "train", sizes)))
-    need("clean", "outcomes", cell.clean_id, (n, 0))
-    forwards, backwards = type_of(cell.attack, Attack).passes()
-    for chunk, size in _chunks(cell.craft_id, n):
-        need("craft", "adversarial", chunk, (forwards * size, backwards * size))
-    need("score", "outcomes", cell.score_id, (n, 0))
-    return _merged(work)
 
 
 def _chunks(craft_id: str, n: int) -> list[tuple[str, int]]:
@@ -102,11 +167,8 @@ def _merged(work: Sequence[tuple[str, tuple[int, int]]]) -> list[tuple[str, tupl
     return list(totals.items())
 
 
-def _size(dataset: Dataset, split: str, sizes: dict[str, int]) -> int:
-    key = f"{dataset} {split}"
-    if key not in sizes:
-        sizes[key] = len(dataset.load(split))  # type: ignore[arg-type]  # one of the three split names
-    return sizes[key]
+def _size(dataset: Dataset, split: str) -> int:
+    return len(dataset.load(split))  # type: ignore[arg-type]  # one of the three split names
 
 
 def _passes(forwards: int, backwards: int) -> str:

@@ -61,8 +61,8 @@ def inspect_command(output: Path | None, offline: bool, **given: Any) -> None:
     robench inspect --dataset folder:photos -p dataset.size=32 --victim tiny-clip -o sheet.png
     """
     from robench.api import go_offline
-    from robench.cli.progress import terminal
     from robench.evidence.plain_text import plain
+    from robench.runtime.progress_bars import terminal
 
     go_offline(offline)
     if output is not None:

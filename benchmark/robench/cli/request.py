@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.cli.values import joined, read_parameters, read_seeds
-from robench.errors import SpecError
 
 if TYPE_CHECKING:
-    from robench.plan.published_figures import Published
-    from robench.plan.spec import Spec
+    from robench.plan.suite_changes import SuiteRequest
+
+LISTS = ("dataset", "victim", "defense", "attack", "surrogate", "eps")
 
 
-def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Spec, ...], tuple[Published, ...]]:
-    """Return the title, the requests that the command line or the suite file makes, and figures to compare with."""
+def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
+    """Return the requests that the command line or the suite makes, a title, and figures to compare with.
+
+    Options take the place of what a suite says.
+    """
     from robench.plan.spec import DEFAULT_EPS, Spec
+    from robench.plan.suite_changes import SuiteRequest, suite_request
 
-    lists = {name: joined(options[name]) for name in ("dataset", "victim", "defense", "attack", "surrogate", "eps")}
+    lists = {name: joined(options[name]) for name in LISTS}
     seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
     if suite is None:
         spec = Spec(
@@ -33,18 +37,9 @@ def requests(suite: Path | None, options: dict[str, Any]) -> tuple[str, tuple[Sp
             n=options["n"],
             parameters=parameters,
         )
-        return "", (spec,), ()
-    if any(lists.values()) or options["train_dataset"] or options["norm"] is not None:
-        raise SpecError(
-            "A suite file says which components run; leave those options out, or edit a copy of the file. "
-            "(--n, --seed and -p do change a suite.)"
-        )
-    from dataclasses import replace
-
-    from robench.plan.suite import read_suite
-
-    changes: dict[str, Any] = {"n": options["n"]} if options["n"] is not None else {}
+        return SuiteRequest("", (spec,))
+    changes: dict[str, Any] = {name: names for name, names in lists.items() if names}
+    changes |= {name: options[name] for name in ("norm", "n") if options[name] is not None}
+    changes |= {"train_dataset": options["train_dataset"]} if options["train_dataset"] else {}
     changes |= {"seed": seeds} if seeds else {}
-    read = read_suite(suite)
-    runs = (replace(spec, parameters={**spec.parameters, **parameters}, **changes) for spec in read.runs)
-    return read.title, tuple(runs), read.published
+    return suite_request(suite, changes, parameters)

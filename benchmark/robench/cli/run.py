@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli import completers
-from robench.cli.options import Names, device_option, parameter_option, store_option, without_option
+from robench.cli.options import Names, device_option, parameter_option, store_option, warn, without_option
 from robench.cli.request import requests
 from robench.cli.strict import Command, Number
 from robench.cli.strict import WholeNumber as Whole
@@ -126,33 +126,36 @@ NAMES = Names()
 def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **options: Any) -> None:  # fmt: skip
     """Measure clean and robust accuracy, judge the numbers, and rank them.
 
-    SUITE is a TOML file that says the same as the options.
+    SUITE is a TOML file that says the same as the options, or suite:NAME, one that comes along (robench suites lists
+    them). Options take the place of what it says, and the cards record them.
 
     \b
     robench run --defense tecoa --attack pgd
     robench run --defense none,lora-ce,tecoa,vpt --attack fgsm,pgd --surrogate self --eps 4/255,8/255
     robench run --defense 'tecoa[trainable=full]' -p attack.steps=50 --n 200
     robench run --victim net.py:build --dataset folder:photos --attack pgd --eps 4/255
-    robench run suites/digits.toml
+    robench run suite:digits
+    robench run suite:report-003-mnist --eps 0.05 --n 1000
     """
     from robench.gate.level import level_of
     from robench.plan.arguments import check_options
 
-    title, specs, published = requests(suite, options)
+    asked = requests(suite, options)
+    for note in asked.notes:
+        warn(note)
     check_options(options["device"], options["batch_size"], options["timeout"])
     level = level_of(options["gate"], options["gate_images"], options["gate_cost"])
     if dry_run:
         from robench.cli.dry_run import print_plan
 
-        for spec in specs:
-            print_plan(spec, store, options["device"], options["offline"], level)
+        print_plan(asked.runs, store, options["device"], options["offline"], level)
         return
-    cards, failures, trained = perform(specs, store, out, options)
+    cards, failures, trained = perform(asked.runs, store, out, options)
     finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
-    if published:
-        compare_with_published(title, published, cards, out)
+    if asked.published:
+        compare_with_published(asked.title, asked.published, cards, out)
     if failures:
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:
@@ -178,7 +181,6 @@ def perform(
 ) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
     """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
     from robench.api import CellsFailed, choose_device, run
-    from robench.cli.progress import terminal
     from robench.errors import RobenchError
     from robench.evidence import training_card_file
     from robench.evidence.card_file import write
@@ -186,6 +188,7 @@ def perform(
     from robench.evidence.gallery import write_gallery
     from robench.evidence.store import Store, default_root
     from robench.plan.spec import plan
+    from robench.runtime.progress_bars import terminal
 
     for spec in specs:
         plan(spec, choose_device(options["device"]))  # refuse what cannot be run before anything is
@@ -249,7 +252,6 @@ def finish(cards: list[Card], out: Path) -> None:
     """Write the leaderboard of all cards in ``out``, and print the table of these."""
     from rich.console import Console
 
-    from robench.cli.options import warn
     from robench_leaderboard import print_tables, read_cards, write_leaderboard
 
     if not cards:

@@ -35,12 +35,12 @@ def submit_command(cards: tuple[Path, ...], folder: Path, replace: bool, store: 
     robench submit results/cards/*tecoa*.json
     robench submit CARD.json --to ../their-repository/leaderboard/cards
     """
-    from robench.cli.progress import terminal
     from robench.errors import CardError
     from robench.evidence.card_file import read
     from robench.evidence.judged_card import cards_in
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
+    from robench.runtime.progress_bars import terminal
     from robench.verify.submit import check_folder, examine, place
 
     found = [(path, read(path)) for path in cards]

@@ -108,7 +108,6 @@ def planned(model: str, dataset: str, seed: int, parameters: dict[str, str], dev
 
 def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path) -> None:
     """Train the cell's victim by the stage that a run trains it by; write its card and its weights."""
-    from robench.cli.progress import terminal
     from robench.cli.training_view import outcome_lines, parameter_words
     from robench.evidence.files import ready_folder
     from robench.evidence.store import default_root
@@ -116,6 +115,7 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
     from robench.pipeline.export_weights import hand_over
     from robench.pipeline.training_cards import train
     from robench.pipeline.workbench import Options, Workbench
+    from robench.runtime.progress_bars import terminal
 
     ready_folder(folder)
     with terminal() as progress:
@@ -138,12 +138,12 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
 
 def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None:
     """Repeat the recipe of a model's shipped weights, and print what it reached."""
-    from robench.cli.progress import terminal
     from robench.contracts.components import Dataset, Model
     from robench.contracts.task import Task
     from robench.errors import WeightsError
     from robench.evidence.files import ready_folder
     from robench.plan.cell import type_of
+    from robench.runtime.progress_bars import terminal
 
     source: Dataset = type_of(cell.dataset, Dataset)
     if type(model).train is Model.train:

@@ -33,8 +33,8 @@ def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as
 
     from rich.console import Console
 
-    from robench.cli.progress import terminal
     from robench.evidence.files import ready_file, write_whole
+    from robench.runtime.progress_bars import terminal
     from robench_traps import table
     from robench_traps.registry import chosen
     from robench_traps.suite import run_all

@@ -34,10 +34,10 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
     robench verify CARD.json --rerun                  from scratch, with the same attacks
     robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
     """
-    from robench.cli.progress import terminal
     from robench.evidence.card_file import read
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
+    from robench.runtime.progress_bars import terminal
     from robench.verify.recompute import rerun as run_again
     from robench.verify.recompute import verify
     from robench.verify.repetition import IDENTICAL, OTHER, word

@@ -61,6 +61,13 @@ class Component:
         """Return the local files and folders the result depends on; their content enters the fingerprint."""
         return ()
 
+    def missing(self) -> tuple[str, ...]:
+        """Return a sentence for each download that loading would begin with here: what, how large, where it goes.
+
+        Nothing is fetched. ``robench run --dry-run`` and ``robench suites`` say it before anything is.
+        """
+        return ()
+
     @classmethod
     def shorthand(cls, text: str) -> Mapping[str, str] | None:
         """Return the parameters that ``text``, such as ``folder:photos``, stands for; None if it does not mean this."""

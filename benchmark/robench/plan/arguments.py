@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from robench.errors import ArgumentError, SpecError, suggestion
 from robench.plan import request_values as values
 from robench.plan.spec import Spec
+from robench.plan.suite import PREFIX
+from robench.plan.suite_changes import SuiteRequest, suite_request
 
 _DEVICE = re.compile(r"auto|cpu|mps|(?:cuda|xpu)(?::\d{1,4})?")
 
@@ -26,7 +29,7 @@ EVALUATE = ("dataset", "attack", "eps", "norm", "n", "seed", "name", "parameters
 
 def spec_from(**request: Any) -> Spec:
     """Return a Spec from keywords, a single value standing for a list of one; ArgumentError for an unknown one."""
-    known = [entry.name for entry in fields(Spec)]
+    known = [entry.name for entry in fields(Spec) if entry.name != "suite"]
     for name, value in request.items():
         if name not in known:
             raise ArgumentError(_unknown("run", name, [*known, *RUN]))
@@ -40,14 +43,27 @@ def spec_from(**request: Any) -> Spec:
     return Spec(**taken)
 
 
-def one_request(spec: Spec | None, request: Mapping[str, Any]) -> Spec:
+def requests(asked: Spec | str | os.PathLike[str] | None, request: Mapping[str, Any]) -> SuiteRequest:
+    """Return the requests of a suite, changed by the fields given too; or the one of a Spec or of its fields."""
+    if isinstance(asked, os.PathLike) or (isinstance(asked, str) and asked.startswith(PREFIX)) or _is_toml(asked):
+        changed = values.checked(spec_from(**request))
+        fields_of_runs = {name: getattr(changed, name) for name in request if name != "parameters"}
+        return suite_request(os.fspath(asked), fields_of_runs, changed.parameters)
+    return SuiteRequest("", (one_request(asked, request),))
+
+
+def _is_toml(asked: object) -> TypeGuard[str]:
+    return isinstance(asked, str) and asked.endswith(".toml")
+
+
+def one_request(spec: object, request: Mapping[str, Any]) -> Spec:
     """Return the request, which is given as a Spec or as its fields."""
     if spec is None:
         return spec_from(**request)
     if not isinstance(spec, Spec):
         raise ArgumentError(
-            f"robench.run takes a Spec first, not {values.shown(spec)}; name what is meant, such as "
-            "robench.run(defense='tecoa', attack='pgd')."
+            f"robench.run takes a Spec or a suite first, not {values.shown(spec)}; name what is meant, such as "
+            "robench.run(defense='tecoa', attack='pgd') or robench.run('suite:digits')."
         )
     spec_from(**request)
     for name in request:

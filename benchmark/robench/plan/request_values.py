@@ -37,11 +37,14 @@ _NORMS = {"inf": "Linf", "infinity": "Linf", "max": "Linf", "2": "L2", "2.0": "L
 
 def checked(spec: Spec) -> Spec:
     """Return the request with plain values that a card can hold; SpecError for what is no such value."""
+    lists: dict[str, Any] = {
+        name: tuple(text(name, one) for one in several(name, getattr(spec, name))) for name in LISTS[:4]
+    }
     return replace(
         spec,
         dataset=_dataset(spec.dataset),
         train_dataset=spec.train_dataset if spec.train_dataset == "" else text("train_dataset", spec.train_dataset),
-        **{name: tuple(text(name, one) for one in several(name, getattr(spec, name))) for name in LISTS[:4]},
+        **lists,
         eps=tuple(_radius(one) for one in several("eps", spec.eps)),
         norm=_norm(spec.norm),
         seed=tuple(_seed(one) for one in several("seed", spec.seed)),

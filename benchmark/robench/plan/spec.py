@@ -34,6 +34,7 @@ class Spec:
         dataset: what is judged on: one name, or several, each of which is a part of the grid.
         n: number of test images of each dataset; None takes the whole test split.
         baseline: add the undefended victim, with which defenses are compared.
+        suite: the suite that the request was read from, ``{"name": ..., "changed": {option: value}}``; for the card.
     """
 
     dataset: str | Sequence[str] = ""
@@ -48,10 +49,13 @@ class Spec:
     n: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = True
+    suite: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self) -> dict[str, Any]:
         """Return the request as JSON values, for the card."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        values = {
+            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "suite" or self.suite
+        }
         return {
             name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for name, value in values.items()
@@ -61,8 +65,19 @@ class Spec:
 
 def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[Cell]:
     """Return the cells of a request, the undefended ones first; SpecError for what cannot be run as written."""
-    known = known or catalog()
-    spec = checked(spec)
+    cells, chooser = _cells(checked(spec), device, known or catalog())
+    chooser.refuse_unused()
+    _check_trained(spec, cells)
+    return _unique(cells)
+
+
+def unused_parameters(spec: Spec, known: Catalog | None = None) -> list[str]:
+    """Return the parameters of a request that none of its components has, for which :func:`plan` refuses it."""
+    return _cells(checked(spec), "cpu", known or catalog())[1].unused()
+
+
+def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Chooser]:
+    """Return the cells of a request, and what chose their components."""
     _check_counts(spec)
     threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
     chooser = _Chooser(known, spec.parameters)
@@ -83,9 +98,7 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
                 type_of(way, Attack).check(threat)
                 cell = Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads)
                 cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1))
-    chooser.refuse_unused()
-    _check_trained(spec, cells, train)
-    return _unique(cells)
+    return cells, chooser
 
 
 def _trained_on(cell: Cell, train: SelectedComponent | None) -> Cell:
@@ -95,8 +108,8 @@ def _trained_on(cell: Cell, train: SelectedComponent | None) -> Cell:
     return replace(cell, train=train)
 
 
-def _check_trained(spec: Spec, cells: Sequence[Cell], train: SelectedComponent | None) -> None:
-    if train is not None and not any(cell.trains for cell in cells):
+def _check_trained(spec: Spec, cells: Sequence[Cell]) -> None:
+    if spec.train_dataset and not any(cell.trains for cell in cells):
         raise SpecError(
             f"--train-dataset '{spec.train_dataset}' is for what is trained, and nothing of this run is; name a "
             "defense that trains, such as --defense tecoa, or leave it out."
@@ -230,14 +243,16 @@ class _Chooser:
         parts = tuple(self.choose(role, member) for member in members)
         return SelectedComponent(offer, component, tuple(sorted(tuning.items())), parts)
 
+    def unused(self) -> list[str]:
+        """Return each -p that no chosen component has."""
+        return [key for key in self._parameters if key not in self._used]
+
     def refuse_unused(self) -> None:
         """Raise SpecError for a -p that no chosen component has."""
-        for key in self._parameters:
+        for key in self.unused():
             owner, dot, parameter = key.partition(".")
             if not dot:
                 raise SpecError(f"-p {key} names no component; write role.parameter=value, such as -p attack.steps=20.")
-            if key in self._used:
-                continue
             offers = self._asked.get(key, [])
             if not offers:
                 raise SpecError(f"-p {key}: this run has no {owner}; {suggestion(owner, self._owners())}")

@@ -16,6 +16,15 @@ from robench.plan.spec import Spec
 #: The largest suite of this repository has five kilobytes.
 MOST_BYTES = 1_000_000
 
+#: What is written before the name of a suite that comes along: ``suite:digits``.
+PREFIX = "suite:"
+
+#: What to name in place of a file that is no suite.
+WAY_OUT = "a TOML file, or suite:NAME (robench suites lists them)"
+
+#: Where the suites lie: within the package where it was installed from a wheel, beside it in a clone.
+FOLDERS = (Path(__file__).parents[1] / "suites", Path(__file__).parents[3] / "suites")
+
 #: Keys of a [[run]] table (or of the top level, as defaults of every run) -> whether a list is taken, and of what.
 _KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
     "dataset": (True, str, "text"),
@@ -43,6 +52,23 @@ class Suite:
     published: tuple[Published, ...] = ()
 
 
+def shipped() -> dict[str, Path]:
+    """Return the suites that come along, by name."""
+    folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder is not None else {}
+
+
+def suite_file(named: Path | str) -> Path:
+    """Return the file of a suite that is named by its path, or by ``suite:`` and its name if it comes along."""
+    text = str(named)
+    if not text.startswith(PREFIX):
+        return Path(named)
+    name = text.removeprefix(PREFIX)
+    if name not in shipped():
+        raise SpecError(f"No suite '{name}' comes along; {suggestion(name, shipped())}")
+    return shipped()[name]
+
+
 def read_suite(path: Path) -> Suite:
     """Read a suite file; SpecError says which key of it cannot be used and what could be meant.
 
@@ -51,7 +77,7 @@ def read_suite(path: Path) -> Suite:
     measured ones (:mod:`robench.plan.published_figures`).
     """
     try:
-        text = read_bounded(path, "suite", "a TOML file such as suites/digits.toml", MOST_BYTES, SpecError)
+        text = read_bounded(path, "suite", WAY_OUT, MOST_BYTES, SpecError)
         content = tomllib.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # also what tomllib lets through: a number of 5000 digits
         hint = " (a path with a backslash stands between single quotes)" if "escape" in str(error) else ""

@@ -53,6 +53,10 @@ class Cifar10(Dataset):
         """Return the official names in official order."""
         return ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the folder of the batches is there."""
+        return archive_missing(self.name, self._folder(), "cifar-10-python.tar.gz", "cifar-10-batches-py", "root")
+
     def load(self, split: Split) -> Examples:
         """Return one split as uint8 images (N, 3, 32, 32)."""
         import torch
@@ -78,6 +82,16 @@ def _official(folder: Path, train: bool) -> Any:
     from torchvision.datasets import CIFAR10
 
     return checked(CIFAR10, "cifar10", "root", folder, train)
+
+
+def archive_missing(name: str, folder: Path, archive: str, unpacked: str, parameter: str) -> tuple[str, ...]:
+    """Return what to say where neither the official archive nor what it unpacks to is in ``folder``."""
+    if (folder / unpacked).is_dir() or (folder / archive).is_file():
+        return ()
+    return (
+        f"{name} (170 MB, and 180 MB unpacked): to {folder}; without a network, put {archive} of "
+        f"https://www.cs.toronto.edu/~kriz/ there and unpack it, or pass -p dataset.{parameter}=DIR.",
+    )
 
 
 def checked(source: Any, name: str, parameter: str, folder: Path, train: bool) -> Any:

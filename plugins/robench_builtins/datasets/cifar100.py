@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robench_builtins.datasets.cifar10 import TEMPLATES, checked
+from robench_builtins.datasets.cifar10 import TEMPLATES, archive_missing, checked
 from robench_builtins.datasets.shared.official_splits import OfficialSplits, data_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from robench import Examples, Split
 
 NAMES = (
@@ -39,6 +41,10 @@ class Cifar100(OfficialSplits):
         """Return the official names in official order, with spaces for their underscores."""
         return tuple(NAMES.split(", "))
 
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the folder of the files is there."""
+        return archive_missing(self.name, self._folder(), "cifar-100-python.tar.gz", "cifar-100-python", "path")
+
     def load(self, split: Split) -> Examples:
         """Return one split as uint8 images (N, 3, 32, 32)."""
         import torch
@@ -46,13 +52,15 @@ class Cifar100(OfficialSplits):
 
         from robench import Examples
 
-        folder = data_folder(self.path)
-        if folder.name == CIFAR100.base_folder:  # the unpacked folder itself was named
-            folder = folder.parent
-        official = checked(CIFAR100, self.name, "path", folder, train=split != "test")
+        official = checked(CIFAR100, self.name, "path", self._folder(), train=split != "test")
         images = torch.from_numpy(official.data).permute(0, 3, 1, 2)
         labels = torch.tensor(official.targets)
         if split != "test":
             rows = self.rows(official.targets, split)
             images, labels = images[rows], labels[rows]
         return Examples.from_tensors(images.contiguous(), labels)
+
+    def _folder(self) -> Path:
+        """Return the folder in which the unpacked one lies; the user may have named either."""
+        folder = data_folder(self.path)
+        return folder.parent if folder.name == "cifar-100-python" else folder

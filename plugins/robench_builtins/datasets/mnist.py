@@ -30,6 +30,8 @@ class Mnist(OfficialSplits):
     official: ClassVar[str] = "MNIST"
     #: Folders in which distributions install the files.
     installed: ClassVar[tuple[str, ...]] = ()
+    #: What a download takes.
+    size: ClassVar[str] = "12 MB"
 
     def classes(self) -> tuple[str, ...]:
         """Return the digits, zero first."""
@@ -40,6 +42,19 @@ class Mnist(OfficialSplits):
         from robench_builtins.datasets.shared.idx_files import local_files
 
         return local_files(data_folder(self.path), self.official) if self.path else ()
+
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the files of both parts are in one of the usual places."""
+        from robench_builtins.datasets.shared.idx_files import found
+
+        folder = data_folder(self.path)
+        if folder.suffix == ".npz" or found(folder, self.official, () if self.path else self.installed):
+            return ()
+        raw = folder / self.official / "raw"
+        return (
+            f"{self.name} ({self.size}): to {raw}; without a network, put its idx files there, plain or .gz, or pass "
+            "-p dataset.path=DIR.",
+        )
 
     def load(self, split: Split) -> Examples:
         """Return one split as uint8 images (N, 1, 28, 28)."""
@@ -72,6 +87,7 @@ class FashionMnist(Mnist):
 
     official = "FashionMNIST"
     installed = ("/usr/share/datasets/fashion-mnist",)
+    size = "31 MB"
 
     def classes(self) -> tuple[str, ...]:
         """Return the official names in official order, in small letters."""

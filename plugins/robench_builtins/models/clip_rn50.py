@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import Task, parameter
+from robench_builtins.downloads import hub_weights
 from robench_builtins.models.shared.optional_dependencies import needed
 from robench_builtins.models.shared.zero_shot import PAPER, ZeroShotModel
 
@@ -36,6 +37,10 @@ class ClipRN50(ZeroShotModel):
     def files(self) -> tuple[Path, ...]:
         """Return the local weights, if some are named."""
         return (Path(self.checkpoint).expanduser(),) if self.checkpoint else ()
+
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless a checkpoint is named or the weights are in the hub's cache."""
+        return () if self.checkpoint else hub_weights("timm/resnet50_clip.openai", "409 MB", "victim.checkpoint=FILE")
 
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import Task, parameter
+from robench_builtins.downloads import hub_weights
 from robench_builtins.models.shared.library_model import LibraryModel
 from robench_builtins.models.shared.zero_shot import ZeroShotModel
 
@@ -34,6 +35,10 @@ class HuggingFace(LibraryModel, ZeroShotModel):
         """Return the local folder, if the model or the checkpoint is one."""
         typed = Path(self.model).expanduser()
         return super().files() or ((typed,) if self.model and typed.is_dir() else ())
+
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the model is a folder, drawn, or in the hub's cache."""
+        return () if self.files() or not (self.model and self.pretrained) else hub_weights(self.model)
 
     def build(self, task: Task) -> Classifier:
         """Return the classifier of the hub's checkpoint, or of the local one."""

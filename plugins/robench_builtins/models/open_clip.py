@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import SpecError, Task, parameter
-from robench_builtins.models.shared.optional_dependencies import needed
+from robench_builtins.downloads import hub_weights
+from robench_builtins.models.shared.optional_dependencies import lacking, needed
 from robench_builtins.models.shared.zero_shot import ZeroShotModel
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ class OpenClip(ZeroShotModel):
     def files(self) -> tuple[Path, ...]:
         """Return the local weights, if some are named."""
         return (Path(self.checkpoint).expanduser(),) if self.checkpoint else ()
+
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the weights are in the hub's cache, and the library where it is absent."""
+        if absent := lacking("open_clip", "open-clip-torch", "open_clip models"):
+            return (absent,)
+        if self.checkpoint or not self.model:
+            return ()
+        from robench_builtins.models.shared.open_clip_network import repository
+
+        found = repository(self.model, self.weights)
+        return hub_weights(found, parameter="victim.checkpoint=FILE") if found else ()
 
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robench import Task, WeightsError, parameter
+from robench_builtins.downloads import torch_hub_file
 from robench_builtins.models.shared.from_scratch import TrainableModel, drawn
 from robench_builtins.models.shared.normalisation import STATISTICS
 
@@ -77,6 +78,14 @@ class ResNet20(TrainableModel):
     def untrained(self) -> bool:
         """Tell whether the weights are drawn."""
         return not self.checkpoint and self.weights == "none"
+
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the hub's file is in torch's cache."""
+        if self.checkpoint or self.untrained():
+            return ()
+        url = self.url(self.weights)
+        place = torch_hub_file(self.published[self.weights])
+        return () if place.is_file() else (f"weights of {self.title} ({url}, a few MB): to {place}.",)
 
     def load(self, task: Task) -> Classifier:
         """Return the classifier; the file's number of classes must be the task's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import Task, parameter
+from robench_builtins.downloads import torch_hub_file
 from robench_builtins.models.shared.library_model import LibraryModel
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ class Torchvision(LibraryModel):
             return given
         model, _, weights = given["model"].partition("/")
         return {"model": model, "weights": weights}
+
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the weights' file is in torch's cache."""
+        if self.checkpoint or not self.pretrained or not self.model:
+            return ()
+        from robench_builtins.models.shared.torchvision_network import address
+
+        url, megabytes = address(self, self.weights)
+        place = torch_hub_file(url.rpartition("/")[2])
+        return () if not url or place.is_file() else (f"weights of {self.place} ({url}, {megabytes}): to {place}.",)
 
     def build(self, task: Task) -> Classifier:
         """Return torchvision's network behind its preprocessing."""

@@ -49,6 +49,12 @@ def read(name: str, source: Any, path: str, installed: Sequence[str], train: boo
     return _checked(name, folder, *(_read_idx(name, file) for file in pair))
 
 
+def found(folder: Path, official: str, installed: Sequence[str]) -> bool:
+    """Tell whether the train and the test part are in ``folder``, or where distributions install them."""
+    places = (folder, *map(Path, installed))
+    return all(any(_pair(place, official, train) for place in places) for train in PARTS)
+
+
 def local_files(path: Path, official: str) -> tuple[Path, ...]:
     """Return the files of a local copy, as far as there are any."""
     if path.suffix == ".npz":

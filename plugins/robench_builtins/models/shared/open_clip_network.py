@@ -78,6 +78,13 @@ def build(asked: OpenClipRequest, task: Task, templates: Sequence[str]) -> ZeroS
     ).eval()
 
 
+def repository(model: str, tag: str) -> str:
+    """Return the hub's repository of the weights; nothing where they have none."""
+    if model.startswith("hf-hub:"):
+        return model.removeprefix("hf-hub:")
+    return str(get_pretrained_cfg(model, tag).get("hf_hub") or "").strip("/")
+
+
 def _tagged(asked: OpenClipRequest, task: Task) -> Any:
     """Return a model of open_clip's own list, with a tag's weights or local ones."""
     entry = _entry(asked)

@@ -30,6 +30,12 @@ def build(asked: LibraryModel, task: Task) -> Classifier:
     return Classifier(network, len(task.classes), preprocess)
 
 
+def repository(model: str) -> str:
+    """Return the hub's repository of a model's weights; nothing where there is none."""
+    found = timm.get_pretrained_cfg(model) if timm.is_model(model) else None
+    return str(found.hf_hub_id or "") if found is not None else ""
+
+
 def _check_name(name: str) -> None:
     if timm.is_model(name):
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name.partition('.')[0]}.*")]

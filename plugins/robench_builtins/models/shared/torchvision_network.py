@@ -47,6 +47,12 @@ def build(asked: LibraryModel, weights: str, task: Task) -> Classifier:
     return Classifier(network, len(task.classes), preprocess)
 
 
+def address(asked: LibraryModel, weights: str) -> tuple[str, str]:
+    """Return where the weights are downloaded from, and how large they are; nothing where there are none."""
+    entry = _entry(asked, weights)
+    return (str(entry.url), f"{entry.meta['_file_size']:.0f} MB") if getattr(entry, "url", "") else ("", "")
+
+
 def _entry(asked: LibraryModel, weights: str) -> Any:
     """Return torchvision's entry of the weights, with their transforms and their address."""
     known = models.list_models(module=models)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from robench import Model, Task, parameter
+from robench_builtins.downloads import hub_weights
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -38,6 +40,12 @@ class ClipVit(ZeroShotModel):
     """Load a CLIP checkpoint of transformers as a zero-shot classifier; a subclass says which by default."""
 
     version = 2  # the checkpoint's own crop is made, not only its statistics
+    #: Size of the weights, by the hub id of the checkpoint.
+    sizes: ClassVar[Mapping[str, str]] = {
+        "openai/clip-vit-base-patch32": "605 MB",
+        "openai/clip-vit-base-patch16": "599 MB",
+        "openai/clip-vit-large-patch14": "1.7 GB",
+    }
     checkpoint: str = parameter(default="", help="Hugging Face id or local folder of a CLIP checkpoint", path=True)
     resolution: int | None = parameter(
         default=None, help="side in pixels of the tower's input, to which its positions are interpolated", minimum=1
@@ -47,6 +55,10 @@ class ClipVit(ZeroShotModel):
         """Return the checkpoint's folder, if it is a local one."""
         folder = Path(self.checkpoint).expanduser()
         return (folder,) if folder.is_dir() else ()
+
+    def missing(self) -> tuple[str, ...]:
+        """Return what to download, unless the checkpoint is a folder or in the hub's cache."""
+        return () if self.files() else hub_weights(self.checkpoint, self.sizes.get(self.checkpoint, ""))
 
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""

@@ -1,0 +1,122 @@
+"""Progress: bars in a terminal, with rich; one line that changes in a notebook; on a pipe a line a finished stage."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from robench.contracts.task import Progress as Shown
+from robench.contracts.task import Silent
+
+T = TypeVar("T")
+
+#: Seconds between two changes of a notebook's line.
+PACE = 0.2
+
+
+class Terminal:
+    """Show one bar a stage, on stderr so that tables can be piped."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def track(self, items: Iterable[T], total: int, text: str) -> Iterator[T]:
+        """Yield ``items`` while the bar ``text`` moves."""
+        bar = self._bars.add_task(text, total=total)
+        begun = time.perf_counter()
+        try:
+            for item in items:
+                yield item
+                self._bars.advance(bar)
+            # A finished bar becomes a line: a long grid must not fill the screen with bars.
+            seconds = time.perf_counter() - begun
+            self._bars.console.print(f"{text} ({seconds:.1f} s)", style="dim", highlight=False, markup=False)
+        finally:
+            self._bars.remove_task(bar)
+
+    def note(self, text: str) -> None:
+        """Print one line above the bars."""
+        self._bars.console.print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+
+class Notebook:
+    """Show the stage that runs in one line below the cell, which needs no widgets."""
+
+    def __init__(self) -> None:
+        self._line: Any = None
+        self._shown = 0.0
+
+    def track(self, items: Iterable[T], total: int, text: str) -> Iterator[T]:
+        """Yield ``items`` while the line says how many are done."""
+        begun = time.perf_counter()
+        for done, item in enumerate(items):
+            self._say(f"{text}: {done} of {total}", time.perf_counter() - begun)
+            yield item
+        self._say(f"{text}: done", time.perf_counter() - begun, last=True)
+
+    def note(self, text: str) -> None:
+        """Print one line of its own."""
+        sys.stderr.write(f"{text}\n")
+
+    def _say(self, text: str, seconds: float, last: bool = False) -> None:
+        from IPython.display import display
+
+        if not last and time.perf_counter() - self._shown < PACE:
+            return
+        self._shown = time.perf_counter()
+        line = {"text/plain": f"{text} ({seconds:.1f} s)"}
+        if self._line is None:
+            self._line = display(line, raw=True, display_id=True)
+        else:
+            self._line.update(line, raw=True)
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    """Show progress inside."""
+    console = Console(stderr=True)
+    columns = (
+        # A braille pattern is a letter of few terminals' code pages.
+        SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line"),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=False) as bars:
+        yield Terminal(bars)
+
+
+@contextmanager
+def usual(wanted: bool | None) -> Iterator[Shown]:
+    """Show progress inside as it is usual: where somebody looks, unless ``wanted`` says always or never."""
+    if wanted is False or (wanted is None and not (in_notebook() or sys.stderr.isatty())):
+        yield Silent()
+    elif in_notebook():
+        with warnings.catch_warnings():
+            # Libraries that look for widgets when they are first imported; this needs none.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            yield Notebook()
+    else:
+        with terminal() as bars:
+            yield bars
+
+
+def in_notebook() -> bool:
+    """Tell whether a notebook's kernel runs this process."""
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
