@@ -13,7 +13,7 @@ from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel
 from robench.errors import ContractError
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import check, skip, zero
+from robench.evidence.check_verdict import check, share, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
 
@@ -21,6 +21,8 @@ from robench.gate.probe_context import AttackContext
 IDENTITY_IMAGES = 4
 #: Images whose path through the attack is recorded, one at a time.
 TRACE_IMAGES = 8
+#: Share of the recorded paths whose steps may be as long as the ball is wide, or too short to cross it.
+BAD_STEPS = 0.25
 #: A step counts as the whole ball from this share of eps.
 WHOLE = 0.99
 #: I4: the loss still moves by more than this share of its whole rise over the last iterates.
@@ -32,20 +34,43 @@ def probe(probed: AttackContext) -> dict[str, Any]:
     return {"identity": _identity(probed), "trace": _trace(probed)}
 
 
+class _Enough(BaseException):  # no error, and no attack may take it for one
+    """End an attack that has used the passes it was given."""
+
+
 def _identity(probed: AttackContext) -> dict[str, int]:
+    """Return how many images move at eps = 0; a dear attack is stopped once it has used its passes.
+
+    What is stopped has returned nothing. That it asked about nothing but the clean images is all that is known then.
+    """
     task, test = probed.context.task, probed.context.test
-    count = min(probed.budget.images(0.2, probed.cost, IDENTITY_IMAGES), len(test))
+    count = min(probed.budget.attacked(0.2, probed.cost, IDENTITY_IMAGES) or 1, len(test))
     batch = next(test[:count].batches(count, task.device))
     nothing = ThreatModel(task.threat.norm, 0.0, task.threat.access)
     task = task.replace(threat_model=nothing, indices=batch.indices)
+    asked = {"images": 0, "elsewhere": 0}
+    most = probed.budget.allowed(0.2, probed.cost * count)
+
+    def note(_module: Any, inputs: tuple[Tensor, ...]) -> None:
+        asked["images"] += len(inputs[0]) * probed.context.price
+        known = (inputs[0].detach()[:, None] == batch.images[None]).flatten(2).all(2).any(1)
+        asked["elsewhere"] += int((~known).sum())
+        if 2 * asked["images"] > most:  # a forward, and as a rule a backward
+            raise _Enough
+
+    handle = probed.target.register_forward_pre_hook(note)
     try:
         moved = probed.move(batch.images, batch.labels, task)
+    except _Enough:
+        return {"n": count, "moved": 0, "finished": 0, "elsewhere": asked["elsewhere"]}
     except Exception as error:  # a plugin may raise anything
         raise ContractError(
             f"{probed.attack.name} fails with eps = 0 ({type(error).__name__}: {error}); it must return the images "
             "unchanged there."
         ) from error
-    return {"n": count, "moved": int((moved != batch.images).flatten(1).any(1).sum())}
+    finally:
+        handle.remove()
+    return {"n": count, "moved": int((moved != batch.images).flatten(1).any(1).sum()), "finished": 1, "elsewhere": 0}
 
 
 def _trace(probed: AttackContext) -> dict[str, Any]:
@@ -53,7 +78,7 @@ def _trace(probed: AttackContext) -> dict[str, Any]:
     found = {"n": 0, "whole": 0, "short": 0, "silent": 0, "moving": 0}
     if not (probed.white_box and probed.attack.iterative and not probed.attack.queries_only):
         return found
-    count = probed.budget.images(0.3, probed.cost + probed.context.price, TRACE_IMAGES)
+    count = probed.budget.attacked(0.3, probed.cost + probed.context.price, TRACE_IMAGES)
     rows = probed.context.some(probed.survivors, count, "trace")
     for row in rows:
         batch = next(probed.context.batches([row]))
@@ -124,9 +149,14 @@ def _still_moving(loss: Tensor) -> bool:
 def identity(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that nothing moves when nothing may."""
     found = measured.probes["identity"]
+    if not found["finished"] and found["elsewhere"]:
+        why = "Not told: it asked about other points than the images, and was stopped at its share of passes."
+        return skip("eps = 0", "= 0 images moved", why)
     return zero(
         "eps = 0", found["moved"], "images moved", found["n"],
-        "With eps = 0 the images come back bit by bit, so robust accuracy at eps = 0 is the clean accuracy.",
+        "With eps = 0 the images come back bit by bit, so robust accuracy at eps = 0 is the clean accuracy."
+        if found["finished"]
+        else "With eps = 0 it asked about nothing but the clean images, until its share of the gate's passes was used.",
         f"With eps = 0 {measured.attack_name} still changed images: it returns something else than the image plus a "
         "perturbation, or scales it wrongly.",
     )  # fmt: skip
@@ -149,6 +179,8 @@ def moved(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     attacked, unmoved = measured.adversarial.total("attacked"), measured.adversarial.total("unmoved")
     if not attacked or measured.cell.threat.eps == 0:
         return skip(name, threshold, "There was no image to move, or no ball to move it in.")
+    if measured.made_elsewhere:
+        return skip(name, threshold, "The images come from a file, which need not have one for each that is attacked.")
     idle = unmoved == attacked
     meaning = (
         f"{measured.attack_name} returned every image as it was: nothing was attacked."
@@ -178,20 +210,21 @@ def asked(measured: Measurement, _group: Sequence[Measurement]) -> Check:
 def step_size(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Compare the steps that were really taken with the ball."""
     found, name = measured.probes["trace"], "step size"
+    threshold = f"<= {BAD_STEPS:.0%} of the paths"
     if not found["n"]:
-        return skip(name, "<= 50% of the paths", "No path was recorded: nothing iterative, or no robust image.")
-    wrong, short = found["whole"] / found["n"], found["short"] / found["n"]
-    fault = wrong > 0.5 or short > 0.5
-    meaning = (
+        return skip(name, threshold, "No path was recorded: nothing iterative, or no robust image.")
+    jumps = found["whole"] >= found["short"]
+    return share(
+        name, max(found["whole"], found["short"]), found["n"], (BAD_STEPS, 1.0),
+        "Steps are smaller than the ball and can cross it.",
         f"On {found['whole']} of {found['n']} images every step was as long as eps, so the attack only jumps between "
         "corners of the ball (CLIP kept 6.57 % where 0.53 % was true). Take a smaller step."
-        if wrong > 0.5
+        if jumps
         else f"On {found['short']} of {found['n']} images all steps together are shorter than eps: the attack cannot "
-        "cross its ball. Is eps in other units than the steps?"
-        if short > 0.5
-        else "Steps are smaller than the ball and can cross it."
-    )
-    return check(name, "suspect" if fault else "pass", max(wrong, short), "<= 50% of the paths", found["n"], meaning)
+        "cross its ball. Is eps in other units than the steps?",
+        threshold=threshold,
+        worst="suspect",
+    )  # fmt: skip
 
 
 def best_iterate(measured: Measurement, _group: Sequence[Measurement]) -> Check:

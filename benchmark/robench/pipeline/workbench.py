@@ -16,7 +16,7 @@ from robench.contracts.classifier import Classifier, ZeroShotClassifier
 from robench.contracts.components import Dataset, Defense, Model
 from robench.contracts.examples import Examples
 from robench.contracts.task import Progress, Silent, Task
-from robench.errors import ContractError, DeviceError, SpecError, require
+from robench.errors import ContractError, DeviceError, RobenchError, SpecError, require
 from robench.evidence.store import Store, default_root
 from robench.evidence.tensor_digests import weights_digest
 from robench.gate.level import Level, level_of
@@ -122,6 +122,23 @@ class Workbench:
         """Return the cell's test images."""
         dataset: Dataset = type_of(cell.dataset, Dataset)
         return self._data.get(cell.data_id, lambda: self._load_data(dataset, cell.n))
+
+    def validation(self, cell: Cell) -> Examples | None:
+        """Return the cell's validation images; None where its dataset has none, or none of the same classes."""
+        dataset: Dataset = type_of(cell.dataset, Dataset)
+        try:
+            served = serve(dataset, "val")
+        except RobenchError:
+            return None
+        known = torch.arange(len(self.data(cell).classes))
+        return served if bool(torch.isin(served.labels, known).all()) else None
+
+    def classes_served(self, cell: Cell) -> int | None:
+        """Return how many classes occur in the cell's training split; None where it has none."""
+        try:
+            return len(serve(type_of(cell.dataset, Dataset), "train").labels.unique())
+        except RobenchError:
+            return None
 
     def _load_data(self, dataset: Dataset, n: int | None) -> Data:
         data = load_data(dataset, n)
