@@ -2,6 +2,7 @@
 
 from robench_leaderboard.ranking.board import Board as Board
 from robench_leaderboard.ranking.board import boards as boards
+from robench_leaderboard.ranking.board import same_boards as same_boards
 from robench_leaderboard.ranking.evidence_rule import EvidenceRule as EvidenceRule
 from robench_leaderboard.ranking.evidence_rule import rule_of as rule_of
 from robench_leaderboard.ranking.read_cards import read_cards as read_cards
@@ -25,5 +26,6 @@ __all__ = [
     "render_markdown",
     "render_pages",
     "rule_of",
+    "same_boards",
     "write_leaderboard",
 ]

@@ -142,7 +142,7 @@ IN_THE_CARD = {
         lambda raw, other: raw["robust"].update(artifact=other["robust"]["artifact"]), "evidence of another cell"
     ),
     "a status, its figures stay": Forgery(
-        acquit, "the status of the check 'undefended victim falls' is pass, but", failed=True
+        acquit, "the status of the check 'stronger attack' is pass, but its figures come to ", failed=True
     ),
     "a status to skipped": Forgery(
         in_check("stronger attack", status="skipped"),
@@ -163,14 +163,14 @@ IN_THE_CARD = {
         figure("stronger attack", won=0), "of the check 'stronger attack' is", failed=True
     ),
     "a figure that the card has elsewhere": Forgery(
-        figure("above chance", right=60), "the check 'above chance' weighs right = 60, but the card has 56"
+        figure("stronger attack", of=61), "the check 'stronger attack' weighs of = 61, but the card has 60"
     ),
     "no figures": Forgery(in_check("stronger attack", figures={}), "the check 'stronger attack' lacks figures"),
     "a check is left out": Forgery(drop("stronger attack"), "its gate lacks the check 'stronger attack'", failed=True),
     "a check stands twice": Forgery(
-        lambda raw, other: raw["gate"]["checks"].append(raw["gate"]["checks"][0]), "other checks than the gate makes"
+        lambda raw, other: raw["gate"]["checks"].append(raw["gate"]["checks"][0]), "its gate lists a check twice."
     ),
-    "a gate of another version": Forgery(set_in("cell", "stages", "judge", to=4), "version 4 of the gate judged it"),
+    "a gate of another version": Forgery(set_in("cell", "stages", "judge", to=5), "version 5 of the gate judged it"),
     "robust = clean": Forgery(robust_as_clean, "weighs withstood = "),
     "one more robust image": Forgery(one_more, "robust: "),
     "passes": Forgery(scale("craft", "forwards", 0.1), "the gate's share of passes is"),
@@ -178,7 +178,9 @@ IN_THE_CARD = {
     "a fit without time": Forgery(set_in("cost", "fit", "seconds", to=0.0), "fit made "),
     "attacked images": Forgery(set_in("adversarial", "attacked", to=50), "50 images were attacked, but 56 were right"),
     "a perturbation beyond the ball": Forgery(set_in("adversarial", "largest", to=0.5), "the largest perturbation is"),
-    "a defense without gradients": Forgery(set_in("training", "gradient", to="none"), "weighs gradientless = 0"),
+    "a defense without gradients": Forgery(
+        set_in("training", "gradient", to="none"), "the check 'transfer <= white-box' weighs gradientless"
+    ),
     "a stated accuracy": Forgery(set_in("model", "reference", to=0.5), "weighs stated = "),
 }
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from robench.evidence.card import Check
-from robench.evidence.check_rules import INTOLERABLE, TOLERATED
-from robench.evidence.check_verdict import entry, lost
+from robench.evidence.check_verdict import INTOLERABLE, TOLERATED, check, lost, skip
 from robench.evidence.statistics import wilson
 
 TRANSFER, DEARER, FALLS = "transfer <= white-box", "cheaper attack <= dearer", "undefended victim falls"
@@ -14,9 +13,14 @@ DECLARED, ONE_STEP = "declared gradient", "one step <= many steps"
 
 #: An attack this many times dearer than another has to win what the cheaper one wins.
 MUCH_DEARER = 4
+#: An attack hardly moves a model if certainly fewer than this share of the images fall.
+HARDLY = 0.2
+#: Standard errors by which the answers to two sets of images must differ where they are random (99 %).
+CHANCE = 2.6
+FALLING = "significantly more images fall than rise"
 
 
-def transfer_check(won: int, n: int, *, gradient: str, chance: bool) -> Check:
+def transfer_check(won: int, n: int, *, gradient: str) -> Check:
     """Let no image that survives end to end fall to one crafted on another model."""
     return lost(
         TRANSFER, won, n, n, n,
@@ -25,12 +29,11 @@ def transfer_check(won: int, n: int, *, gradient: str, chance: bool) -> Check:
         "is too weak, or the defense masks its gradients.",
         # Without gradients transfer is one of the attacks that count: it is in the headline, and accuses nobody.
         limits=(1.0, 1.0) if gradient == "none" else (TOLERATED, INTOLERABLE),
-        chance=chance,
         gradientless=gradient == "none",
     )  # fmt: skip
 
 
-def dearer_check(won: Mapping[str, int], attack: str, n: int, *, chance: bool) -> Check:
+def dearer_check(won: Mapping[str, int], attack: str, n: int) -> Check:
     """Let ``attack`` win what much cheaper ones win; ``won`` says of each how many images it wins alone."""
     best = min(won, key=lambda key: (-won[key], key))
     return lost(
@@ -39,18 +42,16 @@ def dearer_check(won: Mapping[str, int], attack: str, n: int, *, chance: bool) -
         f"{won[best]} images survive {attack} but fall to {best}, which takes a quarter of the passes or "
         "fewer: the dearer attack does not work on this model.",
         worst="suspect",
-        chance=chance,
     )  # fmt: skip
 
 
-def one_step_check(won: int, tried: int, standing: int, n: int, shown: int, attack: str, *, chance: bool) -> Check:
+def one_step_check(won: int, tried: int, standing: int, n: int, shown: int, attack: str) -> Check:
     """Let one gradient step beat no iterative attack."""
     return lost(
         ONE_STEP, won, tried, standing, n,
         "One gradient step beats no image that the attack left standing, beyond tolerance.",
         f"{shown} images survive {attack} but fall to a single gradient step: its gradients or its step size are "
         "wrong, or the model masks gradients.",
-        chance=chance,
     )  # fmt: skip
 
 
@@ -61,23 +62,24 @@ def fell(lost_images: int, gained: int) -> bool:
 
 def not_attacked_check() -> Check:
     """Say that nobody knows whether the attack works where there is no defense."""
-    return entry(
-        FALLS, {"there": False},
+    return check(
+        FALLS, "suspect", None, FALLING, 0,
         "The undefended victim was not measured under this attack, so nobody knows whether the attack works; run "
         "it with the defense 'none'.",
     )  # fmt: skip
 
 
-def no_ball_check() -> Check:
-    """Say that nothing falls where nothing may move."""
-    return entry(FALLS, {"eps": 0.0}, "There is nothing to fall under at eps = 0.")
-
-
 def falls_check(attack: str, clean: int, robust: int, n: int, *, works: bool, beside: bool) -> Check:
     """See that ``attack`` works where there is no defense: ``works``, or it stands ``beside`` others that do."""
-    figures = {"there": True, "works": works, "beside": beside, "undefended_robust": robust, "images": n}
     if not works and beside:
-        return entry(FALLS, figures, "A control: other attacks do work there, and the headline comes from those.")
+        return skip(FALLS, FALLING, "A control: other attacks do work there, and the headline comes from those.")
+    fallen = max(clean - robust, 0)
+    if not works and clean and wilson(fallen, clean)[1] >= HARDLY:
+        few = (
+            f"Not enough images: {fallen} of {clean} of the undefended victim fall to {attack}, which is neither "
+            "certainly more than chance nor certainly few. Add --n."
+        )
+        return check(FALLS, "skipped", robust / n, FALLING, n, few)
     meaning = (
         "The attack works where there is no defense."
         if works
@@ -85,7 +87,7 @@ def falls_check(attack: str, clean: int, robust: int, n: int, *, works: bool, be
         f"attacked {robust / n:.1%}), so it cannot show what a defense is worth: more steps, another "
         "step size, a larger eps or more images."
     )
-    return entry(FALLS, figures, meaning)
+    return check(FALLS, "pass" if works else "suspect", robust / n, FALLING, n, meaning)
 
 
 def declared_check(
@@ -116,4 +118,4 @@ def declared_check(
         if missing
         else f"Attacked {how}{expectation}."
     )
-    return entry(DECLARED, {"missing": len(missing)}, meaning)
+    return check(DECLARED, "suspect" if missing else "pass", len(missing), "what counts was evaluated", 0, meaning)

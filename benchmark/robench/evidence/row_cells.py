@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from robench.evidence.card import Card, Check, ComponentRecord
-from robench.evidence.check_rules import CHANCE, INTOLERABLE, STRONGER, TOLERATED
-from robench.evidence.cross_cell_checks import MUCH_DEARER, fell
+from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED
+from robench.evidence.cross_cell_checks import CHANCE, MUCH_DEARER, fell
 
 #: Attacks of the harness's own on the images that a row's attacks leave standing, with what they may win of all images.
 PROBES = {
@@ -33,14 +33,9 @@ class RowCell:
         self.card = card
         cell, model = card.cell, card.model
         # The seed is in: another seed is another training, and another row.
-        setting = [
-            key_of_part(cell.dataset),
-            card.data.test,
-            card.data.shape,
-            cell.threat.norm,
-            cell.threat.eps,
-            cell.seed,
-        ]
+        # Images are known by their content, wherever they lie; the names of classes are what a zero-shot model reads.
+        images = [card.data.test, card.data.classes, card.data.shape]
+        setting = [*images, cell.threat.norm, cell.threat.eps, cell.seed]
         victim = [*setting, key_of_part(cell.victim), model.victim]
         self.victim = json.dumps(victim)
         self.row = json.dumps([*victim, key_of_part(cell.defense), model.defended])

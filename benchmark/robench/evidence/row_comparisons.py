@@ -29,8 +29,7 @@ def transfer_over(cell: RowCell, row: DefendedRow) -> Check | None:
     if not white or not black:
         return None
     card = cell.card
-    won, chance = won_over(white, black), card.robust.draws > 1
-    return transfer_check(won, card.cell.n, gradient=card.training.gradient, chance=chance)
+    return transfer_check(won_over(white, black), card.cell.n, gradient=card.training.gradient)
 
 
 def dearer_over(cell: RowCell, row: DefendedRow) -> Check | None:
@@ -41,7 +40,7 @@ def dearer_over(cell: RowCell, row: DefendedRow) -> Check | None:
     if not rivals:
         return None
     won = {rival.card.cell.attack.name: won_over(beside, [rival]) for rival in rivals}
-    return dearer_check(won, cell.card.cell.attack.name, cell.card.cell.n, chance=cell.card.robust.draws > 1)
+    return dearer_check(won, cell.card.cell.attack.name, cell.card.cell.n)
 
 
 def one_step_over(cell: RowCell, row: DefendedRow) -> Check | None:
@@ -57,7 +56,7 @@ def one_step_over(cell: RowCell, row: DefendedRow) -> Check | None:
     won, n = max((won_over(climbers, [step]) for step in steps), default=0), cell.card.cell.n
     if not won:
         return None
-    return one_step_check(won, n, n, n, won, cell.card.cell.attack.name, chance=cell.card.robust.draws > 1)
+    return one_step_check(won, n, n, n, won, cell.card.cell.attack.name)
 
 
 def falls_over(one: Check, cell: RowCell, undefended: Sequence[RowCell]) -> Check:
@@ -75,11 +74,12 @@ def falls_over(one: Check, cell: RowCell, undefended: Sequence[RowCell]) -> Chec
 def declared_over(cell: RowCell, row: DefendedRow) -> Check:
     """Return what was evaluated of what counts for the declared kind of gradient."""
     training = cell.card.training
+    through = [other for other in row.end_to_end if not other.card.cell.made_elsewhere]
     return declared_check(
         training.gradient,
         cell.card.robust.draws if training.randomized else None,
         undefended=cell.card.cell.undefended,
-        asked=any(other.card.cell.threat.access == "black-box" for other in row.end_to_end),
-        through=bool(row.end_to_end),
+        asked=any(other.card.cell.threat.access == "black-box" for other in through),
+        through=bool(through),
         static=any(other.card.cell.surrogate_is_victim for other in row.cells),
     )

@@ -8,11 +8,9 @@ from functools import partial
 import msgspec
 
 from robench.evidence.card import Check, Status
-from robench.evidence.check_rules import INTOLERABLE, TOLERATED
-from robench.evidence.check_verdict import check
+from robench.evidence.check_verdict import INTOLERABLE, TOLERATED, check, looked_at, weighed
 from robench.evidence.cross_cell_checks import DEARER, ONE_STEP
 from robench.evidence.row_cells import PROBES, DefendedRow, RowCell, check_of, iterative, standing, without_cheaper
-from robench.evidence.statistics import wilson
 
 _SEVERITY: tuple[Status, ...] = ("skipped", "pass", "suspect", "invalid")
 
@@ -33,16 +31,14 @@ def explained(one: Check, cell: RowCell, row: DefendedRow) -> Check:
     n, left = cell.card.cell.n, row.runs[cell.card.id].standing.bit_count()
     limits = PROBES.get(one.name, (TOLERATED, INTOLERABLE))
     whole = one.name not in PROBES and one.n == n
-    share = one.value if whole else _certain(one, cell, left) * left / n
-    share -= since / n
-    status: Status = "invalid" if share > limits[1] else "suspect" if share > limits[0] else "pass"
-    if one.name == DEARER or (one.name in PROBES and row.one_step_only):
-        status = "suspect" if status == "invalid" else status
+    among = n if whole else looked_at(min(one.n, left), left, n) if left else 0.0
+    mild = one.name == DEARER or (one.name in PROBES and row.one_step_only)
+    status = weighed((one.value - since / n) * among, among, limits, "suspect" if mild else "invalid")
     if not since:
         return one if status == one.status or one.name not in PROBES else msgspec.structs.replace(one, status=status)
     meaning = (
         f"{one.meaning} Other attacks of the row win {since} more of the images that stood then."
-        if status != "pass"
+        if status in ("suspect", "invalid")
         else f"Of what was won here, other attacks of the row win all but what is tolerated ({since} images more)."
     )
     return check(one.name, status, max(one.value - since / n, 0.0), one.threshold, one.n, meaning)
@@ -58,16 +54,6 @@ def _won_since(one: Check, cell: RowCell, row: DefendedRow) -> int:
         return row.won_since(cell)
     before, now = (standing(select(part.end_to_end)) for part in (row.runs[cell.card.id], row))
     return before.bit_count() - now.bit_count()
-
-
-def _certain(one: Check, cell: RowCell, left: int) -> float:
-    """Return the share of the tried images that certainly falls: the lower end of its interval if it is a sample."""
-    if not one.n or not left:
-        return 0.0
-    won = min(round((one.value or 0.0) * cell.card.cell.n / left * one.n), one.n)
-    if cell.card.robust.draws > 1 or one.n < left:
-        return wilson(won, one.n)[0] if won > 1 else 0.0
-    return won / one.n
 
 
 def fault_of(one: Check) -> int:

@@ -2,92 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Check
-from robench.evidence.check_rules import TOLERATED
-from robench.evidence.check_verdict import entry, skip, weigh, zero
+from robench.evidence.check_verdict import TOLERATED, check, exceeds, skip, zero
 from robench.evidence.cross_cell_checks import (
+    CHANCE,
     DEARER,
+    FALLING,
+    FALLS,
     MUCH_DEARER,
     TRANSFER,
     dearer_check,
     declared_check,
     falls_check,
     fell,
-    no_ball_check,
     not_attacked_check,
     transfer_check,
 )
+from robench.evidence.statistics import wilson
 from robench.gate.measurement import Measurement
 from robench.gate.worst_case import climbers, end_to_end, of_same_model, won_over
 from robench.plan.cell import type_of
+
+MADE_ELSEWHERE = "The images were made elsewhere, for one model: what they do to another says nothing."
 
 
 def not_above_clean(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no image is right under attack that was wrong without."""
     name = "robust <= clean"
-    figures = {
-        "transfer": measured.transfer,
-        "randomized": measured.fitted.training.randomized,
-        "of": measured.n,
-        "draws": measured.robust.draws,
-        "gap": measured.robust.mean - measured.clean.mean,
-        "gained": int((measured.robust.correct & ~measured.clean.correct).sum()),
-    }
-    found = weigh(name, figures)
     if measured.transfer:
-        return entry(name, figures, "A transferred image may by chance be answered right; that proves nothing.")
+        return skip(name, "= 0 images", "A transferred image may by chance be answered right; that proves nothing.")
     if measured.fitted.training.randomized:
-        fault = found.status != "pass"
+        gap = measured.robust.mean - measured.clean.mean
+        # Two means of n * draws answers differ by a standard error of at most sqrt(1 / (2 n draws)).
+        limit = 0.02 + CHANCE / math.sqrt(2 * measured.n * measured.robust.draws)
+        fault = gap > limit
         meaning = (
             "The mean accuracy under attack is above the clean one: the attack helps."
             if fault
             else "The mean accuracy under attack is not above the clean one."
         )
-        return entry(name, figures, meaning)
-    meaning = (
+        return check(name, "invalid" if fault else "pass", gap, f"<= {limit:.1%} of the images", measured.n, meaning)
+    gained = int((measured.robust.correct & ~measured.clean.correct).sum())
+    return zero(
+        name, gained, "images", measured.n,
+        "No image is right under attack that was wrong without.",
         "Images that were wrong clean, and were left as they are, are now answered right: the model is not "
-        "deterministic."
-        if figures["gained"]
-        else "No image is right under attack that was wrong without."
-    )
-    return entry(name, figures, meaning)
+        "deterministic.",
+    )  # fmt: skip
 
 
 def rescored(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that stored images are answered as they were scored."""
-    found, name = measured.probes["rescored"], "re-score from disk"
-    if measured.fitted.training.randomized:
-        figures = {
-            "randomized": True,
-            "mean": measured.robust.mean,
-            "of": measured.n,
-            "rate": found["rate"],
-            "scored": found["scored"],
-            "n": found["n"],
-        }
-        fault = weigh(name, figures).status != "pass"
-        meaning = (
-            "Asked again, a randomized defense gives another mean accuracy than was scored, beyond chance."
-            if fault
-            else "Asked again, the randomized defense gives the same mean accuracy within chance."
-        )
-        return entry(name, figures, meaning)
-    return zero(
-        name, found["differ"], found["n"],
+    return _same_again(
+        measured, "re-score from disk", measured.probes["rescored"],
         "The plain model answers the stored images as they were scored.",
         "The plain model, in other batches, answers stored images differently: predictions depend on batch-mates, "
         "on randomness, on what was asked before, or on the inference rewrites.",
-        randomized=False,
     )  # fmt: skip
+
+
+def clean_again(measured: Measurement, _group: Sequence[Measurement]) -> Check:
+    """See that clean images are answered after all attacks as they were before."""
+    return _same_again(
+        measured, "clean answers again", measured.probes["clean again"],
+        "After crafting and probing, clean images are answered as they were before.",
+        "After crafting and probing, clean images are answered otherwise than before: the model that was attacked is "
+        "not the one whose clean accuracy is stated. Keep nothing from one query to the next.",
+    )  # fmt: skip
+
+
+def _same_again(measured: Measurement, name: str, found: Mapping[str, Any], good: str, bad: str) -> Check:
+    if not measured.fitted.training.randomized:
+        return zero(name, found["differ"], "images differ", found["n"], good, bad)
+    low, high = wilson(round(found["scored"] * found["n"]), found["n"])
+    gap = abs(found["rate"] - found["scored"])
+    fault = gap > (high - low) + 1 / max(found["n"], 1)
+    return check(name, "invalid" if fault else "pass", gap, "within chance", found["n"], bad if fault else good)
 
 
 def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that the same attack works where there is no defense."""
     if measured.cell.threat.eps == 0:
-        return no_ball_check()
+        return skip(FALLS, "significantly more images fall than rise", "There is nothing to fall under at eps = 0.")
+    if measured.made_elsewhere:
+        return skip(FALLS, "significantly more images fall than rise", MADE_ELSEWHERE)
     undefended = [other for other in group if other.cell.undefended and not other.transfer]
     same = [other for other in undefended if other.attack_key == measured.attack_key]
     if not same:
@@ -96,6 +99,14 @@ def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     others = [
         other for other in undefended if other.defended_victim == same[0].defended_victim and other is not same[0]
     ]
+    if not _fell(same[0]) and not any(map(_fell, others)) and _works_beyond(same[0]):
+        sweep = same[0].probes["effort"]["sweep"]
+        return check(
+            FALLS, "pass", int(robust.sum()) / len(robust), FALLING, len(robust),
+            f"The undefended victim hardly falls at this radius, and to none of the gate's own attacks either. That "
+            f"{measured.attack_name} works is seen without bounds, where {sweep['n'] - sweep['unbounded']} of "
+            f"{sweep['n']} images fall to it.",
+        )  # fmt: skip
     return falls_check(
         measured.attack_name, int(clean.sum()), int(robust.sum()), len(robust),
         works=_fell(same[0]), beside=any(map(_fell, others)),
@@ -107,20 +118,38 @@ def _fell(measured: Measurement) -> bool:
     return fell(int((clean & ~robust).sum()), int((~clean & robust).sum()))
 
 
+#: Share of the images that an attack certainly has to win without bounds to count as one that works.
+WINS = 0.25
+
+
+def _works_beyond(control: Measurement) -> bool:
+    """Tell whether an attack wins without bounds where nothing of the gate's own wins at the cell's radius.
+
+    Then the undefended model holds there, and that is no failure of the attack.
+    """
+    effort, strength = control.probes["effort"], control.model_probes["strength"]
+    if not effort["tried"] or "unbounded" not in effort["sweep"] or strength["stronger"]["n"] < 4:
+        return False
+    wins = sum(strength[name]["won"] for name in ("one_step", "stronger", "tiles", "queries", "noise"))
+    sweep = effort["sweep"]
+    return not wins and exceeds(sweep["n"] - sweep["unbounded"], sweep["n"], WINS)
+
+
 def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """Let an attack win what a much cheaper one wins: FGSM >= PGD >= APGD >= AutoAttack."""
     attack: Attack = type_of(measured.cell.attack, Attack)
     rivals = [
         other
         for other in of_same_model(measured, group)
-        if not other.transfer and sum(type_of(other.cell.attack, Attack).passes()) * MUCH_DEARER <= sum(attack.passes())
+        if not (other.transfer or other.made_elsewhere)
+        and sum(type_of(other.cell.attack, Attack).passes()) * MUCH_DEARER <= sum(attack.passes())
     ]
     if measured.transfer or attack.queries_only or not rivals:
         why = "No white-box attack of a quarter of its passes was run on this model."
         return skip(DEARER, f"<= {TOLERATED:.0%} of the images", why)
     climbing = [other for other in climbers(measured, group) if other not in rivals]
     won = {rival.attack_name: won_over(climbing, [rival]) for rival in rivals}
-    return dearer_check(won, measured.attack_name, measured.n, chance=measured.robust.draws > 1)
+    return dearer_check(won, measured.attack_name, measured.n)
 
 
 def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -131,13 +160,13 @@ def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
         why = "Needs a white-box and a transfer attack on this model (--surrogate self)."
         return skip(TRANSFER, f"<= {TOLERATED:.0%} of the images", why)
     defense: Defense = type_of(measured.cell.defense, Defense)
-    won, chance = won_over(white, black), measured.robust.draws > 1
-    return transfer_check(won, measured.n, gradient=defense.gradient, chance=chance)
+    return transfer_check(won_over(white, black), measured.n, gradient=defense.gradient)
 
 
 def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that what counts for the declared kind of gradient was evaluated."""
-    training, same = measured.fitted.training, of_same_model(measured, group)
+    training = measured.fitted.training
+    same = [other for other in of_same_model(measured, group) if not other.made_elsewhere]
     return declared_check(
         training.gradient,
         measured.robust.draws if training.randomized else None,
@@ -146,16 +175,3 @@ def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
         through=bool(end_to_end(same)),
         static=any(other.cell.by_self for other in same),
     )
-
-
-def path(measured: Measurement, _group: Sequence[Measurement]) -> Check:
-    """Hold the forward of the straight-through path to that of the defense."""
-    name, found = "straight-through path", measured.model_probes["path"]
-    if not found["n"]:
-        return entry(name, {"count": 0, "n": 0}, "The defense declares no straight-through path.")
-    return zero(
-        name, found["differ"], found["n"],
-        "The straight-through path answers as the defense does.",
-        "The straight-through path (Defense.adaptive) answers other than the defense itself: attacks were led through "
-        "another model. Its forward must be the defense's; only its backward may be an approximation.",
-    )  # fmt: skip

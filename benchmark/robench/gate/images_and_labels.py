@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from robench.evidence.card import Check
-from robench.evidence.check_rules import COPIES, LEAKED, NEAR, chance_of
-from robench.evidence.check_verdict import entry, weigh
-from robench.evidence.image_signatures import near
+from robench.evidence.card import Check, Status
+from robench.evidence.check_verdict import check, exceeds, skip
+from robench.evidence.statistics import proportion, wilson
 from robench.gate.measurement import Measurement
 
-#: Test images whose near copies are looked for.
-COMPARED = 1000
+#: Share of the classes, of those that n images drawn at random would show, that must be there.
+SHOWN = 0.4
+#: A model that certainly reaches less than this part of the way from chance to always right is no classifier.
+USELESS = 1 / 3
+#: A relabelling that explains the answers by this much better means that the class order is wrong.
+RELABELLED = 0.20
 
 
 def reference(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -24,25 +28,20 @@ def reference(measured: Measurement, group: Sequence[Measurement]) -> Check:
     stated, tolerance = measured.reference
     undefended = next((other for other in group if other.cell.undefended), None)
     if stated is None:
-        return entry(name, {}, "The victim's author states no accuracy for this dataset.")
+        return skip(name, "within the stated interval", "The victim's author states no accuracy for this dataset.")
     if undefended is None:
-        return entry(name, {"stated": stated, "there": False}, "The undefended victim was not run.")
+        return skip(name, "within the stated interval", "The undefended victim was not run.")
     correct = int(undefended.clean.correct.sum())
-    figures = {
-        "stated": stated,
-        "there": True,
-        "tolerance": tolerance,
-        "undefended_right": correct,
-        "images": undefended.n,
-    }
-    good = weigh(name, figures).status == "pass"
+    low, high = proportion(correct, undefended.n)
+    good = low - tolerance <= stated <= high + tolerance
     meaning = (
         "The victim classifies as its author states."
         if good
         else f"The victim reaches {correct / undefended.n:.1%}, but {stated:.1%} is stated: wrong weights, "
         "preprocessing, class order or prompts."
     )
-    return entry(name, figures, meaning)
+    threshold = f"{stated:.2%} within [{low:.2%}, {high:.2%}] +- {tolerance:.1%}"
+    return check(name, "pass" if good else "suspect", correct / undefended.n, threshold, undefended.n, meaning)
 
 
 def above_chance(measured: Measurement, _group: Sequence[Measurement]) -> Check:
@@ -50,33 +49,55 @@ def above_chance(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     labels, classes = measured.clean.labels, len(measured.data.classes)
     most = int(torch.bincount(labels).max())
     right = int(measured.clean.correct.sum())
-    figures = {"right": right, "of": measured.n, "most": most, "classes": classes}
-    (chance, digits), single = chance_of(figures), most == 1 < measured.n
-    good = weigh("above chance", figures).status == "pass"
+    # Where no class has two images, none is the most frequent: that one of n classes is right once is hindsight.
+    single = most == 1 < measured.n
+    chance = 1 / classes if single else most / measured.n
+    low, high = wilson(right, measured.n)
+    good = most == measured.n or low > chance
     rival = f"a guess among {classes:,} classes" if single else "always answering the most frequent class"
     meaning = (
         f"The model beats {'guessing' if single else 'the most frequent class'}."
         if good
         else f"The model is right on {right / measured.n:.1%} of the clean images; {rival} would be right on "
-        f"{chance:.{digits}%}. Check weights, classes and preprocessing."
+        f"{chance:.{_digits(chance)}%}. Check weights, classes and preprocessing."
     )
-    return entry("above chance", figures, meaning)
+    status: Status = "pass" if good else "suspect"
+    if not good and high >= chance + USELESS * (1 - chance):
+        status, meaning = "skipped", f"Not enough images to tell from chance ({low:.0%} to {high:.0%} right); add --n."
+    threshold = f"> {chance:.{_digits(chance)}%}"
+    return check("above chance", status, right / measured.n, threshold, measured.n, meaning)
+
+
+def _digits(share: float) -> int:
+    return 1 if share >= 0.01 else 2
 
 
 def classes_shown(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the test images are no sorted end of the dataset."""
-    name, classes, n = "classes shown", len(measured.data.classes), measured.n
+    # Names that occur in no split are outputs that nothing is said of, and no classes that are kept from sight.
+    name, classes, n = "classes shown", measured.classes_served or len(measured.data.classes), measured.n
     present = len(measured.clean.labels.unique())
-    at_random = classes * (1 - (1 - 1 / classes) ** n)
-    figures = {"present": present, "classes": classes, "of": n}
-    fault = weigh(name, figures).status != "pass"
+    at_random, least = _expected(classes, n)
+    # A few images may well be of one class.
+    fault = classes > 1 and present <= least and classes ** (1.0 - min(n, 100)) < 1e-3
     meaning = (
         f"The {n} test images show {present} of {classes} classes; {at_random:.0f} would be seen at random. Is the "
         "split sorted or cut? An accuracy on these says nothing about the others: draw the images with --n instead."
         if fault
         else "The test images show as many classes as images drawn at random would."
     )
-    return entry(name, figures, meaning)
+    return check(name, "suspect" if fault else "pass", present, f"> {least} classes", n, meaning)
+
+
+def shows_few(labels: Tensor, classes: int) -> bool:
+    """Tell whether labels show fewer of the classes than images drawn at random would."""
+    return len(labels.unique()) <= _expected(classes, len(labels))[1]
+
+
+def _expected(classes: int, n: int) -> tuple[float, int]:
+    """Return how many of ``classes`` n images show at random, and the most that are too few."""
+    at_random = classes * (1 - (1 - 1 / classes) ** n)
+    return at_random, max(1, int(SHOWN * at_random))
 
 
 def class_order(measured: Measurement, _group: Sequence[Measurement]) -> Check:
@@ -91,8 +112,8 @@ def class_order(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     evidence = np.where((confusion > 1) | np.eye(classes, dtype=bool), confusion, 0)
     rows, columns = linear_sum_assignment(-evidence)
     best, right = float(evidence[rows, columns].sum()), float(np.trace(confusion))
-    figures = {"relabelled": int(best), "explained": int(right), "of": measured.n}
-    fault = weigh("class order", figures).status != "pass"
+    gain = (best - right) / measured.n
+    fault = exceeds(best - right, measured.n, RELABELLED)
     names = measured.data.classes
     pairs = [(row, column) for row, column in zip(rows, columns, strict=True) if row != column and confusion[row].sum()]
     wrong = [f"{names[row]} as {names[column]}" for row, column in pairs]
@@ -102,31 +123,8 @@ def class_order(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         if fault
         else "No relabelling of the classes explains the clean answers much better."
     )
-    return entry("class order", figures, meaning)
-
-
-def leakage(measured: Measurement, _group: Sequence[Measurement]) -> Check:
-    """Count test images that were trained on, and copies among the test images."""
-    hashes, train = measured.clean.hashes, measured.train_signatures
-    copies = 1 - len(hashes.unique()) / measured.n
-    shared = int(torch.isin(hashes, train.hashes).sum())
-    alike = near(measured.clean.thumbnails[:: -(-measured.n // COMPARED)], train.thumbnails).float().mean().item()
-    if shared / measured.n > LEAKED[0]:
-        meaning = (
-            f"{shared} of {measured.n} test images are in the training split, bit by bit: the defense was trained on "
-            "what it is tested on. Make the splits disjoint."
-        )
-    elif alike > NEAR:
-        meaning = (
-            f"For {alike:.0%} of the test images the training split holds one that differs by less than two grey "
-            "levels: the defense was trained on copies of what it is tested on. Make the splits disjoint."
-        )
-    elif copies > COPIES:
-        meaning = f"{copies:.0%} of the test images are copies of others, so N is smaller than it looks; remove them."
-    else:
-        meaning = "No test image was trained on, and hardly any is a copy of another."
-    figures = {"shared": shared, "alike": alike, "copies": copies, "of": measured.n}
-    return entry("split leakage", figures, meaning)
+    threshold = f"<= {RELABELLED:.0%} gained"
+    return check("class order", "invalid" if fault else "pass", gain, threshold, measured.n, meaning)
 
 
 def trained_parameters(measured: Measurement, _group: Sequence[Measurement]) -> Check:
@@ -135,10 +133,10 @@ def trained_parameters(measured: Measurement, _group: Sequence[Measurement]) -> 
     wrong = [*training.without_gradient, *training.undeclared]
     if not wrong:
         meaning = f"Exactly the {len(training.names)} declared parameter tensors were trained."
-        return entry("trained parameters", {"count": 0, "n": 0}, meaning)
+        return check("trained parameters", "pass", 0, "= 0 tensors", 0, meaning)
     meaning = (
         f"Declared but never given a gradient: {', '.join(training.without_gradient[:5]) or 'none'}; changed but "
         f"not declared: {', '.join(training.undeclared[:5]) or 'none'}. The defense does not train what it says. "
         "(Buffers that fit computes rather than trains are declared in Defense.statistics.)"
     )
-    return entry("trained parameters", {"count": len(wrong), "n": 0}, meaning)
+    return check("trained parameters", "invalid", len(wrong), "= 0 tensors", 0, meaning)

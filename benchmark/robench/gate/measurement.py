@@ -13,9 +13,9 @@ from robench.evidence.image_signatures import ImageSignatures, joined
 from robench.plan.cell import Cell, type_of
 
 if TYPE_CHECKING:
+    from robench.evidence.adversarial_set import AdversarialSet
     from robench.evidence.card import DataRecord, ModelRecord
     from robench.gate.level import Level
-    from robench.pipeline.stages.craft import AdversarialSet
     from robench.pipeline.stages.fit import Fitted
     from robench.pipeline.stages.score import Outcomes
 
@@ -26,6 +26,7 @@ class Measurement:
 
     Attributes:
         trained: the undefended victim, where it was trained for this run.
+        classes_served: classes that occur in the training split; looked up where the test images show few.
         probes: what the gate tried on this cell's attack, by probe.
         model_probes: what it tried on the defended victim, shared by the attacks on it.
         gate: the passes and clocks of both, the victim's being charged to its dearest attack.
@@ -41,6 +42,7 @@ class Measurement:
     robust: Outcomes
     surrogate_clean: float | None
     level: Level
+    classes_served: int | None = None
     probes: Mapping[str, Any] = field(default_factory=dict)
     model_probes: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +67,11 @@ class Measurement:
     def iterative(self) -> bool:
         """Tell whether the attack takes more than one step."""
         return bool(type_of(self.cell.attack, Attack).iterative)
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Tell whether the images come from a file, so that nothing is known of the attack."""
+        return bool(type_of(self.cell.attack, Attack).made_elsewhere)
 
     @property
     def attack_name(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from robench.evidence.check_rules import CHANCE
+from robench.evidence.cross_cell_checks import CHANCE
 from robench.gate.measurement import Measurement
 
 

@@ -14,12 +14,13 @@ from robench.contracts.task import Progress
 from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel
 from robench.errors import CardError, RobenchError, attributed_to
 from robench.evidence import card_file
+from robench.evidence.adversarial_set import KIND as ADVERSARIAL
+from robench.evidence.adversarial_set import whole
 from robench.evidence.card import Card
 from robench.evidence.card_identity import CardIds
 from robench.evidence.fingerprint import CHUNK
 from robench.evidence.image_signatures import image_hashes
 from robench.evidence.store import Store
-from robench.pipeline.stages.craft import KIND as ADVERSARIAL
 from robench.pipeline.stages.fit import KIND as FIT
 from robench.pipeline.stages.probe import KIND as PROBES
 from robench.pipeline.stages.score import KIND as OUTCOMES
@@ -46,6 +47,9 @@ def make_bundle(card: Card, store: Path, file: Path, device: str, progress: Prog
             f"The store at {store} lacks {len(lacking)} of the {len(wanted)} artifacts of this card ({lacking[0]} "
             "first); name the store of its run with --store, or run it again."
         )
+    chunks = [artifacts.get(kind, key) for kind, key in wanted if kind == ADVERSARIAL]
+    if not all(whole(chunk) for chunk in chunks if chunk):
+        raise CardError("Not all adversarial images of this card were kept (--keep-images); run it again, keeping all.")
     for finding in against_artifacts(card, artifacts, "in the store"):
         if finding.good is False:
             raise CardError(f"The card is not what the store holds: {finding.what}: {finding.detail}.")

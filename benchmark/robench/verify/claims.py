@@ -8,6 +8,7 @@ from typing import Any
 from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Card, ComponentRecord
 from robench.plan.cell import Cell, type_of
+from robench.plan.place_labels import Places
 
 #: What a card says of a component, in words.
 PARTS = {
@@ -52,7 +53,7 @@ def false_claims(card: Card, cell: Cell) -> Iterator[str]:
         "gradient": (card.training.gradient, defense.gradient),
         "randomized": (card.training.randomized, defense.randomized),
         "draws": (card.robust.draws, defense.draws if defense.randomized else 1),
-        "recipe": (dict(card.training.recipe), dict(defense.recipe())),
+        "recipe": (dict(card.training.recipe), Places(cell.components).hide_all(dict(defense.recipe()))),
     }
     for what, (claimed, holds) in facts.items():
         if claimed != holds:

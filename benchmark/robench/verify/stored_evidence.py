@@ -10,13 +10,14 @@ import msgspec
 import torch
 
 from robench.errors import CardError
+from robench.evidence.adversarial_set import KEPT
+from robench.evidence.adversarial_set import KIND as ADVERSARIAL
 from robench.evidence.card import Card, Cost, Outcome
 from robench.evidence.card_identity import CardIds
 from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.image_signatures import image_hashes
 from robench.evidence.meter import Meter
 from robench.evidence.tensor_digests import digest
-from robench.pipeline.stages.craft import KIND as ADVERSARIAL
 from robench.pipeline.stages.fit import KIND as FIT
 from robench.pipeline.stages.record import outcome
 from robench.pipeline.stages.score import KIND as OUTCOMES
@@ -42,6 +43,10 @@ def against_artifacts(card: Card, source: Source, where: str) -> Iterator[Findin
     there = [chunk for chunk in chunks if chunk is not None]
     if len(there) < len(chunks):
         yield Finding("adversarial set", None, f"not {where}")
+        return
+    if any(KEPT in chunk.meta for chunk in there):
+        why = "not all of its images were kept (--keep-images), so the model cannot be asked about them again"
+        yield Finding("adversarial set", None, f"{why}; recompute with --rerun")
         return
     yield _adversarial(card, there, answers)
 
@@ -117,7 +122,8 @@ def _one_fit(what: str, artifact: Stored | None, training: dict[str, Any], cost:
         return Finding(what, None, "not in the store")
     meta = artifact.meta
     kept = dict(meta.get("training", {}))
-    wrong = next((name for name, value in training.items() if kept.get(name) != value), None)
+    # The recipe is the defense's own statement, to which the card is held where that is installed.
+    wrong = next((name for name, value in training.items() if name != "recipe" and kept.get(name) != value), None)
     if wrong is not None:
         return Finding(
             what, False, f"{wrong} is {str(training[wrong])[:80]} in the card, {str(kept.get(wrong))[:80]} in the store"

@@ -21,27 +21,27 @@ OF_MODEL: Mapping[str, Mapping[str, str]] = {
     "batch-mates": {"count": "answers.company", "n": "answers.n"},
     "same answer while attacked": {"count": "answers.attacked", "n": "answers.n"},
     "straight-through path": {"count": "path.differ", "n": "path.n"},
-    "gradients present": {"blind": "gradients.blind", "tried": "gradients.n", "possible": "gradients.possible"},
-    "gradients true": {"untrue": "gradients.untrue", "tried": "gradients.checked"},
-    "gradients useful": {"stuck": "gradients.stuck", "tried": "gradients.checked"},
-    "logit scale": {"blind": "gradients.ce_blind", "tried": "gradients.n"},
+    "straight-through leads": {"count": "path.astray", "among": "path.followed"},
+    "gradients present": {"among": "gradients.n"},
+    "gradients true": {"count": "gradients.untrue", "among": "gradients.checked"},
+    "gradients useful": {"count": "gradients.stuck", "among": "gradients.checked"},
+    "logit scale": {"count": "gradients.ce_blind", "among": "gradients.n"},
     "stronger attack": {"won": "strength.stronger.won", "tried": "strength.stronger.n"},
-    "another loss": {"n": "strength.stronger.n"},
+    "another loss": {"among": "strength.stronger.n"},
     "measured slopes <= gradients": {"won": "strength.tiles.won", "tried": "strength.tiles.n"},
     "queries <= gradients": {"won": "strength.queries.won", "tried": "strength.queries.n"},
     "noise <= gradients": {"won": "strength.noise.won", "tried": "strength.noise.n"},
-    "stable loss": {"change": "landscape.change", "n": "landscape.n"},
+    "stable loss": {"count": "landscape.rough", "among": "landscape.n"},
 }
 #: And the probe of the attack.
 OF_ATTACK: Mapping[str, Mapping[str, str]] = {
     "eps = 0": {"count": "identity.moved", "n": "identity.n"},
-    "step size": {"whole": "trace.whole", "short": "trace.short", "n": "trace.n"},
     "best iterate": {"count": "trace.silent", "n": "trace.n"},
-    "converged": {"moving": "trace.moving", "n": "trace.n", "double_won": "effort.double.won"},
-    "accuracy falls with eps": {"rising": "effort.sweep.rising", "blinding": "effort.sweep.blinding"},
-    "unbounded attack": {"left": "effort.sweep.unbounded"},
+    "step size": {"among": "trace.n"},
+    "unbounded attack": {"count": "effort.sweep.unbounded", "among": "effort.sweep.n"},
     "re-score from disk": {"count": "rescored.differ", "n": "rescored.n"},
-    "binarization": {"won": "binarization.won", "n": "binarization.n"},
+    "clean answers again": {"count": "clean again.differ", "n": "clean again.n"},
+    "binarization": {"among": "binarization.n"},
 }
 
 
