@@ -150,7 +150,7 @@ IN_THE_CARD = {
         failed=True,
     ),
     "the verdict alone": Forgery(
-        set_in("gate", "verdict", to="VALID"), "its verdict is VALID, but its checks come to INVALID", failed=True
+        set_in("gate", "verdict", to="VALID"), "its verdict is VALID, but its checks come to SUSPECT", failed=True
     ),
     "a value": Forgery(
         in_check("stronger attack", value=0.0), "the value of the check 'stronger attack' is 0.0", failed=True
@@ -171,17 +171,14 @@ IN_THE_CARD = {
         lambda raw, other: raw["gate"]["checks"].append(raw["gate"]["checks"][0]), "its gate lists a check twice."
     ),
     "a gate of another version": Forgery(set_in("cell", "stages", "judge", to=5), "version 5 of the gate judged it"),
-    "robust = clean": Forgery(robust_as_clean, "weighs withstood = "),
+    "robust = clean": Forgery(robust_as_clean, "the check 'more steps' weighs standing = "),
     "one more robust image": Forgery(one_more, "robust: "),
     "passes": Forgery(scale("craft", "forwards", 0.1), "the gate's share of passes is"),
     "the gate's passes": Forgery(scale("gate", "forwards", 3), "the gate's share of passes is"),
     "a fit without time": Forgery(set_in("cost", "fit", "seconds", to=0.0), "fit made "),
     "attacked images": Forgery(set_in("adversarial", "attacked", to=50), "50 images were attacked, but 56 were right"),
     "a perturbation beyond the ball": Forgery(set_in("adversarial", "largest", to=0.5), "the largest perturbation is"),
-    "a defense without gradients": Forgery(
-        set_in("training", "gradient", to="none"), "the check 'transfer <= white-box' weighs gradientless"
-    ),
-    "a stated accuracy": Forgery(set_in("model", "reference", to=0.5), "weighs stated = "),
+    "a stated accuracy": Forgery(set_in("model", "reference", to=0.5), "the reference clean accuracy is stated as "),
 }
 
 #: What is consistent in itself, and found beside the evidence.
@@ -200,6 +197,9 @@ BESIDE_EVIDENCE = {
     ),
     "peak memory": Forgery(set_in("cost", "fit", "peak_bytes", to=1000), "peak_bytes is 1000 in the card"),
     "passes to fit": Forgery(scale("fit", "forwards", 0.5), "its cost is another in the store: forwards"),
+    "a defense without gradients": Forgery(
+        set_in("training", "gradient", to="none"), "gradient is none in the card, exact in the store"
+    ),
     "the recipe": Forgery(set_in("training", "recipe", "loss", to="magic"), "recipe is "),
     "the training images": Forgery(set_in("data", "train", to="0" * 64), "the training images are others in the store"),
     "the victim's weights": Forgery(
@@ -216,8 +216,8 @@ BESIDE_EVIDENCE = {
         lambda raw, other: raw["robust"].update(top5=raw["robust"]["top5"] - 1), "top5 is another in the store"
     ),
     "a figure with its value": Forgery(
-        lambda raw, other: (figure("gradients true", untrue=1)(raw, other), _reweigh(raw, "gradients true")),
-        "'gradients true' weighs untrue = 1, but 0 was found",
+        lambda raw, other: (figure("gradients true", count=1)(raw, other), _reweigh(raw, "gradients true")),
+        "'gradients true' weighs count = 1, but 0 was found",
     ),
     "a harder gate": Forgery(
         set_in("gate", "level", to="thorough"), "what the gate tried at level thorough is not at hand"
@@ -226,7 +226,7 @@ BESIDE_EVIDENCE = {
 
 
 def _reweigh(raw, name):
-    from robench.evidence.check_verdict import weigh
+    from robench.evidence.check_rules import weigh
 
     one = check_of(raw, name)
     status, value, threshold, n = weigh(name, one["figures"])
@@ -351,9 +351,13 @@ def test_honest_cards_pass_all_three(honest, real_run, tmp_path):
     assert [(row["rank"], row["evidence"]["level"]) for row in board["rows"]] == [(1, "checked"), (2, "checked")]
 
 
-def test_failing_cards_of_a_real_run_are_read_as_they_are(failing):
-    verdicts = {path.name: card_file.read(path).gate.verdict for path in (failing / "cards").glob("*.json")}
-    assert set(verdicts.values()) <= {"SUSPECT", "INVALID"}, verdicts
+def test_the_failing_card_is_one_of_a_real_run(failing):
+    (path,) = (failing / "cards").glob("*tecoa-pgd*.json")
+    gate = card_file.read(path).gate
+    assert (gate.verdict, [one.name for one in gate.checks if one.status == "suspect"]) == (
+        "SUSPECT",
+        ["stronger attack"],
+    )
 
 
 def test_without_evidence_a_card_is_reported_and_says_so(honest, real_run, tmp_path):

@@ -88,7 +88,7 @@ def test_a_store_that_is_not_there_is_said(robench, real_run, target, tmp_path):
 def test_a_failed_check_is_quoted(robench, target):
     # Of eight images, too few to say anything.
     done = robench("submit", GOLDEN / "card-v3.json")
-    assert refused(done, "gate: INVALID by 'undefended victim falls', 'stronger attack': ", target)
+    assert refused(done, "gate: SUSPECT by 'stronger attack': ", target)
     assert "Only VALID cards are taken; robench explain says more." in done.said
 
 

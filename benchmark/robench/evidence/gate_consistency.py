@@ -12,7 +12,8 @@ from robench.evidence.statistics import wilson
 
 #: The first version of the gate whose cards hold figures.
 FIRST = 6
-#: Checks of a defense that answers by chance, or declares no gradient, which then weigh more than counts.
+REFERENCE = "reference clean accuracy"
+#: Checks of a defense that answers by chance, which then weigh more than counts.
 OF_CHANCE = ("deterministic", "re-score from disk", "clean answers again", "robust <= clean")
 
 
@@ -103,6 +104,9 @@ def _value_problems(one: Check, values: Mapping[str, float], card: Card) -> Iter
     expected = values.get(one.name)
     if one.value is not None and expected is not None and abs(one.value - expected) > 1e-8:
         yield f"the value of the check '{one.name}' is {one.value:g}, but the card's counts make {expected:g}."
+    stated = card.model.reference
+    if one.name == REFERENCE and one.value is not None and not one.threshold.startswith(f"{stated or 0:.2%} within "):
+        yield f"the {REFERENCE} is stated as {stated}, but was compared with {one.threshold[:40]}."
     rule = PASSED.get(one.name)
     if rule is not None and one.status == "pass" and not (one.value is not None and rule(one.value, one, card)):
         shown = "none" if one.value is None else f"{one.value:g}"
