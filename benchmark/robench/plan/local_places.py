@@ -52,8 +52,8 @@ def point_card(card: Card, given: Mapping[str, str]) -> None:
             raise SpecError(
                 f"-p {key}: there is nothing at {place}; name the file or folder that the card was made with."
             )
-        for known in (roles[role].files, _named(str(roles[role].parameters[parameter]))):
-            point(roles[role].name, known, parameter, place)
+        for files in (roles[role].files, _named(str(roles[role].parameters[parameter]))):
+            point(roles[role].name, files, parameter, place)
 
 
 def found_again(record: ComponentRecord, kind: type[Component]) -> dict[str, Scalar]:
