@@ -11,6 +11,7 @@ import inspect
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -87,13 +88,17 @@ def hooks() -> str:
 def commands() -> str:
     """Return the help of every command."""
     parts = []
-    for name in [None, *robench.commands]:
-        command = robench if name is None else robench.commands[name]
-        context = click.Context(
-            command, info_name="robench" if name is None else f"robench {name}", max_content_width=100
-        )
-        parts.append(f"### `{context.info_name}`\n\n```text\n{command.get_help(context)}\n```")
+    for name, command in named_commands("robench", robench):
+        context = click.Context(command, info_name=name, max_content_width=100)
+        parts.append(f"### `{name}`\n\n```text\n{command.get_help(context)}\n```")
     return "\n\n".join(parts)
+
+
+def named_commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Yield a command and those below it, each with its whole name."""
+    yield name, command
+    for below, inner in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from named_commands(f"{name} {below}", inner)
 
 
 def surface() -> str:

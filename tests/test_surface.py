@@ -53,6 +53,7 @@ NAMES = [
     "image_suffixes",
     "input_gradient",
     "leaderboard",
+    "load_test",
     "noise",
     "parameter",
     "parse_eps",

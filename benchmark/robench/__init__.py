@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from robench.errors import StoreError as StoreError
     from robench.errors import WeightsError as WeightsError
     from robench.evidence.card import Card as Card
+    from robench.pipeline.load_test import load_test as load_test
     from robench.plugin.hookspecs import hookimpl as hookimpl
     from robench.plugin.versions import API_VERSION as API_VERSION
     from robench.results import Results as Results
@@ -102,6 +103,7 @@ _HOME = {
     "input_gradient": "contracts.classifier",
     "noise": "attacks.noise",
     "leaderboard": "api",
+    "load_test": "pipeline.load_test",
     "parameter": "contracts.parameters",
     "parse_eps": "contracts.threat_model",
     "run": "api",

@@ -27,6 +27,8 @@ from robench.plan import request_values as values
 from robench.plan.arguments import spec_from as spec_from
 from robench.plan.cell import Cell
 from robench.plan.evaluate_arguments import offer
+from robench.plan.local_places import remember
+from robench.plan.place_labels import Places
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
 from robench.results import Results
@@ -84,6 +86,7 @@ def run(
     timeout: float | None = None,
     progress: Progress | bool | None = None,
     gallery: bool = False,
+    keep_images: str = "all",
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
     on_training: Callable[[TrainingCard], None] = lambda card: None,
@@ -106,6 +109,8 @@ def run(
         timeout: seconds an attack may take for one batch before its cell fails; None waits.
         progress: shows how far the stages are. None: in a terminal or a notebook; True: always; False: never.
         gallery: keep a few images of each cell in the store, for ``robench report``.
+        keep_images: which adversarial images stay in the store once they are scored: ``all``, ``flipped`` (those that
+            fell) or ``digests``. What is not there can be counted on, but not asked again.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
         on_training: called with the card of each model that had to be trained first, once a model.
@@ -126,9 +131,12 @@ def run(
         known = known or catalog()
         device = choose_device(device)
         level = level_of(*arguments.check_gate(gate, gate_images, gate_cost))
+        keep = values.keep(keep_images)
         specs = [values.checked(one) for one in asked.runs]
         with contained():
             planned = [(one, plan(one, device, known)) for one in specs]
+            cells = [cell for _, some in planned for cell in some]
+            remember({id(part): part for cell in cells for part in cell.components}.values())
         root = Path(values.place("store", store)) if store is not None else default_root()
         with _shown(progress) as shown:
             for note in asked.notes:
@@ -140,7 +148,13 @@ def run(
                 )
             )  # fmt: skip
             quick = Store(root, warn=shown.note)
-            return Results(_run(planned, workbench, quick, level, gallery, shown, on_card, on_training), root)
+            try:
+                return Results(_run(planned, workbench, quick, level, gallery, shown, on_card, on_training), root)
+            finally:
+                if keep != "all":
+                    from robench.pipeline.kept_images import reduce_images
+
+                    reduce_images(cells, quick, keep)
 
 
 @contextmanager
@@ -174,12 +188,14 @@ def _run(
         wording.translate(error)
         failures.append(Failure(cell, error))
 
+    places = Places(part for _, cells in planned for cell in cells for part in cell.components)
     for spec, group in ((spec, group) for spec, cells in planned for group in comparison_groups(cells)):
-        done = cached(group, quick, level)
+        request = places.hide_all(spec.request())
+        done = cached(group, quick, level, request)
         if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group
 
-            made = run_group(group, workbench(), spec.request(), failed)
+            made = run_group(group, workbench(), request, failed)
             done = done or made  # pictures may have been all that was missing
             store_cards(done, quick, level)
         for training in trainings(group, quick, workbench, progress.note, yielded):
@@ -247,8 +263,8 @@ def evaluate(
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
         store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
-        **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress and
-            gallery as for :func:`run`.
+        **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress,
+            gallery and keep_images as for :func:`run`.
 
     Raises:
         ArgumentError: an argument that there is not, such as ``defense``: a bare module has none.

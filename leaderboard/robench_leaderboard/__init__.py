@@ -2,6 +2,7 @@
 
 from robench_leaderboard.ranking.board import Board as Board
 from robench_leaderboard.ranking.board import boards as boards
+from robench_leaderboard.ranking.board import same_boards as same_boards
 from robench_leaderboard.ranking.read_cards import read_cards as read_cards
 from robench_leaderboard.ranking.row import Row as Row
 from robench_leaderboard.render.markdown import render_markdown as render_markdown
@@ -21,5 +22,6 @@ __all__ = [
     "read_cards",
     "render_markdown",
     "render_pages",
+    "same_boards",
     "write_leaderboard",
 ]

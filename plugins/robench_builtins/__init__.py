@@ -71,6 +71,7 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
     from robench_builtins.attacks.gaussian_noise import GaussianNoise
+    from robench_builtins.attacks.images import Images
     from robench_builtins.attacks.mi_fgsm import MIFGSM
     from robench_builtins.attacks.ni_fgsm import NIFGSM
     from robench_builtins.attacks.noise import Noise
@@ -88,6 +89,7 @@ def robench_attacks() -> list[type[Attack]]:
         FAB,
         FGSM,
         GaussianNoise,
+        Images,
         MIFGSM,
         NIFGSM,
         Noise,

@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from robench.cli import doctor_checks, doctor_gpu
+from robench.cli import doctor_checks, doctor_gpu, doctor_store
 
-LINES = ["python", "cpu", "memory", "disk", "store", "plugins", "versions", "hub", "torch", "cuda", "tf32"]
+LINES = ["python", "cpu", "memory", "disk", "store", "locks", "plugins", "versions", "hub", "torch", "cuda", "tf32"]
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_missing_tensor_is_found_without_deep(doctor, copied_run):
 
 def test_what_was_set_aside_is_counted(copied_run):
     (copied_run.store / "tmp" / "damaged-1").mkdir()
-    (_, aside) = doctor_checks.stored(copied_run.store, deep=False)
+    (_, aside) = doctor_store.stored(copied_run.store, deep=False)
     assert (aside.status, aside.detail) == (
         "warn",
         f"1 damaged artifacts were set aside in {copied_run.store / 'tmp'}",

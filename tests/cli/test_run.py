@@ -171,3 +171,18 @@ def test_a_run_fails_on_the_verdicts_that_it_is_told_to(robench, copied_run):
         assert done.code == code, done.said
         assert ("--fail-on suspect: 1 of 1 numbers do not pass:" in done.err) == bool(code)
     assert "SUSPECT: robench explain results/cards/digits-tiny-clip-none-fgsm-" in done.err
+
+
+def test_a_row_is_shown_with_its_cards_of_earlier_runs(robench, copied_run):
+    words = [str(word) for word in copied_run.words]
+    words[words.index("fgsm,pgd")] = "fgsm"
+    del words[words.index("attack.steps=5") - 1 : words.index("attack.steps=5") + 1]
+    for option, place in (("--store", copied_run.store), ("--out", copied_run.out)):
+        words[words.index(option) + 1] = str(place)
+    done = robench(*words)
+    assert done.code == 0, done.said
+    assert f"The tables hold 2 cards of earlier runs in {copied_run.out / 'cards'} as well" in done.said
+    rows = {line.split()[1]: line.split() for line in done.out.splitlines() if " VALID" in line}
+    both = {line.split()[1]: line.split() for line in copied_run.done.out.splitlines() if " VALID" in line}
+    assert rows.keys() == both.keys() >= {"none"}
+    assert {name: row[2:6] for name, row in rows.items()} == {name: row[2:6] for name, row in both.items()}

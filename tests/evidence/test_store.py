@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -15,9 +16,11 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from robench.errors import StoreError
-from robench.evidence.store import DATA, META, Store, default_root
+from robench.evidence.artifact_folder import DATA, META, PACKED
+from robench.evidence.store import Store, default_root
 
 KEY = "ab" + "0" * 62
 TENSORS = {"images": torch.rand(5, 3, 4, 4), "labels": torch.arange(5), "mask": torch.tensor([True, False])}
@@ -64,6 +67,73 @@ def test_float32_comes_back_bit_for_bit(store, again):
     given = torch.cat([eps, bits.view(torch.float32)])
     store.put("craft", KEY, {}, {"x": given})
     assert torch.equal(again().get("craft", KEY).tensors()["x"].view(torch.int32), given.view(torch.int32))
+
+
+def smooth():
+    """Return images as an attack from a clean start leaves them: few values, each often."""
+    levels = torch.randint(0, 256, (8, 3, 32, 32), generator=torch.Generator().manual_seed(0)) // 16 * 16
+    return {"images": levels / 255 + 8 / 255 * (levels % 3 - 1.0)}
+
+
+def noise():
+    return {"images": torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
+
+
+def test_what_compression_shrinks_is_compressed_and_comes_back_bit_for_bit(store, again):
+    given = smooth()
+    store.put("craft", KEY, {"a": 1}, given)
+    path = store.folder("craft", KEY)
+    assert sorted(file.name for file in path.iterdir()) == [PACKED, META]
+    found = again().get("craft", KEY)
+    assert found.meta == {"a": 1}
+    assert torch.equal(found.tensors()["images"].view(torch.int32), given["images"].view(torch.int32))
+    assert (path / PACKED).stat().st_size < 0.75 * given["images"].nbytes
+    assert load(gzip.decompress((path / PACKED).read_bytes())).keys() == given.keys(), "gunzip gives a safetensors file"
+
+
+def test_what_compression_does_not_shrink_stays_as_it_is(store):
+    store.put("craft", KEY, {}, noise())
+    assert (store.folder("craft", KEY) / DATA).exists()
+
+
+def test_an_artifact_that_was_stored_uncompressed_still_reads(store, again, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("robench.evidence.artifact_folder.LEAST", 2**40)
+        store.put("craft", KEY, {}, smooth())
+    assert (store.folder("craft", KEY) / DATA).exists()
+    assert torch.equal(again().get("craft", KEY).tensors()["images"], smooth()["images"])
+
+
+def test_what_was_removed_while_it_was_in_use_is_said(store):
+    found = store.put("craft", KEY, {}, smooth())
+    assert store.remove("craft", KEY)
+    with pytest.raises(StoreError, match=r"was removed while it was in use \(by robench store prune\?\); start again"):
+        found.tensors()
+    assert store.get("craft", KEY) is None
+
+
+def test_what_another_process_works_on_is_not_removed(store, again):
+    store.put("craft", KEY, {"a": 1})
+    with again().lock("craft", KEY):
+        assert not store.remove("craft", KEY)
+    assert again().get("craft", KEY).meta == {"a": 1}
+
+
+def test_an_artifact_can_be_replaced(store, again):
+    store.put("craft", KEY, {"a": 1}, TENSORS)
+    assert store.replace("craft", KEY, {"a": 2}).meta == {"a": 2}
+    assert again().get("craft", KEY).meta == {"a": 2}
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_the_time_of_an_artifact_is_that_of_its_last_use(store, again):
+    record = store.put("craft", KEY, {}).path / META
+    recently, long_ago = time.time() - 3600, time.time() - 30 * 86400
+    for before, kept in ((recently, True), (long_ago, False)):
+        os.utime(record, (before, before))
+        again().get("craft", KEY)
+        assert (abs(record.stat().st_mtime - before) < 1) is kept
+    assert time.time() - record.stat().st_mtime < 60
 
 
 def test_views_and_gradients_are_stored_as_values(store):
@@ -227,6 +297,13 @@ def test_a_damaged_artifact_is_set_aside_reported_and_computed_again(store, agai
     assert text.endswith(f"); it was moved to {aside} and is computed again.")
     assert later.put("craft", KEY, {"correct": 5}, TENSORS).meta == {"correct": 5}
     assert again().get("craft", KEY).meta == {"correct": 5}
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_damaged_compressed_file_is_noticed(store, again, told, damage):
+    damage(store.put("craft", KEY, {}, smooth()).path / PACKED)
+    assert again().get("craft", KEY) is None
     assert len(told) == 1
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,13 +112,37 @@ def test_transfer_is_the_lowest_per_surrogate_and_says_self(make_card: MakeCard)
         {"test": "other images"},
         {"shape": (3, 8, 8)},
         {"robust": first(3, 9)},
-        {"dataset": "letters"},
-        {"dataset_changed": {"split_seed": 3}},
     ],
 )
 def test_what_differs_in_images_or_budget_is_never_on_one_board(make_card: MakeCard, change: dict[str, Any]):
     found = boards([make_card(), make_card(**change)])
     assert [len(board.rows) for board in found] == [1, 1]
+
+
+def test_the_same_images_are_one_board_whatever_folder_they_lay_in(make_card: MakeCard):
+    here = make_card(dataset="imagefolder", dataset_changed={"path": "photos"})
+    there = make_card(dataset="imagefolder", dataset_changed={"path": "copy"}, attack="fgsm", robust=first(2, 8))
+    board = only_board([here, there])
+    assert len(board.rows) == 1, "one defended victim is one row"
+    assert board.rows[0].headline is not None
+    assert board.rows[0].headline.correct == 2
+    assert board.setting.dataset == "imagefolder[path=copy]"
+
+
+def test_a_board_is_named_by_the_plainest_name_of_its_images(make_card: MakeCard):
+    named = [make_card(dataset="mnist", dataset_changed={"path": "a"}), make_card(dataset="mnist", defense="jpeg")]
+    for cards in (named, named[::-1]):
+        board = only_board(cards)
+        assert board.setting.dataset == "mnist"
+        assert {row.title for row in board.rows} == {"none", "jpeg"}
+
+
+def test_a_model_that_reads_other_names_of_the_classes_is_another_row(make_card: MakeCard):
+    card = make_card()
+    other = msgspec.structs.replace(card, id="f" * 64, data=msgspec.structs.replace(card.data, classes=["cat", "dog"]))
+    rows = only_board([card, other]).rows
+    assert len(rows) == 2
+    assert len({row.title for row in rows}) == 2
 
 
 def test_victims_defenses_and_seeds_are_rows_of_one_board(make_card: MakeCard):

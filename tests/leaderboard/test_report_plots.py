@@ -82,7 +82,7 @@ def test_several_victims_are_named(make_card: MakeCard):
 def test_parameters_are_left_out_of_a_name_unless_they_tell_two_apart(make_card: MakeCard):
     alone = report(make_card(dataset="photos", dataset_changed={"path": "a/very/long/path"}))
     assert plots.board_title(alone, alone.boards[0]).startswith("photos, Linf")
-    cards = [make_card(dataset="photos", dataset_changed={"path": path}) for path in ("a", "b")]
+    cards = [make_card(dataset="photos", dataset_changed={"path": path}, test=path) for path in ("a", "b")]
     both = report(*cards)
     assert {plots.board_title(both, board).partition(",")[0] for board in both.boards} == {
         "photos[path=a]",

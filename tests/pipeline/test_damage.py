@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import msgspec
@@ -86,8 +87,37 @@ def lost(path, store):
     shutil.rmtree(path)
 
 
+def append(path, store):
+    for file in path.iterdir():
+        file.write_bytes(file.read_bytes() + b"\0")
+
+
+def zeros(path, store):
+    file = path / "data.safetensors"
+    if file.exists():
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+
+
+def edited(path, store):
+    """Write another number into the record, as somebody with a text editor would."""
+    file = path / "meta.json"
+    record = json.loads(file.read_text())
+    record["meta"] = {**record["meta"], "meter": {}, "defended": "0" * 64, "card": "{}"}
+    file.write_text(json.dumps(record))
+
+
+def linked(path, store):
+    """Let the place lead to another object of its kind."""
+    row = [each for each in objects(store, path.parents[1].name) if each != path and not each.is_symlink()]
+    if row:
+        shutil.rmtree(path)
+        path.symlink_to(row[0])
+
+
 DAMAGES = (
     flip, flip_data, truncate, empty, exchange, exchange_data, other_kind, foreign, file_instead, folder_inside, lost,
+    append, zeros, edited, linked,
 )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 from torch import Tensor
+
+from robench.evidence.artifact_folder import Artifact
 
 from ..fork_server import script
 
@@ -40,7 +41,7 @@ def finish(folder: Path, attack: list[str]) -> tuple[dict, Tensor, float]:
     craft = card["cost"]["craft"]
     counts = {name: craft[name] for name in ("images", "forwards", "backwards", "batch_size")}
     (chunk,) = (folder / "store").glob("adversarial/*/*")
-    images = load_file(chunk / "data.safetensors")["images"]
+    images = Artifact(chunk, {}).tensors()["images"]
     assert not list((folder / "store").glob("tmp/*.partial"))
     return {**counts, **card["adversarial"], "robust": card["robust"]["bits"]}, images, craft["seconds"]
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 
 from robench.cli.audit import audit_command
+from robench.cli.break_row import break_command
 from robench.cli.check_plugin import check_plugin_command
 from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
@@ -20,6 +21,7 @@ from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
+from robench.cli.store import store_command
 from robench.cli.submit import submit_command
 from robench.cli.suites import suites_command
 from robench.cli.train import train_command
@@ -52,6 +54,7 @@ for command in (
     explain_command,
     audit_command,
     verify_command,
+    break_command,
     train_command,
     traps_command,
     leaderboard_command,
@@ -61,5 +64,6 @@ for command in (
     doctor_command,
     completion_command,
     submit_command,
+    store_command,
 ):
     robench.add_command(command)

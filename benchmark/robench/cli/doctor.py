@@ -26,8 +26,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool) -> None:
     """Look over this machine and installation, and say what to do about what is wrong.
 
-    Python, CPU, memory, disk, the store and its checksums, plugins, versions, the hub, torch, CUDA and TF32. Exit
-    code 1 if anything fails; a warning is something to know, not to mend before a run.
+    Python, CPU, memory, disk, the store, its checksums and its locks, plugins, versions, the hub, torch, CUDA and TF32.
+    Exit code 1 if anything fails; a warning is something to know, not to mend before a run.
 
     \b
     robench doctor                    everything, torch last
@@ -58,12 +58,14 @@ def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool)
 def examine(store: Path, *, offline: bool = False, deep: bool = False) -> Iterator[Check]:
     """Yield every finding as soon as it is there, the cheap ones first and torch last."""
     from robench.cli import doctor_checks as checks
+    from robench.cli.doctor_store import locks, stored
 
     yield checks.python()
     yield checks.processors()
     yield checks.memory()
     yield checks.disk(store)
-    yield from checks.stored(store, deep)
+    yield from stored(store, deep)
+    yield from locks(store)
     yield from checks.plugins()
     yield from checks.versions()
     yield checks.hub(offline)

@@ -1,4 +1,4 @@
-"""What ``robench doctor`` looks at without torch: the machine, the store, plugins, versions, the hub."""
+"""What ``robench doctor`` looks at without torch: the machine, plugins, versions, the hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -96,35 +95,6 @@ def disk(store: Path) -> Check:
         return Check("disk", "fail", f"{place} cannot be written", remedy)
     status: Status = "fail" if free < NO_DISK else "warn" if free < LITTLE_DISK else "ok"
     return Check("disk", status, detail, "" if status == "ok" else remedy)
-
-
-def stored(root: Path, deep: bool) -> Iterator[Check]:
-    """Count what the store holds and check it as a run would: its records, and with ``deep`` its tensors."""
-    from robench.evidence.store import Store, read_checked
-
-    if not root.is_dir():
-        yield Check("store", "ok", f"{root} is not there yet; the first run makes it")
-        return
-    try:
-        Store(root)
-    except RobenchError as error:
-        yield Check("store", "fail", str(error), "Mend the permissions, or choose another folder with --store.")
-        return
-    counts, damaged = Counter[str](), []
-    for path in sorted(root.glob("*/??/*")):
-        counts[path.parts[-3]] += 1
-        try:
-            read_checked(path, tensors=deep)
-        except (OSError, ValueError) as error:
-            damaged.append((path, str(error)))
-    held = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "empty"
-    yield Check("store", "ok", f"{root}: {held}; {'all' if deep else 'records'} read (--deep reads tensors too)")
-    for path, reason in damaged:
-        yield Check("store", "warn", f"{path} is damaged ({reason})", "Delete that folder; a run computes it again.")
-    aside = list((root / "tmp").glob("damaged-*"))
-    if aside:
-        detail = f"{len(aside)} damaged artifacts were set aside in {root / 'tmp'}"
-        yield Check("store", "warn", detail, "They were computed again: delete them, and check the disk if they recur.")
 
 
 def plugins() -> Iterator[Check]:

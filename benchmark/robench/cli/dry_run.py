@@ -154,9 +154,10 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
 
 
 def _chunks(craft_id: str, n: int) -> list[tuple[str, int]]:
-    from robench.evidence.fingerprint import CHUNK, fingerprint
+    from robench.evidence.adversarial_set import chunk_key
+    from robench.evidence.fingerprint import CHUNK
 
-    return [(fingerprint("craft", set=craft_id, start=start), min(CHUNK, n - start)) for start in range(0, n, CHUNK)]
+    return [(chunk_key(craft_id, start), min(CHUNK, n - start)) for start in range(0, n, CHUNK)]
 
 
 def _merged(work: Sequence[tuple[str, tuple[int, int]]]) -> list[tuple[str, tuple[int, int]]]:

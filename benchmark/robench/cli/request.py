@@ -22,6 +22,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
     from robench.plan.suite_changes import SuiteRequest, suite_request
 
     lists = {name: joined(options[name]) for name in LISTS}
+    labels = tuple(options["label"])
     seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
     if suite is None:
         spec = Spec(
@@ -36,10 +37,12 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
             seed=seeds or (0,),
             n=options["n"],
             parameters=parameters,
+            label=labels,
         )
         return SuiteRequest("", (spec,))
     changes: dict[str, Any] = {name: names for name, names in lists.items() if names}
     changes |= {name: options[name] for name in ("norm", "n") if options[name] is not None}
     changes |= {"train_dataset": options["train_dataset"]} if options["train_dataset"] else {}
     changes |= {"seed": seeds} if seeds else {}
+    changes |= {"label": labels} if labels else {}
     return suite_request(suite, changes, parameters)

@@ -59,6 +59,12 @@ NAMES = Names()
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option("--norm", default=None, metavar="NORM", help="Linf or L2 [default: Linf].")
 @parameter_option("A component's parameter, such as attack.steps=20.")
+@click.option(
+    "--label",
+    multiple=True,
+    metavar="NAME",
+    help="What a dataset or victim given by a path is called [default: its last folder]; dataset=NAME if both are.",
+)
 @click.option("--n", type=Whole(None, "100"), default=None, metavar="N", help="Number of test images [default: all].")
 @click.option(
     "--seed",
@@ -107,6 +113,13 @@ NAMES = Names()
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
 @click.option("--no-gallery", is_flag=True, help="Keep no pictures for robench report.")
+@click.option(
+    "--keep-images",
+    default="all",
+    show_default=True,
+    metavar="WHICH",
+    help="Adversarial images that stay in the store: all, flipped (those that fell) or digests (none).",
+)
 @store_option("Folder of fitted defenses and adversarial sets [default: the user's cache folder].")
 @click.option(
     "--out",
@@ -139,11 +152,13 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     """
     from robench.gate.level import level_of
     from robench.plan.arguments import check_options
+    from robench.plan.request_values import keep
 
     asked = requests(suite, options)
     for note in asked.notes:
         warn(note)
     check_options(options["device"], options["batch_size"], options["timeout"])
+    keep(options["keep_images"])
     level = level_of(options["gate"], options["gate_images"], options["gate_cost"])
     if dry_run:
         from robench.cli.dry_run import print_plan
@@ -151,7 +166,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         print_plan(asked.runs, store, options["device"], options["offline"], level)
         return
     cards, failures, trained = perform(asked.runs, store, out, options)
-    finish(cards, out)
+    judged = finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
     if asked.published:
@@ -160,7 +175,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:
             click.echo(f"  {title}\n    {error}", err=True)
-    refused = unfit(cards, options["fail_on"], out)
+    refused = unfit(judged, options["fail_on"], out)
     if failures or refused:
         raise click.exceptions.Exit(1)
 
@@ -223,6 +238,7 @@ def perform(
                     timeout=options["timeout"],
                     progress=progress,
                     gallery=not options["no_gallery"],
+                    keep_images=options["keep_images"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
@@ -248,15 +264,28 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
     click.echo(f"published beside measured: {page}")
 
 
-def finish(cards: list[Card], out: Path) -> None:
-    """Write the leaderboard of all cards in ``out``, and print the table of these."""
+def finish(cards: list[Card], out: Path) -> list[Card]:
+    """Write the leaderboard of all cards in ``out``, print the boards that these belong to, and return them as judged.
+
+    Cards of earlier runs that lie there and are of the same images and threat model are in the tables too: a row is
+    judged by all of its cards, and is the same here as on the page.
+    """
     from rich.console import Console
 
-    from robench_leaderboard import print_tables, read_cards, write_leaderboard
+    from robench.evidence.row_verdict import judge_together
+    from robench_leaderboard import print_tables, read_cards, same_boards, write_leaderboard
 
     if not cards:
-        return
+        return []
     folder = out / "cards"
-    page = write_leaderboard(read_cards([folder], warn), out)
-    print_tables(cards, Console())
+    there = read_cards([folder], warn)
+    page = write_leaderboard(there, out)
+    shown, made = same_boards(there, cards), {card.id for card in cards}
+    print_tables(shown, Console())
+    others = sum(card.id not in made for card in shown)
+    if others:
+        click.echo(
+            f"The tables hold {others} cards of earlier runs in {folder} as well, since they are of these boards."
+        )
     click.echo(f"cards: {folder}\nleaderboard: {page}")
+    return [card for card in judge_together(shown) if card.id in made]

@@ -131,7 +131,7 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
     click.echo(f"card: {write(card, folder)}")
     click.echo(f"weights: {weights}{f' (robench run cannot load them: {reason})' if reason else ''}")
     if loaded:
-        chosen = ["--dataset", card.dataset.name, *parameter_words("dataset", card.dataset.changed)]
+        chosen = ["--dataset", card.dataset.name, *parameter_words("dataset", cell.dataset.changed)]
         words = ["--victim", card.victim.name, *parameter_words("victim", loaded)]
         click.echo(f"robench run {shlex.join([*chosen, *words])}")
 

@@ -54,3 +54,37 @@ def read_seeds(names: tuple[str, ...]) -> tuple[int, ...]:
                 "--seed 0,1."
             )
     return tuple(int(name) for name in names)
+
+
+#: Seconds and bytes of what follows a number.
+_AGES = {"h": 3600, "d": 86400, "w": 7 * 86400}
+_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def read_age(text: str | None) -> float | None:
+    """Read ``30d``, ``12h`` or ``8w`` as seconds."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([hdw])", text.strip().lower())
+    if found is None:
+        raise SpecError(f"--older-than {text[:40]} is no age; write hours, days or weeks, such as 12h, 30d or 8w.")
+    return float(found[1]) * _AGES[found[2]]
+
+
+def read_size(text: str | None) -> int | None:
+    """Read ``20GB``, ``1.5TB`` or ``500MiB`` as bytes."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d+)?) ?([a-z]*)", text.strip().lower())
+    if found is None or found[2].upper() not in _SIZES:
+        raise SpecError(f"--max-size {text[:40]} is no size; write such as 500MB, 20GB or 1.5TB.")
+    return int(float(found[1]) * _SIZES[found[2].upper()])
+
+
+def in_bytes(size: int) -> str:
+    """Write a size as people read it."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} B"

@@ -157,6 +157,8 @@ class Attack(Component):
     norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
     #: True if the attack only asks for answers and never for gradients: black-box access.
     queries_only: ClassVar[bool] = False
+    #: True if the images come from a file, made by whatever: they may lower a row, and speak for none.
+    made_elsewhere: ClassVar[bool] = False
 
     @property
     def iterative(self) -> bool:
@@ -171,6 +173,9 @@ class Attack(Component):
         """Raise SpecError if these parameters make no sense under ``threat``; called before any work."""
         if threat.norm not in self.norms:
             raise SpecError(f"{self.name} works in {' and '.join(self.norms)}, not in {threat.norm}.")
+
+    def fits(self, test: Examples, task: Task) -> None:
+        """Raise DataError if what the attack brings along does not fit these test images; called before crafting."""
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return adversarial images of the same shape, dtype and device.

@@ -101,7 +101,10 @@ class CellRecord(Record, frozen=True, kw_only=True):
     n: Positive
     undefended: Annotated[bool, Meta(description="true for the row that defenses are compared with")]
     iterative: Annotated[bool, Meta(description="true if the attack takes more than one step")]
-    given: Annotated[dict[str, Any], Meta(description="the request as the user passed it")]
+    given: Annotated[dict[str, Any], Meta(description="the request as the user passed it, labels in place of paths")]
+    made_elsewhere: Annotated[
+        bool, Meta(description="the images come from a file: they may lower a row, and speak for none")
+    ] = False
 
 
 class DataRecord(Record, frozen=True, kw_only=True):
@@ -273,6 +276,7 @@ class Card(FiledRecord, frozen=True, kw_only=True):
     gate: Gate
     environment: Environment
     clocks: Annotated[list[str], Meta(description="what may differ between two runs; all else is deterministic")]
+    credit: Annotated[Name, Meta(description="who submitted the images, where they were made elsewhere")] = ""
 
     @property
     def stem(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import CardError, RobenchError, StoreError
+from robench.evidence.temporary_files import collect_beside
 
 #: The largest cards are of 100 classes and 50,000 images and have less than a megabyte.
 MOST_BYTES = 16_000_000
@@ -67,6 +68,7 @@ def write_whole(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and path.read_bytes() == content:
             return
+        collect_beside(path)
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             scratch.write_bytes(content)

@@ -88,16 +88,14 @@ def gallery_name(card: Card) -> str:
 
 def write_gallery(store: Store, card: Card, folder: Path) -> Path | None:
     """Write a card's stored gallery under the card's name, atomically; return its path, None if the store has none."""
-    from safetensors.numpy import load_file, save
-
-    from robench.evidence.store import DATA
+    from safetensors.numpy import load, save
 
     artifact = store.get(KIND, gallery_key(card.id))
     if artifact is None:
         return None
     path = folder / gallery_name(card)
     # One metadata key: the order of several is not fixed, and the file would differ from run to run.
-    write_whole(path, save(load_file(artifact.path / DATA), {"robench": json.dumps({"card": card.id})}))
+    write_whole(path, save(load(artifact.content()), {"robench": json.dumps({"card": card.id})}))
     return path
 
 

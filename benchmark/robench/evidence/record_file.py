@@ -15,7 +15,7 @@ from robench.evidence.card import FiledRecord
 from robench.evidence.files import fault, parse, read_bounded, write_whole
 
 if TYPE_CHECKING:
-    from robench.evidence.store import Artifact
+    from robench.evidence.artifact_folder import Artifact
 
 T = TypeVar("T", bound=FiledRecord)
 

@@ -73,7 +73,9 @@ class _Cell:
         self.card = card
         cell, model = card.cell, card.model
         # The seed is in: another seed is another training, and another row.
-        setting = [_key(cell.dataset), card.data.test, card.data.shape, cell.threat.norm, cell.threat.eps, cell.seed]
+        # Images are known by their content, wherever they lie; the names of classes are what a zero-shot model reads.
+        images = [card.data.test, card.data.classes, card.data.shape]
+        setting = [*images, cell.threat.norm, cell.threat.eps, cell.seed]
         victim = [*setting, _key(cell.victim), model.victim]
         self.victim = json.dumps(victim)
         self.row = json.dumps([*victim, _key(cell.defense), model.defended])
@@ -323,12 +325,13 @@ def _falls(one: Check, cell: _Cell, undefended: Sequence[_Cell]) -> Check:
 
 def _declared(cell: _Cell, row: _Row) -> Check:
     training = cell.card.training
+    through = [other for other in row.end_to_end if not other.card.cell.made_elsewhere]
     return declared_check(
         training.gradient,
         cell.card.robust.draws if training.randomized else None,
         undefended=cell.card.cell.undefended,
-        asked=any(other.card.cell.threat.access == "black-box" for other in row.end_to_end),
-        through=bool(row.end_to_end),
+        asked=any(other.card.cell.threat.access == "black-box" for other in through),
+        through=bool(through),
         static=any(other.card.cell.surrogate_is_victim for other in row.cells),
     )
 

@@ -1,39 +1,31 @@
 """The store: artifacts by fingerprint, written atomically, checked when read, shared by several processes.
 
-One artifact is one folder ``<kind>/<2 digits>/<fingerprint>`` with ``meta.json`` and, if it has tensors,
-``data.safetensors``. It is made under ``tmp/`` and renamed into place, so it is there whole or not at all. Both files
-say which artifact they are, so that one put in another's place is no evidence. Files and folders get the permissions
-that the user's umask and the store's folder (setgid) give them, so that a group can share a store; one that cannot be
-written still answers what it has.
+One artifact is one folder ``<kind>/<2 digits>/<fingerprint>`` (:mod:`robench.evidence.artifact_folder`). It is made
+under ``tmp/`` and renamed into place, so it is there whole or not at all. Its files say which artifact they are, so
+that one put in another's place is no evidence. Files and folders get the permissions that the user's umask and the
+store's folder (setgid) give them, so that a group can share a store; one that cannot be written still answers what it
+has. The time of its metadata is when an artifact was last used, to the day.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import re
 import shutil
 import stat
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import SpecError, StoreError
+from robench.evidence.artifact_folder import META, Artifact, fill, read_checked
+from robench.evidence.temporary_files import DAY, collect, new_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-META, DATA = "meta.json", "data.safetensors"
-
-#: What half-written artifacts under ``tmp/`` begin with, and the seconds after which nobody is writing them any more.
-WRITING, DAY = "writing-", 86400
 
 #: Keys come from cards too, and a card may come from anyone: no dot and no slash.
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -47,20 +39,6 @@ def default_root() -> Path:
     if named is not None and not named.strip():
         raise SpecError("ROBENCH_STORE is set, but empty; give it a folder, unset it for the default, or give --store.")
     return Path(named) if named is not None else user_cache_path("robench") / "store"
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """Hold one stored result: its metadata, and its tensors when asked for."""
-
-    path: Path
-    meta: dict[str, Any]
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors, on the CPU."""
-        from safetensors.torch import load_file
-
-        return load_file(self.path / DATA)
 
 
 class Store:
@@ -116,6 +94,7 @@ class Store:
             raise StoreError(
                 f"The store cannot read {path} ({error.strerror}); mend it or choose another with --store."
             ) from None
+        self._mark_used(path)
         self._checked[path] = Artifact(path, meta)
         return self._checked[path]
 
@@ -135,6 +114,30 @@ class Store:
             raise StoreError(f"What was just written to {path} does not read back; check the disk.")
         return found
 
+    def replace(
+        self, kind: str, key: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+    ) -> Artifact:
+        """Store an artifact in the place of the one that is there; hold its lock, and see that it means the same."""
+        path = self.folder(kind, key)
+        with self._writing():
+            self._remove(path)
+        return self.put(kind, key, meta, tensors)
+
+    def remove(self, kind: str, key: str) -> bool:
+        """Remove an artifact, unless another process works on it; tell whether it is gone."""
+        with self._writing(), self._lock_at_once(kind, key) as held:
+            if held:
+                self._remove(self.folder(kind, key))
+        return held
+
+    def remove_temporary(self, path: Path) -> None:
+        """Remove unfinished work, or what was set aside as damaged."""
+        with self._writing(), suppress(FileNotFoundError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
         """Hold this fingerprint's lock, so that two processes do not do one work twice; a kill releases it."""
@@ -143,10 +146,7 @@ class Store:
         if self.read_only:
             yield
             return
-        path = self.root / "locks" / f"{kind}-{key}.lock"
-        with self._writing():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o666))
-            mode = stat.S_IMODE(path.stat().st_mode)
+        path, mode = self._lock_file(kind, key)
         with FileLock(path, mode=mode):
             yield
 
@@ -154,13 +154,50 @@ class Store:
         """Return a file that belongs to unfinished work on this fingerprint; discard it when that is done."""
         return self.root / "tmp" / f"{kind}-{key}.partial"
 
+    @contextmanager
+    def _lock_at_once(self, kind: str, key: str) -> Iterator[bool]:
+        from filelock import FileLock, Timeout
+
+        path, mode = self._lock_file(kind, key)
+        lock = FileLock(path, mode=mode, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _lock_file(self, kind: str, key: str) -> tuple[Path, int]:
+        path = self.root / "locks" / f"{kind}-{key}.lock"
+        with self._writing():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o666))
+            return path, stat.S_IMODE(path.stat().st_mode)
+
+    def _mark_used(self, path: Path) -> None:
+        """Note that an artifact was used today; what belongs to another user, or cannot be written, stays as it is."""
+        with suppress(OSError):
+            if not self.read_only and time.time() - (path / META).stat().st_mtime > DAY:
+                os.utime(path / META)
+
+    def _remove(self, path: Path) -> None:
+        """Take an artifact away at once, so that nobody meets half of it."""
+        self._checked.pop(path, None)
+        scratch = new_folder(self.root / "tmp")
+        try:
+            with suppress(FileNotFoundError):
+                path.rename(scratch / path.name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
     def _write(
         self, path: Path, kind: str, key: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor] | None
     ) -> None:
-        scratch = self.root / "tmp" / f"{WRITING}{_here()}-{os.getpid()}-{uuid.uuid4().hex}"
+        scratch = new_folder(self.root / "tmp")
         try:
-            scratch.mkdir()  # not by tempfile, whose folders nobody else may enter
-            _fill(scratch, kind, key, meta, tensors)
+            fill(scratch, kind, key, meta, tensors)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 scratch.rename(path)
@@ -192,84 +229,3 @@ class Store:
                 f"The store at {self.root} cannot be written ({error.strerror or error}). Free some space or mend "
                 "the permissions, or choose another folder with --store; what is already stored stays valid."
             ) from None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fill(scratch: Path, kind: str, key: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor] | None) -> None:
-    digest = None
-    if tensors is not None:
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        try:
-            save_file(plain, scratch / DATA, metadata={"kind": kind, "key": key})
-        except SafetensorError as error:  # a full disk is no OSError there
-            raise OSError(str(error)) from None
-        digest = _digest(scratch / DATA)
-    # There and back first: as numbers, keys sort in another order than as the strings that are read.
-    checks = {"kind": kind, "key": key, "meta": json.loads(json.dumps(meta, allow_nan=False)), "data": digest}
-    with (scratch / META).open("w", encoding="utf-8") as file:
-        json.dump({**checks, "sha256": _checksum(checks)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if tensors is not None:
-        (scratch / DATA).chmod(stat.S_IMODE((scratch / META).stat().st_mode))  # written as 0600
-
-
-def _checksum(checks: Mapping[str, Any]) -> str:
-    body = json.dumps({name: checks.get(name) for name in ("kind", "key", "meta", "data")}, sort_keys=True)
-    return hashlib.sha256(body.encode()).hexdigest()
-
-
-def read_checked(path: Path, *, tensors: bool = True) -> dict[str, Any]:
-    """Return the metadata in an artifact's folder after checking it; ValueError says what does not match.
-
-    Without ``tensors`` their checksum is not computed, only that the file is there.
-    """
-    checks = json.loads((path / META).read_text(encoding="utf-8"))
-    if not isinstance(checks, dict) or not isinstance(checks.get("meta"), dict):
-        raise ValueError("its metadata is not what robench writes")
-    if _checksum(checks) != checks.get("sha256"):
-        raise ValueError("its metadata does not match its checksum")
-    if (checks["kind"], checks["key"]) != (path.parents[1].name, path.name):
-        raise ValueError(f"it is {checks['kind']} {str(checks['key'])[:8]}, in the place of another")
-    if checks["data"] is not None:
-        if tensors and _digest(path / DATA) != checks["data"]:
-            raise ValueError("its tensors do not match their checksum")
-        (path / DATA).stat()
-    meta: dict[str, Any] = checks["meta"]
-    return meta
-
-
-def collect(folder: Path) -> None:
-    """Remove what killed runs left half-written in ``folder``; what another machine wrote, after a day."""
-    for path in folder.glob(f"{WRITING}*"):
-        place, process, *_ = path.name.removeprefix(WRITING).split("-")
-        with suppress(OSError, ValueError):
-            gone = time.time() - path.stat().st_mtime > DAY if place != _here() else not _runs(int(process))
-            if gone:
-                shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob("*.writing"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > DAY:
-                path.unlink()
-
-
-def _here() -> str:
-    """Return a short word for this machine."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -149,6 +149,8 @@ def moved(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     attacked, unmoved = measured.adversarial.total("attacked"), measured.adversarial.total("unmoved")
     if not attacked or measured.cell.threat.eps == 0:
         return skip(name, threshold, "There was no image to move, or no ball to move it in.")
+    if measured.made_elsewhere:
+        return skip(name, threshold, "The images come from a file, which need not have one for each that is attacked.")
     idle = unmoved == attacked
     meaning = (
         f"{measured.attack_name} returned every image as it was: nothing was attacked."

@@ -26,6 +26,8 @@ from robench.gate.measurement import Measurement
 from robench.gate.worst_case import climbers, end_to_end, of_same_model, won_over
 from robench.plan.cell import type_of
 
+MADE_ELSEWHERE = "The images were made elsewhere, for one model: what they do to another says nothing."
+
 
 def not_above_clean(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no image is right under attack that was wrong without."""
@@ -78,6 +80,8 @@ def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that the same attack works where there is no defense."""
     if measured.cell.threat.eps == 0:
         return skip(FALLS, "significantly more images fall than rise", "There is nothing to fall under at eps = 0.")
+    if measured.made_elsewhere:
+        return skip(FALLS, "significantly more images fall than rise", MADE_ELSEWHERE)
     undefended = [other for other in group if other.cell.undefended and not other.transfer]
     same = [other for other in undefended if other.attack_key == measured.attack_key]
     if not same:
@@ -103,7 +107,8 @@ def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
     rivals = [
         other
         for other in of_same_model(measured, group)
-        if not other.transfer and sum(type_of(other.cell.attack, Attack).passes()) * MUCH_DEARER <= sum(attack.passes())
+        if not (other.transfer or other.made_elsewhere)
+        and sum(type_of(other.cell.attack, Attack).passes()) * MUCH_DEARER <= sum(attack.passes())
     ]
     if measured.transfer or attack.queries_only or not rivals:
         why = "No white-box attack of a quarter of its passes was run on this model."
@@ -127,7 +132,8 @@ def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
 
 def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that what counts for the declared kind of gradient was evaluated."""
-    training, same = measured.fitted.training, of_same_model(measured, group)
+    training = measured.fitted.training
+    same = [other for other in of_same_model(measured, group) if not other.made_elsewhere]
     return declared_check(
         training.gradient,
         measured.robust.draws if training.randomized else None,

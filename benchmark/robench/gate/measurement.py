@@ -13,9 +13,9 @@ from robench.evidence.image_signatures import ImageSignatures, joined
 from robench.plan.cell import Cell, type_of
 
 if TYPE_CHECKING:
+    from robench.evidence.adversarial_set import AdversarialSet
     from robench.evidence.card import DataRecord, ModelRecord
     from robench.gate.level import Level
-    from robench.pipeline.stages.craft import AdversarialSet
     from robench.pipeline.stages.fit import Fitted
     from robench.pipeline.stages.score import Outcomes
 
@@ -65,6 +65,11 @@ class Measurement:
     def iterative(self) -> bool:
         """Tell whether the attack takes more than one step."""
         return bool(type_of(self.cell.attack, Attack).iterative)
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Tell whether the images come from a file, so that nothing is known of the attack."""
+        return bool(type_of(self.cell.attack, Attack).made_elsewhere)
 
     @property
     def attack_name(self) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
+
+from msgspec.structs import replace
 
 from robench.evidence.card import Card
 from robench.evidence.card_file import FILE
@@ -17,15 +20,34 @@ from robench.plan.cell import Cell
 CARDS = "card"
 
 
-def cached(group: Sequence[Cell], store: Store, level: Level) -> list[Card] | None:
-    """Return the group's cards if the store has every one, judged at this level and with the same cells."""
+def cached(
+    group: Sequence[Cell], store: Store, level: Level, request: Mapping[str, Any] | None = None
+) -> list[Card] | None:
+    """Return the group's cards if the store has every one, judged at this level and with the same cells.
+
+    Labels are those of this request, if it is given, and not of the one that the cards were made for.
+    """
     cards = []
     for cell in group:
         card = FILE.stored(store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in group], level)))
         if card is None:
             return None
-        cards.append(card)
+        cards.append(_labelled(card, cell, request) if request is not None else card)
     return cards
+
+
+def _labelled(card: Card, cell: Cell, request: Mapping[str, Any]) -> Card:
+    roles = {"dataset": cell.dataset, "victim": cell.victim, "attack": cell.attack, "defense": cell.defense}
+    shown = {role: chosen.record() for role, chosen in roles.items()}
+    if all(getattr(card.cell, role).parameters == record.parameters for role, record in shown.items()):
+        return card
+    known = {
+        role: replace(getattr(card.cell, role), parameters=record.parameters, changed=record.changed)
+        for role, record in shown.items()
+    }
+    if cell.train is not None:
+        known["trained_on"] = cell.train.record()
+    return replace(card, cell=replace(card.cell, **known, given=dict(request)))
 
 
 def illustrated(group: Sequence[Cell], store: Store) -> bool:

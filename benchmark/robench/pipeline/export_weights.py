@@ -41,7 +41,7 @@ def loading(chosen: SelectedComponent, path: Path) -> dict[str, Scalar]:
     if CHECKPOINT not in parameters_of(type(chosen.component)):
         raise WeightsError(f"{name} has no parameter '{CHECKPOINT}' to take them with.")
     taken: dict[str, Scalar] = {CHECKPOINT: str(path)}
-    changed = chosen.record().changed.items()
+    changed = chosen.changed.items()
     parameters = {key: value for key, value in changed if not _untrained(chosen, {key: value, **taken})} | taken
     if _untrained(chosen, parameters):
         raise WeightsError(f"{name} is trained even when '{CHECKPOINT}' is given.")

@@ -18,10 +18,11 @@ from robench.gate.measurement import Measurement
 from robench.gate.pass_budget import PassBudget
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.worst_case import end_to_end, standing_mask
+from robench.pipeline.kept_images import needs_images
 from robench.pipeline.stages.craft import craft
 from robench.pipeline.stages.illustrate import illustrate
 from robench.pipeline.stages.judge import judge
-from robench.pipeline.stages.probe import ProbeResults, probe_attack, probe_model
+from robench.pipeline.stages.probe import ProbeResults, attack_probe_key, probe_attack, probe_model
 from robench.pipeline.stages.record import record
 from robench.pipeline.stages.score import Outcomes, score
 from robench.pipeline.workbench import Workbench
@@ -81,7 +82,8 @@ def measure(cell: Cell, workbench: Workbench) -> Measurement:
     worth_attacking = clean.correct if cell.surrogate is None else None
     victim = name if cell.surrogate is None else f"surrogate {cell.surrogate.component.name}"
     text = f"craft {attack.name} on {victim}"
-    adversarial = craft(attack, target, data.test, worth_attacking, task, store, cell.craft_id, text)
+    needed = needs_images(cell, store, workbench.options.gate, workbench.options.gallery)
+    adversarial = craft(attack, target, data.test, worth_attacking, task, store, cell.craft_id, text, needed)
 
     stored = adversarial.batches(task.batch_size, workbench.device)
     robust = score(model, stored, labels, task, store, cell.score_id, f"score {name}, {attack.name}", draws)
@@ -172,7 +174,7 @@ def examine_attack(measured: Measurement, context: ProbeContext, workbench: Work
         stored,
         measured.robust,
         workbench.store,
-        fingerprint("probe", cell=cell.score_id, level=asdict(level)),
+        attack_probe_key(cell.score_id, level),
     )
 
 

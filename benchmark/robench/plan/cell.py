@@ -11,6 +11,7 @@ from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import ThreatModel, format_eps
 from robench.evidence.card import ComponentRecord, Scalar
 from robench.evidence.fingerprint import fingerprint, of_component
+from robench.plan.place_labels import labels_of
 from robench.plugin.catalog import Offer
 
 #: ``--surrogate self``: the undefended victim is the attacker's model.
@@ -27,17 +28,26 @@ class SelectedComponent:
     tuning: tuple[tuple[str, Any], ...] = ()
     #: The models that this one is made of, as its ``members`` names them.
     members: tuple[SelectedComponent, ...] = ()
+    #: What the user calls the file or folder that it is; empty is the last name of its path.
+    label: str = ""
 
-    def record(self) -> ComponentRecord:
-        """Return it as the card holds it."""
+    @property
+    def changed(self) -> dict[str, Scalar]:
+        """Return the parameters that differ from the defaults, or from the victim's tuning, as they were given."""
         defaults = {name: entry.default for name, entry in parameters_of(type(self.component)).items()}
         defaults.update(self.tuning)
-        values: dict[str, Scalar] = dict(self.component.parameters)
+        return {name: value for name, value in self.component.parameters.items() if value != defaults[name]}
+
+    def record(self) -> ComponentRecord:
+        """Return it as the card holds it: with labels in place of paths."""
+        labels = labels_of(self)
+        # Data that is known by its checksums is the same wherever it lies.
+        checked = {name for name, entry in parameters_of(type(self.component)).items() if entry.path == "checked"}
         return ComponentRecord(
             name=self.component.name,
             version=self.component.version,
-            parameters=values,
-            changed={name: value for name, value in values.items() if value != defaults[name]},
+            parameters={**self.component.parameters, **labels},
+            changed={name: labels.get(name, value) for name, value in self.changed.items() if name not in checked},
             plugin=self.offer.plugin.label,
             code=self.key["code"],
             files=self.key["files"],
@@ -96,6 +106,12 @@ class Cell:
         """Return the models that something else in this cell loads by name, each once."""
         made = [part for one in (self.victim, self.surrogate) if one is not None for part in one.family[1:]]
         return list({self.model_id(part): part for part in (*self.loads, *made)}.values())
+
+    @property
+    def components(self) -> list[SelectedComponent]:
+        """Return every component that it names, and what those are made of."""
+        named = (self.dataset, self.victim, self.defense, self.attack, self.surrogate, self.train, *self.loads)
+        return [part for one in named if one is not None for part in one.family]
 
     @property
     def undefended(self) -> bool:

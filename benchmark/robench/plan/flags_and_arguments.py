@@ -35,6 +35,8 @@ ARGUMENTS = {
     "compile": "compiled=True",
     "no-prepare": "prepared=False",
     "store": "store",
+    "keep-images": "keep_images",
+    "label": "label",
     "name": "name",
 }
 

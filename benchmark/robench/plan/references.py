@@ -56,8 +56,7 @@ def resolve_reference(known: Catalog, role: str, reference: str) -> tuple[str, d
 def foreign_code(cells: Iterable[Cell]) -> str:
     """Return what of these cells would run code that their parameters name, as a card shows it; empty if nothing."""
     for cell in cells:
-        chosen = (cell.dataset, cell.victim, cell.defense, cell.attack, cell.surrogate, cell.train, *cell.loads)
-        for entry in (part for one in chosen if one is not None for part in one.family):
+        for entry in cell.components:
             if entry.component.runs_code:
                 return entry.record().label
     return ""

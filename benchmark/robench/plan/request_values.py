@@ -13,10 +13,10 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from robench.contracts.threat_model import Norm
-from robench.errors import DataError, SpecError
+from robench.errors import DataError, SpecError, suggestion
 
 if TYPE_CHECKING:
     from robench.plan.spec import Spec
@@ -30,7 +30,10 @@ UNSET = "an unset shell variable?"
 EMPTY = ('""', "''")
 
 #: Fields of a request of which several can be named.
-LISTS = ("victim", "defense", "attack", "surrogate", "eps", "seed")
+LISTS = ("victim", "defense", "attack", "surrogate", "eps", "seed", "label")
+
+#: Of adversarial images all, those that fell (which prove it), or none but their digests.
+Keep = Literal["all", "flipped", "digests"]
 
 _NORMS = {"inf": "Linf", "infinity": "Linf", "max": "Linf", "2": "L2", "2.0": "L2", "euclidean": "L2"}
 
@@ -51,6 +54,7 @@ def checked(spec: Spec) -> Spec:
         n=_count(spec.n),
         parameters=_parameters(spec.parameters),
         baseline=truth("baseline", spec.baseline),
+        label=tuple(text("label", one) for one in several("label", spec.label)),
     )
 
 
@@ -110,6 +114,14 @@ def truth(name: str, value: Any) -> bool:
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
         return bool(value)
     raise SpecError(f"{name} is True or False, not {shown(value)}.")
+
+
+def keep(value: Any) -> Keep:
+    """Return which adversarial images are kept."""
+    for word in get_args(Keep):
+        if value == word:
+            return word  # type: ignore[no-any-return]  # one of the literals
+    raise SpecError(f"--keep-images {shown(value)} is unknown; {suggestion(str(value)[:40], get_args(Keep))}")
 
 
 def place(name: str, value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
@@ -12,6 +13,7 @@ from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
+from robench.plan.place_labels import ROLES, labels_of, read_labels
 from robench.plan.references import resolve_reference, split_reference
 from robench.plan.request_values import checked
 from robench.plugin.catalog import Catalog, Offer, catalog
@@ -34,6 +36,7 @@ class Spec:
         dataset: what is judged on: one name, or several, each of which is a part of the grid.
         n: number of test images of each dataset; None takes the whole test split.
         baseline: add the undefended victim, with which defenses are compared.
+        label: what a dataset or victim given by a path is called: ``NAME``, or ``dataset=NAME``. It enters no id.
         suite: the suite that the request was read from, ``{"name": ..., "changed": {option: value}}``; for the card.
     """
 
@@ -49,13 +52,15 @@ class Spec:
     n: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = True
+    label: Sequence[str] = ()
     suite: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self) -> dict[str, Any]:
         """Return the request as JSON values, for the card."""
-        values = {
-            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "suite" or self.suite
-        }
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        for name in ("label", "suite"):
+            if not values[name]:
+                del values[name]
         return {
             name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for name, value in values.items()
@@ -85,7 +90,7 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
     attacks = [chooser.choose("attack", name) for name in spec.attack]
     train = chooser.choose(TRAIN, spec.train_dataset) if spec.train_dataset else None
     cells: list[Cell] = []
-    for dataset, victim in _judged(spec, datasets, chooser):
+    for dataset, victim in _labelled(spec, [*_judged(spec, datasets, chooser)]):
         defenses = [
             (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
         ]
@@ -146,6 +151,26 @@ def _check_counts(spec: Spec) -> None:
             raise SpecError(f"No {name} is named; give at least one with --{name}.")
 
 
+def _labelled(
+    spec: Spec, judged: list[tuple[SelectedComponent, SelectedComponent]]
+) -> list[tuple[SelectedComponent, SelectedComponent]]:
+    """Return the datasets and victims under the names that ``--label`` gives them."""
+    if not spec.label:
+        return judged
+    places = [
+        {json.dumps(chosen.key) for chosen in column if labels_of(chosen)} for column in zip(*judged, strict=True)
+    ]
+    named = read_labels(spec.label, {role: len(found) == 1 for role, found in zip(ROLES, places, strict=True)})
+    return [
+        (_called(dataset, named.get("dataset", "")), _called(victim, named.get("victim", "")))
+        for dataset, victim in judged
+    ]
+
+
+def _called(chosen: SelectedComponent, label: str) -> SelectedComponent:
+    return replace(chosen, label=label) if label and labels_of(chosen) else chosen
+
+
 def _default_victim(dataset: SelectedComponent) -> str:
     name = cast(str, type_of(dataset, Dataset).victim)
     if not name:
@@ -175,6 +200,9 @@ def _ways(
     evaluation would have it. No gradients: only so, and by queries, which then (``blind``) the undefended victim has to
     fall to as well.
     """
+    if type_of(attack, Attack).made_elsewhere:
+        yield attack, None
+        return
     asks = bool(type_of(attack, Attack).queries_only)
     if defense.gradient != "none" or asks:
         yield attack, None

@@ -38,6 +38,7 @@ _KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
     "seed": (True, int, "a whole number"),
     "n": (False, int, "a whole number"),
     "baseline": (False, bool, "true or false"),
+    "label": (True, str, "text"),
     "parameters": (False, dict, "a table"),
 }
 

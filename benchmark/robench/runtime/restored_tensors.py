@@ -14,7 +14,7 @@ from torch import Tensor
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Defense
 from robench.errors import require
-from robench.evidence.store import Artifact
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.tensor_digests import tensor_digests, weights_digest
 
 #: What rounding may change in a computed tensor, relative to its largest value.

@@ -6,7 +6,7 @@ Nothing in a card is executed. A card may name code (``file[path=net.py]``); tha
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,22 @@ from robench.api import choose_device, run
 from robench.contracts.task import Progress
 from robench.contracts.threat_model import parse_eps
 from robench.errors import CardError, attributed_to
-from robench.evidence.card import Card, ComponentRecord
-from robench.evidence.fingerprint import CHUNK
+from robench.evidence.adversarial_set import KIND as ADVERSARIAL
+from robench.evidence.adversarial_set import chunk_keys, whole
+from robench.evidence.artifact_folder import Artifact
+from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.statistics import pack_bits
-from robench.evidence.store import Artifact, Store
-from robench.pipeline.stages.craft import KIND as ADVERSARIAL
+from robench.evidence.store import Store
 from robench.pipeline.stages.score import KIND as OUTCOMES
 from robench.pipeline.workbench import Options
 from robench.plan.cell import SELF, Cell
+from robench.plan.local_places import found_again, last_called, put_back
 from robench.plan.references import foreign_code, resolve_reference, split_reference
 from robench.plan.spec import Spec, plan
-from robench.plugin.catalog import catalog
+from robench.plugin.catalog import Catalog, catalog
 from robench.verify.repetition import Finding as Finding
 from robench.verify.repetition import compare
-from robench.verify.rescore import against_images, chunk_key, margins_of
+from robench.verify.rescore import against_images, margins_of
 
 
 def request_of(card: Card) -> Spec:
@@ -50,8 +52,13 @@ def request_of(card: Card) -> Spec:
         surrogate = (SELF if cell.surrogate_is_victim else cell.surrogate.name,)
         if not cell.surrogate_is_victim:
             parts["surrogate"] = cell.surrogate
-    by_name = {f"{part.name}.{key}": value for part in cell.loads for key, value in part.parameters.items()}
-    by_role = {f"{role}.{key}": value for role, part in parts.items() for key, value in part.parameters.items()}
+    known = catalog()
+    by_name = {
+        f"{part.name}.{key}": value for part in cell.loads for key, value in _here(known, "surrogate", part).items()
+    }
+    by_role = {
+        f"{role}.{key}": value for role, part in parts.items() for key, value in _here(known, role, part).items()
+    }
     return Spec(
         dataset=cell.dataset.name,
         train_dataset=cell.trained_on.name if cell.trained_on is not None else "",
@@ -67,12 +74,36 @@ def request_of(card: Card) -> Spec:
     )
 
 
+def _here(known: Catalog, role: str, part: ComponentRecord) -> Mapping[str, Scalar]:
+    """Return a component's parameters as this machine would be given them: with its own paths."""
+    offer = known.offers.get((role.removeprefix("train-"), part.name))
+    return part.parameters if offer is None else found_again(part, offer.component)
+
+
+def _request_here(card: Card) -> dict[str, Any]:
+    """Return the request as it was typed, with the paths of this machine where the card has labels."""
+    cell, known = card.cell, catalog()
+    parts = [("attack", cell.attack), *(("surrogate", part) for part in (cell.surrogate, *cell.loads) if part)]
+    places: dict[str, str] = {}
+    for role in ("attack", "surrogate"):  # also those that other cells of the run were about
+        texts = cell.given.get(role)
+        for text in texts if isinstance(texts, list) else ():
+            name, implied = resolve_reference(known, role, split_reference(str(text))[0])
+            found = {label: last_called(name, parameter, label) for parameter, label in implied.items()}
+            places |= {label: place for label, place in found.items() if place is not None}
+    for role, part in parts:
+        here = _here(known, role, part)
+        places |= {str(value): str(here[name]) for name, value in part.parameters.items() if value != here[name]}
+    request: dict[str, Any] = put_back(dict(cell.given), places)
+    return request
+
+
 def of_same_model(card: Card) -> Spec:
     """Return the request for the card's defended victim under every attack that was run on it.
 
     The gate judges a cell together with the other attacks on its model, so these must be computed again too.
     """
-    exact, request = request_of(card), card.cell.given
+    exact, request = request_of(card), _request_here(card)
     try:
         attacks, surrogates = _names(request["attack"]), _names(request["surrogate"])
         typed = {str(key): value for key, value in request["parameters"].items()}
@@ -112,10 +143,13 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
     yield Finding("card", True, "follows the schema; counts, bits and intervals agree")
     for name, outcome in (("clean", card.clean), ("robust", card.robust)):
         yield _check_outcome(name, outcome.bits, outcome.correct, artifacts.get(OUTCOMES, outcome.artifact))
-    starts = range(0, card.cell.n, CHUNK)
-    chunks = [artifacts.get(ADVERSARIAL, chunk_key(card.adversarial.artifact, start)) for start in starts]
+    chunks = [artifacts.get(ADVERSARIAL, key) for key in chunk_keys(card.adversarial.artifact, card.cell.n)]
     if any(chunk is None for chunk in chunks):
         yield Finding("adversarial set", None, f"not in the store at {store}; give --store, or recompute with --rerun")
+        return
+    if not all(whole(chunk) for chunk in chunks if chunk):
+        why = "not all of its images were kept (--keep-images), so the model cannot be asked about them again"
+        yield Finding("re-score", None, f"{why}; recompute with --rerun")
         return
     cell = find_cell(card, device)
     if cell is None:

@@ -10,11 +10,12 @@ from torch import Tensor
 from robench.contracts.adaptive import Expected
 from robench.contracts.classifier import Classifier
 from robench.contracts.threat_model import BALL_TOLERANCE
+from robench.evidence.adversarial_set import KIND as CRAFTED
+from robench.evidence.adversarial_set import AdversarialSet, chunk_key, images_of
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.card import Card
-from robench.evidence.fingerprint import CHUNK, fingerprint
-from robench.evidence.store import Artifact
-from robench.pipeline.stages.craft import KIND as CRAFTED
-from robench.pipeline.stages.craft import AdversarialSet
+from robench.evidence.fingerprint import CHUNK
+from robench.evidence.meter import Meter
 from robench.pipeline.workbench import Options, Workbench
 from robench.plan.cell import Cell
 from robench.verify.repetition import SCORED, Finding, Margins
@@ -31,7 +32,7 @@ def against_images(
     workbench = Workbench(options, device)
     data = workbench.data(cell)
     yield Finding("test images", data.test.fingerprint == card.data.test, "fingerprint of the images served here")
-    adversarial = AdversarialSet(card.adversarial.artifact, chunks, data.test.labels)
+    adversarial = AdversarialSet(card.adversarial.artifact, chunks, data.test.labels, Meter(device=device))
     yield Finding(
         "adversarial set",
         adversarial.fingerprint == card.adversarial.fingerprint,
@@ -88,7 +89,7 @@ def margins_of(cell: Cell, options: Options, device: str) -> Margins:
         if name == "robust":
             stored = [store.get(CRAFTED, chunk_key(cell.craft_id, row - row % CHUNK)) for row in rows]
             images = torch.stack(
-                [chunk.tensors()["images"][row % CHUNK] for chunk, row in zip(stored, rows, strict=True) if chunk]
+                [images_of(chunk)[row % CHUNK] for chunk, row in zip(stored, rows, strict=True) if chunk]
             ).to(device)
         labels = data.test.labels[list(rows)].to(device)
         with torch.no_grad():
@@ -97,11 +98,6 @@ def margins_of(cell: Cell, options: Options, device: str) -> Margins:
         return relative
 
     return of
-
-
-def chunk_key(artifact: str, start: int) -> str:
-    """Return the store's key of the adversarial images from number ``start`` on."""
-    return fingerprint("craft", set=artifact, start=start)
 
 
 def _aligned(adversarial: AdversarialSet, size: int, device: str) -> Iterator[Tensor]:

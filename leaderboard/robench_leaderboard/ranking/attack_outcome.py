@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from robench.contracts.threat_model import Access
 from robench.evidence.card import Card, Check, Outcome, Verdict
+from robench.evidence.plain_text import plain
 from robench.evidence.statistics import wilson
 
 #: Best first, so that the last of several is the worst.
@@ -54,6 +55,11 @@ class AttackOutcome:
         return self.card.cell.threat.access
 
     @property
+    def made_elsewhere(self) -> bool:
+        """Say whether the images come from a file; nothing is known of the attack then, and no other row meets it."""
+        return self.card.cell.made_elsewhere
+
+    @property
     def label(self) -> str:
         """Return the attack's label."""
         return self.card.cell.attack.label
@@ -69,13 +75,16 @@ class AttackOutcome:
     @property
     def description(self) -> str:
         """Name the attack in one phrase, such as ``pgd, transfer via resnet18``."""
+        if self.made_elsewhere:
+            by = plain(self.card.credit, 60)
+            return f"{self.label}, made elsewhere{f' by {by}' if by else ''}"
         route = "" if self.access == "white-box" else f", {self.access}"
         return f"{self.label}{route}{f' via {self.surrogate}' if self.surrogate else ''}"
 
     @property
     def end_to_end(self) -> bool:
         """Say whether the defended victim itself was attacked: by its gradients, or by queries if it has none."""
-        queried = self.access == "black-box" and self.card.training.gradient == "none"
+        queried = self.access == "black-box" and self.card.training.gradient == "none" and not self.made_elsewhere
         return self.access == "white-box" or queried
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card
@@ -28,22 +29,23 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """Say what rows must have in common to be compared: the images, and what the attacker may do to them."""
+    """Say what rows must have in common to be compared: the images, and what the attacker may do to them.
 
-    dataset: str
+    Images are known by their content: wherever they lie and whatever they are called, they are one board.
+    """
+
+    dataset: str = field(compare=False)
     shape: tuple[int, int, int]
     norm: str
     eps: float
     n: int
     test: str
-    parameters: str
 
     @classmethod
     def of(cls, card: Card) -> Setting:
-        """Return the setting of one card."""
+        """Return the setting of one card, under the name that the card has for the images."""
         dataset, threat = card.cell.dataset, card.cell.threat
-        parameters = _canonical({"name": dataset.name, "parameters": dataset.parameters})
-        return cls(dataset.label, card.data.shape, threat.norm, threat.eps, card.cell.n, card.data.test, parameters)
+        return cls(dataset.label, card.data.shape, threat.norm, threat.eps, card.cell.n, card.data.test)
 
     @property
     def contest(self) -> str:
@@ -82,6 +84,11 @@ class Board:
         return any(row.transfer for row in self.rows)
 
     @property
+    def broken(self) -> list[str]:
+        """Return what images that were made elsewhere did to the rows."""
+        return [sentence for row in self.rows for sentence in row.broken]
+
+    @property
     def uneven(self) -> bool:
         """Say whether some ranked row met fewer attacks than others."""
         return any(row.missing for row in self.ranked)
@@ -90,7 +97,19 @@ class Board:
 def boards(cards: Iterable[Card]) -> list[Board]:
     """Return one board per setting, in a fixed order whatever the order of the cards."""
     grouped = _grouped(judge_together(newest(cards)), Setting.of)
-    return [_board(setting, grouped[setting]) for setting in sorted(grouped)]
+    # The same images may have several names; a plain one says more than that of somebody's folder.
+    named = [replace(setting, dataset=min(map(_name, same))[-1]) for setting, same in grouped.items()]
+    return [_board(setting, grouped[setting]) for setting in sorted(named, key=lambda each: (each.dataset, each))]
+
+
+def same_boards(cards: Iterable[Card], some: Iterable[Card]) -> list[Card]:
+    """Return those of ``cards`` that are on a board with one of ``some``."""
+    settings = {Setting.of(card) for card in some}
+    return [card for card in cards if Setting.of(card) in settings]
+
+
+def _name(card: Card) -> tuple[int, str]:
+    return len(card.cell.dataset.changed), card.cell.dataset.label
 
 
 def _board(setting: Setting, cards: Sequence[Card]) -> Board:
@@ -104,8 +123,11 @@ def _board(setting: Setting, cards: Sequence[Card]) -> Board:
     return Board(setting, tuple(with_front(ranked)), tuple(row for row in rows if row.reasons), repeated_rows(ranked))
 
 
-def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str]:
-    """Return what makes cards one row. Outcomes of two different sets of weights are never one worst case."""
+def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str, tuple[str, ...]]:
+    """Return what makes cards one row. Outcomes of two different sets of weights are never one worst case.
+
+    Neither are those of a model that reads its classes under two sets of names.
+    """
     cell, model = card.cell, card.model
     defense, victim = cell.defense, cell.victim
     return (
@@ -116,6 +138,7 @@ def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str]:
         defense.version,
         model.victim,
         model.defended,
+        tuple(card.data.classes),
     )
 
 
@@ -129,8 +152,13 @@ def _with_titles(rows: Sequence[Row]) -> list[Row]:
     several = len({row.seed for row in rows}) > 1
     named = [replace(row, suffix=_elsewhere(row) + (f", seed {row.seed}" if several else "")) for row in rows]
     times = Counter((row.victim, row.title) for row in named)
-    return [
+    named = [
         row if times[row.victim, row.title] == 1 else replace(row, suffix=f"{row.suffix} {_weights(row)}")
+        for row in named
+    ]
+    times = Counter((row.victim, row.title) for row in named)
+    return [
+        row if times[row.victim, row.title] == 1 else replace(row, suffix=f"{row.suffix} {_classes(row)}")
         for row in named
     ]
 
@@ -145,9 +173,17 @@ def _weights(row: Row) -> str:
     return f"(v{card.cell.defense.version}, weights {card.model.defended[:8]}, victim {card.model.victim[:8]})"
 
 
+def _classes(row: Row) -> str:
+    """Say under which names the classes were read, where rows differ in nothing else."""
+    names = json.dumps(row.cards[0].data.classes).encode()
+    return f"(classes of {row.cards[0].cell.dataset.label}, {hashlib.sha256(names).hexdigest()[:8]})"
+
+
 def _with_missing(rows: Sequence[Row]) -> list[Row]:
     """Note, per row, the attacks that only others met: a worst case over fewer attacks flatters."""
-    every = {(attack.description, attack.surrogate) for row in rows for attack in row.attacks}
+    every = {
+        (attack.description, attack.surrogate) for row in rows for attack in row.attacks if not attack.made_elsewhere
+    }
     return [replace(row, missing=_missing(row, every)) for row in rows]
 
 
@@ -162,7 +198,3 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, lis
     for item in items:
         groups[key(item)].append(item)
     return groups
-
-
-def _canonical(parameters: Mapping[str, Any]) -> str:
-    return json.dumps(parameters, sort_keys=True)

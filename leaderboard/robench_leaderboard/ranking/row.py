@@ -142,6 +142,17 @@ class Row:
         return tuple(_shares(self.cleanest.clean))
 
     @cached_property
+    def broken(self) -> tuple[str, ...]:
+        """Return a sentence for each set of images made elsewhere: how many fall of those that stood without it."""
+        return tuple(self._broken_by(attack) for attack in self.attacks if attack.made_elsewhere)
+
+    def _broken_by(self, images: AttackOutcome) -> str:
+        others = [attack.card.robust.mask() for attack in self.attacks if attack is not images]
+        stood = [all(flags) for flags in zip(*others, strict=True)] if others else self.clean_mask
+        fell = sum(before and not after for before, after in zip(stood, images.card.robust.mask(), strict=True))
+        return f"{self.title}: {fell} of {sum(stood)} images that stood under all else fall to {images.description}."
+
+    @cached_property
     def verdict(self) -> Verdict:
         """Return the worst verdict of the cards."""
         return worst(attack.verdict for attack in self.attacks)

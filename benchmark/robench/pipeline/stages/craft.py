@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,58 +13,24 @@ from torch import Tensor
 from robench.contracts.adaptive import Expected, counted, drawing
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Attack
-from robench.contracts.examples import Batch, Examples
+from robench.contracts.examples import Examples
 from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE
-from robench.errors import ContractError, RobenchError, require
+from robench.errors import ContractError, DataError, RobenchError, StoreError, attributed_to, require
+from robench.evidence.adversarial_set import KIND, AdversarialSet, chunk_key, whole
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.craft_checkpoint import Unfinished
-from robench.evidence.fingerprint import CHUNK, fingerprint
+from robench.evidence.fingerprint import CHUNK
 from robench.evidence.meter import Meter
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
 from robench.evidence.tensor_digests import digest
 from robench.runtime.inference import freeze
 from robench.runtime.model_guard import unchanged
 from robench.runtime.out_of_memory import retry_in_halves
 from robench.runtime.timeout import time_limit
 
-KIND = "adversarial"
-
 #: Images of the warm-up pass on a CPU, where the first call's set-up does not depend on the batch.
 WARM_UP = 16
-
-
-@dataclass(frozen=True)
-class AdversarialSet:
-    """Hold the stored adversarial images, chunk by chunk, and what the harness measured on them."""
-
-    key: str
-    chunks: Sequence[Artifact]
-    labels: Tensor
-    meter: Meter = field(default_factory=Meter)
-
-    @property
-    def fingerprint(self) -> str:
-        """Return the sha256 over the chunks' digests."""
-        return hashlib.sha256("".join(chunk.meta["images"] for chunk in self.chunks).encode()).hexdigest()
-
-    def total(self, name: str) -> Any:
-        """Return the sum of one of the chunks' counts."""
-        return sum(chunk.meta[name] for chunk in self.chunks)
-
-    def largest(self, name: str) -> float:
-        """Return the maximum of one of the chunks' measurements."""
-        return float(max(chunk.meta[name] for chunk in self.chunks))
-
-    def batches(self, size: int, device: str) -> Iterator[Batch]:
-        """Yield the images as they lie in the store."""
-        start = 0
-        for chunk in self.chunks:
-            images = chunk.tensors()["images"]
-            for offset in range(0, len(images), size):
-                part = images[offset : offset + size].to(device)
-                places = list(range(start + offset, start + offset + len(part)))
-                yield Batch(part, self.labels[places].to(device), places)
-            start += len(images)
 
 
 def craft(
@@ -77,6 +42,7 @@ def craft(
     store: Store,
     key: str,
     text: str = "craft",
+    complete: bool = True,
 ) -> AdversarialSet:
     """Return the adversarial set: stored chunks are kept, missing ones are crafted.
 
@@ -89,31 +55,64 @@ def craft(
         store: where the chunks go.
         key: the set's fingerprint.
         text: what the progress shows.
+        complete: craft chunks anew of which not all images were kept.
     """
+    work = _Chunks(attack, model, test, worth_attacking, task, store, key, complete)
     starts = range(0, len(test), CHUNK)
-    chunks, warm = [], False
-    for start in task.progress.track(starts, len(starts), text):
-        chunk_key = fingerprint("craft", set=key, start=start)
-        with store.lock(KIND, chunk_key):
-            chunk = store.get(KIND, chunk_key)
-            if chunk is None:
-                if not warm:
-                    _warm_up(model, test, task)
-                    warm = True
-                part = test[start : start + CHUNK]
-                mask = (
-                    worth_attacking[start : start + CHUNK]
-                    if worth_attacking is not None
-                    else torch.ones(len(part), dtype=torch.bool)
-                )
-                unfinished = store.scratch(KIND, chunk_key)
-                chunk = store.put(KIND, chunk_key, *_craft_chunk(attack, model, part, mask, start, task, unfinished))
-                unfinished.unlink(missing_ok=True)
-        chunks.append(chunk)
+    chunks = [work.stored(start) for start in task.progress.track(starts, len(starts), text)]
     meter = Meter(device=task.device)
     for chunk in chunks:
         meter.add(chunk.meta["meter"])
     return AdversarialSet(key, chunks, test.labels, meter)
+
+
+@dataclass
+class _Chunks:
+    """Craft one set chunk by chunk, each once."""
+
+    attack: Attack
+    model: Classifier
+    test: Examples
+    worth_attacking: Tensor | None
+    task: Task
+    store: Store
+    key: str
+    complete: bool
+    warm: bool = False
+
+    def stored(self, start: int) -> Artifact:
+        """Return the chunk from image ``start`` on, crafted if it, or an image that is needed, is not in the store."""
+        key = chunk_key(self.key, start)
+        with self.store.lock(KIND, key):
+            chunk = self.store.get(KIND, key)
+            if chunk is None or (self.complete and not whole(chunk)):
+                unfinished = self.store.scratch(KIND, key)
+                crafted = self._craft(start, unfinished)
+                chunk = self._completed(chunk, key, *crafted) if chunk else self.store.put(KIND, key, *crafted)
+                unfinished.unlink(missing_ok=True)
+        return chunk
+
+    def _completed(self, kept: Artifact, key: str, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Artifact:
+        """Put back the images of a chunk that were not kept; StoreError if they are others now."""
+        if kept.meta["images"] != meta["images"]:
+            raise StoreError(
+                f"Not all images of {self.attack.name} were kept (--keep-images), and crafting them here gives others "
+                "(another processor or thread count rounds otherwise), so what is stored of them cannot be completed; "
+                "compute the cell in another --store."
+            )
+        return self.store.replace(KIND, key, meta, tensors)
+
+    def _craft(self, start: int, unfinished: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        if not self.warm:
+            with attributed_to(f"{self.attack.name}.fits", DataError):
+                self.attack.fits(self.test, self.task)
+            _warm_up(self.model, self.test, self.task)
+            self.warm = True
+        part = self.test[start : start + CHUNK]
+        mask = torch.ones(len(part), dtype=torch.bool)
+        if self.worth_attacking is not None:
+            mask = self.worth_attacking[start : start + CHUNK]
+        return _craft_chunk(self.attack, self.model, part, mask, start, self.task, unfinished)
 
 
 def _craft_chunk(

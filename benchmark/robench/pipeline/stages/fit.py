@@ -143,7 +143,7 @@ def _train(
     if train is not None:
         _fit_metered(defense, defended, train, task, unfinished, meter, touched)
     training, tensors = training_record(defense, defended, declared, before, touched if train is not None else None)
-    training |= {"recipe": dict(defense.recipe()), "history": task.history}
+    training |= {"history": task.history}  # and the recipe, which may name places of this machine
     made -= {*tensors}
     tensors |= {name: tensors_of(defended)[name] for name in made}
     meta = {

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from robench.contracts.classifier import Classifier, Preprocess, input_gradient
 from robench.contracts.examples import Examples
 from robench.contracts.task import Task, derive_seed
+from robench.evidence.adversarial_set import AdversarialSet
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.fingerprint import CHUNK
 from robench.evidence.gallery import KIND, PICTURES, gallery_key
 from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE, fits
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
+from robench.plan.place_labels import without_folders
 
 if TYPE_CHECKING:
-    from robench.pipeline.stages.craft import AdversarialSet  # the types of what is handed on, not the stages
-    from robench.pipeline.stages.score import Outcomes
+    from robench.pipeline.stages.score import Outcomes  # the type of what is handed on, not the stage
 
 
 def illustrate(
@@ -63,7 +65,7 @@ def illustrate(
             }
             maps, why = _saliency(model, images, moved, labels.to(task.device))
             patches, missing = _patches(model, images[:1])
-            meta = {"no_saliency": why, "no_patches": missing}
+            meta = {"no_saliency": without_folders(why), "no_patches": without_folders(missing)}
             artifact = store.put(KIND, gallery_key(key), meta, {**tensors, **maps, **patches})
     return artifact
 
@@ -79,7 +81,7 @@ def choose(clean: Outcomes, robust: Outcomes, seed: int) -> list[int]:
 
 def _stored(adversarial: AdversarialSet, rows: list[int]) -> Tensor:
     wanted = {row // CHUNK for row in rows}
-    chunks = {place: adversarial.chunks[place].tensors()["images"] for place in wanted}
+    chunks = {place: adversarial.images(place) for place in wanted}
     return torch.stack([chunks[row // CHUNK][row % CHUNK] for row in rows])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +16,10 @@ from torch import nn
 
 from robench.contracts.adaptive import counted, drawing
 from robench.contracts.examples import Batch
+from robench.evidence.fingerprint import fingerprint
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
+from robench.gate.level import Level
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.registry import ATTACK_PROBES, MODEL_PROBES
 
@@ -29,6 +32,11 @@ KIND = "probes"
 RESCORED_IMAGES, OTHER_BATCH = 64, 17
 
 ProbeResults = dict[str, Any]
+
+
+def attack_probe_key(cell: str, level: Level) -> str:
+    """Return the store's key of what is found on the attack of a cell."""
+    return fingerprint("probe", cell=cell, level=asdict(level))
 
 
 def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:

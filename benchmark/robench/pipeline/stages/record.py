@@ -6,14 +6,29 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from robench.errors import ContractError
 from robench.evidence import training_card
-from robench.evidence.card import CLOCKS, AdversarialRecord, Card, CellRecord, Cost, Costs, Gate, Outcome, ThreatRecord
+from robench.evidence.card import (
+    CLOCKS,
+    AdversarialRecord,
+    Card,
+    CellRecord,
+    Cost,
+    Costs,
+    Gate,
+    ModelRecord,
+    Outcome,
+    ThreatRecord,
+    TrainingRecord,
+)
 from robench.evidence.provenance import environment
 from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
 from robench.gate.measurement import Measurement
 from robench.plan.cell import Cell, SelectedComponent
+from robench.plan.place_labels import Places
 
 if TYPE_CHECKING:
     from robench.pipeline.stages.fit import Fitted  # the types of what is handed on, not the stages
@@ -26,7 +41,7 @@ MOST_CLASSES = 100
 def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Card:
     """Return the card of a judged cell."""
     cell, found = measured.cell, measured.adversarial
-    classes = len(measured.data.classes)
+    classes, places = len(measured.data.classes), Places(measured.cell.components)
     surrogate = cell.surrogate.record() if cell.surrogate is not None else None
     return Card(
         id=cell.score_id,
@@ -46,10 +61,11 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             undefended=cell.undefended,
             iterative=measured.iterative,
             given=dict(request),
+            made_elsewhere=measured.made_elsewhere,
         ),
         data=measured.data,
-        model=measured.model,
-        training=measured.fitted.training,
+        model=_model(measured.model, places),
+        training=_training(measured.fitted.training, places),
         clean=outcome(measured.clean, classes),
         adversarial=AdversarialRecord(
             fingerprint=found.fingerprint,
@@ -68,7 +84,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             score=measured.robust.cost,
             gate=Cost(**measured.gate),
         ),
-        gate=gate,
+        gate=replace(gate, checks=[replace(one, meaning=places.hide(one.meaning)) for one in gate.checks]),
         environment=environment(cell.device),
         clocks=list(CLOCKS),
     )
@@ -80,6 +96,7 @@ def record_training(
     """Return the card of a model that was trained on the spot, for this cell or another of its dataset and seed."""
     if fitted.train is None:
         raise ContractError(f"{chosen.component.name} was trained without training images.")
+    training = _training(fitted.training, Places([cell.dataset, *chosen.family]))
     return training_card.TrainingCard(
         id=cell.model_id(chosen),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -88,13 +105,22 @@ def record_training(
         members=[member.record() for member in chosen.family[1:]],
         seed=cell.seed,
         data=training_card.TrainingData(shape=shape, classes=list(classes), train=fitted.train, train_n=fitted.train_n),
-        training=fitted.training,
-        reached=training_card.reached(fitted.training.history, fitted.training.recipe),
+        training=training,
+        reached=training_card.reached(training.history, training.recipe),
         weights=fitted.digest,
         cost=fitted.cost,
         environment=environment(cell.device),
         clocks=list(training_card.CLOCKS),
     )
+
+
+def _training(training: TrainingRecord, places: Places) -> TrainingRecord:
+    return replace(training, recipe=places.hide_all(training.recipe))
+
+
+def _model(model: ModelRecord, places: Places) -> ModelRecord:
+    training = None if model.training is None else _training(model.training, places)
+    return replace(model, loading=places.hide_all(model.loading), training=training)
 
 
 def outcome(scored: Outcomes, classes: int) -> Outcome:

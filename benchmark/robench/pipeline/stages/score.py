@@ -12,10 +12,11 @@ from robench.contracts.adaptive import drawing
 from robench.contracts.classifier import Classifier, check_logits
 from robench.contracts.examples import Batch
 from robench.contracts.task import Task
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.card import Cost
 from robench.evidence.image_signatures import SIDE, ImageSignatures, image_hashes, thumbnails
 from robench.evidence.meter import Meter
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
 from robench.runtime.out_of_memory import retry_in_halves
 
 KIND = "outcomes"

@@ -1,0 +1,105 @@
+"""Labels of local files and folders: what stands in cards and pages in place of paths, which are nobody's business.
+
+A path says where one machine keeps its data, and often whose machine it is. Cards hold a label instead: the last name
+of the path, or what ``--label`` says. Labels enter no id; the content of the files does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench.contracts.parameters import Parameter, Value, parameters_of
+from robench.errors import SpecError
+
+if TYPE_CHECKING:
+    from robench.plan.cell import SelectedComponent
+
+#: Roles that ``--label`` can name.
+ROLES = ("dataset", "victim")
+
+#: A path from the root, or from a drive, down to what lies in its last folder.
+_FOLDERS = re.compile(r"(?<![\w.~/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:'\"]+[/\\])+")
+
+
+def is_place(declared: Parameter, value: Value) -> bool:
+    """Tell whether a parameter's value names a local file or folder, and not, say, an id on a hub."""
+    if not declared.path or not isinstance(value, str) or not value:
+        return False
+    return declared.path == "checked" or value[0] in "/\\~." or os.path.lexists(Path(value).expanduser())
+
+
+def default_label(value: str) -> str:
+    """Return the last name of a path."""
+    return os.path.basename(os.path.abspath(Path(value).expanduser())) or "root"
+
+
+def labels_of(chosen: SelectedComponent) -> dict[str, str]:
+    """Return, for each parameter that names a place, what is shown of it; the user's label is the first one's."""
+    declared = parameters_of(type(chosen.component))
+    places = [name for name, value in chosen.component.parameters.items() if is_place(declared[name], value)]
+    found = {name: default_label(str(chosen.component.parameters[name])) for name in places}
+    return found | ({places[0]: chosen.label} if places and chosen.label else {})
+
+
+def read_labels(given: Iterable[str], paths: Mapping[str, bool]) -> dict[str, str]:
+    """Return the labels by role; ``paths`` says of each role whether the request gives it by a path.
+
+    Raises:
+        SpecError: a label of what is no path, or of nobody knows what.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        role, equals, name = (part.strip() for part in text.partition("="))
+        if not equals:
+            those = [role for role, path in paths.items() if path]
+            if len(those) != 1:
+                what = "the dataset nor the victim is" if not those else "both the dataset and the victim are"
+                end = "nothing is left to name" if not those else f"write --label {those[0]}={text}"
+                raise SpecError(f"--label {text}: {'neither ' if not those else ''}{what} given by a path; {end}.")
+            role, name = those[0], text.strip()
+        if role not in ROLES:
+            raise SpecError(f"--label {text}: {role} has no label; write --label dataset=NAME or --label victim=NAME.")
+        if not paths[role]:
+            raise SpecError(f"--label {text}: the {role} is not given by one path and has a name; leave it out.")
+        if not name or role in found:
+            raise SpecError(f"--label {text}: give the {role} one name.")
+        if len(name) > 100 or any(letter in name for letter in "/\\[],=") or not name.isprintable():
+            raise SpecError(f"--label {text[:120]}: a label is a name of up to 100 letters without / \\ [ ] , and =.")
+        found[role] = name
+    return found
+
+
+class Places:
+    """Know the places that components were given, and what is shown in their stead."""
+
+    def __init__(self, chosen: Iterable[SelectedComponent]) -> None:
+        shown: dict[str, str] = {}
+        for one in chosen:
+            for name, label in labels_of(one).items():
+                typed = str(one.component.parameters[name])
+                whole = Path(typed).expanduser()
+                shown |= dict.fromkeys((typed, str(whole), os.path.abspath(whole), os.path.realpath(whole)), label)
+        words = sorted((text for text in shown if text != shown[text]), key=len, reverse=True)
+        self._shown = shown
+        self._typed = re.compile("|".join(rf"(?<![\w./~-]){re.escape(word)}(?![\w-])" for word in words) or r"(?!)")
+
+    def hide(self, text: str) -> str:
+        """Return ``text`` with labels in place of these places, and any other path without its folders."""
+        return without_folders(self._typed.sub(lambda found: self._shown[found[0]], text))
+
+    def hide_all(self, value: Any) -> Any:
+        """Return JSON values with every text in them so."""
+        if isinstance(value, str):
+            return self.hide(value)
+        if isinstance(value, Mapping):
+            return {key: self.hide_all(entry) for key, entry in value.items()}
+        return [self.hide_all(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def without_folders(text: str) -> str:
+    """Return ``text`` with every path from the root on cut to its last name."""
+    return _FOLDERS.sub("", text)
