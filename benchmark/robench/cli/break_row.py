@@ -38,7 +38,7 @@ def break_command(
     robench break leaderboard/cards/CARD.json adversarial.npz --by 'A. Person'
     """
     from robench.api import choose_device
-    from robench.cli.progress import terminal
+    from robench.runtime.progress_bars import terminal
     from robench.errors import SpecError
     from robench.evidence.card_file import read, write
     from robench.evidence.files import ready_folder

@@ -70,7 +70,7 @@ def check_command(store: Path | None) -> None:
 
     Nothing is changed. A run that meets a damaged object sets it aside and computes it again.
     """
-    from robench.cli.progress import terminal
+    from robench.runtime.progress_bars import terminal
     from robench.evidence.artifact_folder import read_checked
     from robench.evidence.plain_text import plain
     from robench.evidence.stored_objects import DAMAGED, UNFINISHED
