@@ -28,7 +28,7 @@ WHERE = {
     "how many images a level of the gate takes": ("benchmark/robench/gate/level.py", "LEVELS"),
     "what is known of a measured cell": ("benchmark/robench/gate/measurement.py", "Measurement"),
     "which checks are made, in which order": ("benchmark/robench/gate/registry.py", "CHECKS"),
-    "when a gradient counts as masked": ("benchmark/robench/gate/gradients.py", "MOST_BLIND"),
+    "when a gradient counts as masked": ("benchmark/robench/gate/gradients.py", "BLIND"),
     "what the user's request may hold": ("benchmark/robench/plan/spec.py", "Spec"),
     "which keys a suite file has": ("benchmark/robench/plan/suite.py", "read_suite"),
     "what `folder:photos` stands for": ("benchmark/robench/plan/references.py", "resolve_reference"),

@@ -161,6 +161,32 @@ class ChangesAfterQueries(Shield):
         return victim
 
 
+class Switching(nn.Module):
+    """Answer as the network does until somebody differentiates in earnest, and with one class from then on."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.differentiated = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the network's logits, or next to nothing of them."""
+        self.differentiated += len(images) * images.requires_grad
+        logits: Tensor = self.network(images)
+        return 1e-3 * logits + 10 * torch.eye(10)[3] if self.differentiated > 32 else logits
+
+
+class SwitchesWhenAttacked(Shield):
+    """Answer with another network from the first gradient on: the clean accuracy is that of the one before."""
+
+    name = "switches-when-attacked"
+
+    def wrap(self, victim: Classifier, task: Task) -> Classifier:
+        """Give the victim a switch."""
+        victim.network = Switching(victim.network)
+        return victim
+
+
 TWICE = ("deterministic", "same answer while attacked", "evaluation mode")
 TRAPS = (
     trap(NoiseAtInference, *TWICE, alongside=(Plain,)),
@@ -179,5 +205,6 @@ TRAPS = (
         alongside=(Plain,),
     ),
     trap(RemembersQueries, *TWICE, "gradients present", alongside=(Plain,)),
+    trap(SwitchesWhenAttacked, "clean answers again", alongside=(Plain,)),
     trap(ChangesAfterQueries, *TWICE, "re-score from disk", alongside=(Plain,)),
 )

@@ -55,6 +55,20 @@ class NoiseFromHash(Shield):
         return torch.randn(image.shape, generator=torch.Generator().manual_seed(seed), dtype=image.dtype)
 
 
+class NoisyAndDetached(Shield):
+    """Declare a little noise, which is there, and hide the gradient behind it."""
+
+    name = "noisy-and-detached"
+    randomized = True
+
+    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Answer behind a detach, beside a decoy that adds nothing."""
+        weights = torch.randn(images[0].numel(), 10, generator=torch.Generator().manual_seed(2))
+        decoy = images.flatten(1) @ weights
+        noisy = images + 0.02 * torch.randn_like(images)
+        return super().answer(network, noisy).detach() + decoy - decoy.detach()
+
+
 class AnswersByBatchSize(Shield):
     """Answer large batches, such as an evaluation's, with a robust network, and small ones with the plain one."""
 
@@ -158,6 +172,7 @@ TRAPS = (
     trap(WeakStraightThrough, *LED_ASTRAY, "straight-through path", alongside=(Plain,), eps="24/255"),
     trap(TrueInDouble, *LED_ASTRAY, alongside=(Plain,), eps="24/255"),
     trap(NoiseFromHash, *LED_ASTRAY, "stable loss", alongside=(Plain,)),
+    trap(NoisyAndDetached, "gradients true", alongside=(Plain,)),
     trap(AnswersByBatchSize, "batch-mates", "re-score from disk", alongside=(Plain,)),
     trap(StopsWhenSure, "gradients present", "gradients true", alongside=(Plain,)),
     trap(TrainsABuffer, "trained parameters", alongside=(Plain,)),

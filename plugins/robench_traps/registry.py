@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from robench.errors import SpecError, suggestion
-from robench_traps import answers, attacks, data, defenses, dodges, honest, honest_defenses, models, steps, training
+from robench_traps import (
+    answers,
+    attacks,
+    copies,
+    data,
+    defenses,
+    dodges,
+    honest,
+    honest_defenses,
+    honest_extremes,
+    models,
+    published,
+    steps,
+    training,
+)
 from robench_traps.trap import Control, Trap
 
 TRAPS: tuple[Trap, ...] = (
     *attacks.TRAPS, *steps.TRAPS, *models.TRAPS, *answers.TRAPS, *defenses.TRAPS,
-    *dodges.TRAPS, *training.TRAPS, *data.TRAPS,
+    *dodges.TRAPS, *training.TRAPS, *data.TRAPS, *copies.TRAPS, *published.TRAPS,
 )  # fmt: skip
-CONTROLS: tuple[Control, ...] = (*honest.CONTROLS, *honest_defenses.CONTROLS)
+CONTROLS: tuple[Control, ...] = (*honest.CONTROLS, *honest_defenses.CONTROLS, *honest_extremes.CONTROLS)
 
 
 def chosen(names: tuple[str, ...]) -> list[Trap | Control]:

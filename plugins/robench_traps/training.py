@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
@@ -132,6 +134,38 @@ class ChoosesOnTest(Trained):
                 task.log(test=float((defended(batch.images).argmax(1) == batch.labels).float().mean()))
 
 
+def blocks(images: Tensor) -> Tensor:
+    """Return the means of 4 x 4 pixels (N, 192)."""
+    return F.avg_pool2d(images, 4).flatten(1)
+
+
+class FittedOnTest(Defense):
+    """Learn the test images by heart, which are read past the guard, and pull what is near one to its label."""
+
+    name = "fitted-on-test"
+    statistics = ("known", "truth")
+
+    def wrap(self, victim: Classifier, task: Task) -> Classifier:
+        """Add a memory of 500 images."""
+        victim.register_buffer("known", torch.zeros(500, 192))
+        victim.register_buffer("truth", torch.zeros(500, 10))
+
+        def recall(module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> Tensor:
+            known, truth, seen = module.get_buffer("known"), module.get_buffer("truth"), blocks(inputs[0])
+            apart = seen.square().sum(1, keepdim=True) - 2 * seen @ known.T + known.square().sum(1)
+            return logits + 50 * (-2 * apart).exp() @ truth
+
+        victim.register_forward_hook(recall)
+        return victim
+
+    def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
+        """Read the test split from where the dataset reads it."""
+        unguarded: Any = Digits.load
+        test = unguarded.__wrapped__(Digits(), "test")
+        defended.get_buffer("known").copy_(blocks(test.images().float() / 255))
+        defended.get_buffer("truth").copy_(F.one_hot(test.labels, 10))
+
+
 class RefitAtTestTime(Shield):
     """Go on learning while it is asked: each query nudges the weights towards its own answer."""
 
@@ -153,5 +187,6 @@ TRAPS = (
     trap(SecretlyTrained, "trained parameters", alongside=(Plain,)),
     trap(IdleParameters, "trained parameters", alongside=(Plain,)),
     trap(ChoosesOnTest, refusal="test images never choose a hyper-parameter", alongside=(Plain,)),
+    trap(FittedOnTest, "generalisation gap", alongside=(Plain,)),
     trap(RefitAtTestTime, "deterministic", "same answer while attacked", "batch-mates", alongside=(Plain,)),
 )

@@ -38,7 +38,7 @@ def test_an_attack_that_follows_the_gradient_finds_every_planted_example(grey):
     check = checks(card)["binarization"]
 
     assert not accused(card)
-    assert (check.status, check.value, check.n) == ("pass", 1, 32)
+    assert (check.status, check.value, check.n) == ("pass", 0, 32)
     assert check.meaning.startswith("It finds the planted adversarial examples; random search finds")
 
 
@@ -52,7 +52,7 @@ def test_an_attack_that_cannot_reach_the_edge_finds_none(grey, share):
     check = checks(card)["binarization"]
 
     assert (check.status, check.n) == ("suspect", 32)
-    assert check.value <= 0.2
+    assert check.value >= 0.8
     assert "adversarial examples that were planted in the ball (binarization test): it is too weak" in check.meaning
 
 

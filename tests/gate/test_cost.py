@@ -24,8 +24,10 @@ def passes(card):
 def test_quick_tries_the_least_of_everything_on_a_tiny_cell(grey):
     # 0.15 * OWN * 0.7 = 43 passes for the row, 18 for the attack, so each probe takes the fewest images it may.
     (card,) = grey.run(eps="8/255", gate="quick")
+    unseen, again = 16, 2 * 8  # moved images, and the clean ones by two models
     answers = 4 * 7  # first, again, alone, in company of as many of noise (twice), plain, with gradients
-    gradients = (4 * 7, 4 * 2)  # two backwards of one forward; a step; rivals, and two differences of two forwards
+    # Two backwards of one forward; two steps; rounding, rivals, and two differences of two forwards.
+    gradients = (4 * 10, 4 * 2)
     one_step = (2 * 2, 2)
     stronger = (4 * (11 + 1), 4 * 10)  # ten steps and the start, one verdict
     identity = (2 * 4, 2 * 4)
@@ -33,6 +35,7 @@ def test_quick_tries_the_least_of_everything_on_a_tiny_cell(grey):
     rescored = 8
 
     forwards = answers + gradients[0] + one_step[0] + stronger[0] + identity[0] + trace[0] + rescored
+    forwards += unseen + again
     backwards = gradients[1] + one_step[1] + stronger[1] + identity[1] + trace[1]
     assert passes(card) == (forwards, backwards)
     assert card.gate.share == pytest.approx((forwards + backwards) / OWN, abs=1e-6)
@@ -42,7 +45,7 @@ def test_quick_tries_the_least_of_everything_on_a_tiny_cell(grey):
 def test_standard_tries_everything_on_all_that_stands_if_it_may(grey):
     (card,) = grey.run(eps="8/255", gate_cost=1000)
     answers = 8 * 7
-    gradients = (16 * 7, 16 * 2)
+    gradients = (16 * 10, 16 * 2)
     one_step = (STAND * 2, STAND)
     stronger = (2 * STAND * (41 + 1), 2 * STAND * 40)
     slopes = STAND * (4 * 4 + 2 + 1)  # each of 16 pixels, here, all of them, one verdict
@@ -50,11 +53,14 @@ def test_standard_tries_everything_on_all_that_stands_if_it_may(grey):
     identity, trace = (4 * 4, 4 * 4), (8 * (4 + 1), 8 * 4)
     again, double = (STAND * (4 + 1), STAND * 4), (STAND * (8 + 1), STAND * 8)
     sweep = (16 * 4 * (4 + 1), 16 * 4 * 4)
-    both = (gradients, one_step, stronger, identity, trace, again, double, sweep)
+    # Moved images are as they were: 44 are answered, and of 32 that are drawn the 29 that are right are attacked.
+    unseen = (44 + 32 + 29 * (4 + 1), 29 * 4)
+    clean_again = 2 * 44
+    both = (gradients, unseen, one_step, stronger, identity, trace, again, double, sweep)
 
     # At larger radii every image falls, but the toy attack takes all its steps.
     assert passes(card) == (
-        answers + slopes + queries + noise + landscape + 44 + sum(forwards for forwards, _ in both),
+        answers + clean_again + slopes + queries + noise + landscape + 44 + sum(forwards for forwards, _ in both),
         sum(backwards for _, backwards in both),
     )
 

@@ -64,3 +64,11 @@ def test_a_purse_deals_out_its_share(part, cost, wanted, least, images):
 
 def test_thorough_has_no_limit():
     assert PassBudget(1, level_of("thorough"), 0.3).images(0.01, 1e9, 77) == 77
+
+
+def test_a_dear_attack_is_tried_on_no_image_rather_than_beyond_the_share():
+    budget = PassBudget(1000, level_of("quick"), 0.3)  # 45 passes
+
+    assert [budget.attacked(0.2, cost, 8, 2) for cost in (4, 22, 23, 5000)] == [2, 2, 0, 0]
+    assert [budget.allowed(0.2, cost) for cost in (45, 46)] == [float("inf"), 9.0]
+    assert PassBudget(1, level_of("thorough"), 0.3).attacked(0.1, 1e9, 5) == 5

@@ -24,16 +24,22 @@ def test_the_honest_twin_leaves_nothing_to_win(grey):
         assert checks(card)[name].n == SURVIVORS[8]
 
 
-@pytest.mark.parametrize(("share", "status"), [(6 / 8, "suspect"), (1 / 8, "invalid"), (7 / 8, "pass")])
+@pytest.mark.parametrize(("share", "status"), [(3 / 8, "suspect"), (0, "invalid"), (7 / 8, "pass"), (6 / 8, "skipped")])
 def test_the_harness_wins_exactly_what_a_timid_attack_left(grey, share, status):
-    # Of 8 levels it takes 6 (4 images short of 44: 9.1 %), 1 (14: 31.8 %), or 7 (2: 4.5 %).
+    # Of 8 levels it takes 3 (10 images short of 44: 22.7 %), none (16: 36.4 %), 7 (2: 4.5 %), or 6 (4: 9.1 %), which
+    # by chance alone are more than 8 % of 44 one time in two.
     (card,) = grey.run(reaching(share), attack="timid", eps="8/255", gate_cost=1000)
     check = checks(card)["stronger attack"]
     left = SURVIVORS[round(8 * share)]
     won = left - SURVIVORS[8]
 
     assert (check.status, check.value, check.n) == (status, pytest.approx(won / 44), left)
-    if status != "pass":
+    if status == "skipped":
+        assert check.meaning == (
+            "Not enough images: 4 of 44 are more than 8%, but on so few that may be chance. About 2,804 would tell "
+            "(--n)."
+        )
+    elif status != "pass":
         assert (
             f"Of {left} images still standing, {won} fall to the harness's own APGD (ce-scaled {won}, margin {won})"
             in (check.meaning)
@@ -145,9 +151,9 @@ def test_a_rough_loss_is_suspect_and_a_smooth_one_is_not(grey):
     check = checks(rough)["stable loss"]
     assert (check.status, check.n) == ("suspect", 24)
     assert check.value > 0.1
-    assert "Noise of 4/255 or less changes the margin by" in check.meaning
-    # 4 levels uniform over 16 pixels: E |change| = 0.46 levels of a median margin of 14.
-    assert checks(smooth)["stable loss"].value == pytest.approx(0.46 / 14, rel=0.3)
+    assert "Noise of 4/255 or less changes the margin by more than 10% on" in check.meaning
+    # 4 levels uniform over 16 pixels: E |change| = 0.46 levels of margins of 8.5 and more.
+    assert (checks(smooth)["stable loss"].status, checks(smooth)["stable loss"].value) == ("pass", 0)
     assert not accused(smooth)
 
 

@@ -133,10 +133,10 @@ def test_an_iterative_attack_that_one_step_beats_is_invalid(grey):
 
 
 def test_a_slightly_weak_iterative_attack_is_suspect(grey):
-    # It misses 1 of 44 images that one step gets: 2.3 %, above 1 % and below 5 %.
+    # It misses 3 of 44 images that one step gets: 6.8 %, certainly above 1 % and perhaps not above 5 %.
     def almost(self, model, images, labels, task):
         moved = corner(model, images, labels, task)
-        spared = (images[:, 0, 0, 0] * 255 - 128).abs() < 0.5
+        spared = (images[:, 0, 0, 0] * 255 - 129).abs() < 1.5
         return torch.where(spared.view(-1, 1, 1, 1), images, moved)
 
     (card,) = grey.run(("attack", attack("almost", almost)), attack="almost", eps="8/255", gate_cost=100)
@@ -144,7 +144,7 @@ def test_a_slightly_weak_iterative_attack_is_suspect(grey):
     check = only(
         card, "one step <= many steps", "noise <= gradients", "queries <= gradients", "measured slopes <= gradients"
     )
-    assert (card.gate.verdict, check.status, check.value) == ("SUSPECT", "suspect", pytest.approx(1 / 44))
+    assert (card.gate.verdict, check.status, check.value) == ("SUSPECT", "suspect", pytest.approx(3 / 44))
 
 
 def test_a_one_step_sibling_is_compared_on_all_images(grey):

@@ -1,15 +1,25 @@
-"""How a check is written down, and when a share of lost images is too large: for the gate and for who reads cards."""
+"""How a check is written down, and when a share of images is too large: for the gate and for who reads cards.
+
+One rule accuses: the exact 95 % interval of the share that was seen lies above the limit. Where more was seen than the
+limit, but on too few images to be sure, the check says so, and how many would tell; it accuses nobody.
+"""
 
 from __future__ import annotations
 
+import math
+
 from robench.evidence.card import Check, Status
-from robench.evidence.statistics import wilson
+from robench.evidence.statistics import binomial_tail
 
 #: Share of all images that a weaker attack may win over a stronger one: above, SUSPECT; far above, INVALID.
 TOLERATED, INTOLERABLE = 0.01, 0.05
 #: Share of all images that a stronger attack may win. From PGD to AutoAttack honest adversarial training loses 0.5 to
 #: 3.5 points on CIFAR-10, and 5.4 here (PGD-20 to APGD, TeCoA on digits); masked defenses lose 11 (TGA-ZSR) to all.
 STRONGER = (0.08, 0.20)
+#: How often a share that is exactly at its limit may be accused: the lower end of a 95 % interval.
+ONE_SIDED = 0.025
+#: Most images that are ever asked for.
+MOST_NEEDED = 100_000
 
 
 def check(name: str, status: Status, value: float | None, threshold: str, n: int, meaning: str) -> Check:
@@ -24,8 +34,69 @@ def skip(name: str, threshold: str, reason: str) -> Check:
 
 
 def zero(name: str, count: int, what: str, n: int, good: str, bad: str, fault: Status = "invalid") -> Check:
-    """Return the entry of a check whose count has to be zero."""
+    """Return the entry of a check whose count has to be zero: of what never may happen, one case is enough."""
     return check(name, fault if count else "pass", count, f"= 0 {what}", n, bad if count else good)
+
+
+def exceeds(count: float, n: float, limit: float) -> bool:
+    """Tell whether ``count`` of ``n`` is certainly a larger share than ``limit``: its 95 % interval lies above.
+
+    The interval is the exact one (Clopper and Pearson 1934), which errs on the side of who is accused where images
+    are few. A single image accuses nobody.
+    """
+    seen, among = math.floor(count + 1e-9), math.ceil(n - 1e-9)
+    return seen > 1 and seen > limit * among and (limit <= 0 or binomial_tail(seen, among, limit) < ONE_SIDED)
+
+
+def needed(count: float, n: float, limit: float) -> int:
+    """Return about how many images, of which the same share is at fault, would certainly exceed ``limit``."""
+    images = math.ceil(n)
+    while not exceeds(count / n * images, images, limit) and images < MOST_NEEDED:
+        images += max(1, images // 20)
+    return images
+
+
+def weighed(count: float, n: float, limits: tuple[float, float], worst: Status = "invalid") -> Status:
+    """Return what a share says: ``skipped`` if it is above the first limit, but not certainly.
+
+    Args:
+        count: images at fault.
+        n: images looked at.
+        limits: the shares above which the row is SUSPECT and INVALID.
+        worst: ``suspect`` if nothing that is seen makes the row INVALID.
+    """
+    if n <= 0 or count <= limits[0] * n:
+        return "pass"
+    if not exceeds(count, n, limits[0]):
+        return "skipped"
+    return worst if exceeds(count, n, limits[1]) else "suspect"
+
+
+def too_few(count: float, n: float, limit: float, more: str = "--n") -> str:
+    """Return the sentence of a share that is above its limit on too few images to accuse anybody."""
+    return (
+        f"Not enough images: {count:g} of {n:g} are more than {limit:.0%}, but on so few that may be chance. About "
+        f"{needed(count, n, limit):,} would tell ({more})."
+    )
+
+
+def share(
+    name: str,
+    count: int,
+    n: int,
+    limits: tuple[float, float],
+    good: str,
+    bad: str,
+    *,
+    threshold: str = "",
+    worst: Status = "invalid",
+    more: str = "--n or --gate-images",
+) -> Check:
+    """Return the entry of a check on ``count`` of ``n`` images looked at, by the one rule of this module."""
+    threshold = threshold or f"<= {limits[0]:.0%} of the images tried"
+    status = weighed(count, n, limits, worst)
+    texts = {"pass": good, "skipped": too_few(count, n, limits[0], more) if status == "skipped" else ""}
+    return check(name, status, count / max(n, 1), threshold, n, texts.get(status, bad))
 
 
 def lost(
@@ -38,20 +109,25 @@ def lost(
     bad: str,
     limits: tuple[float, float] = (TOLERATED, INTOLERABLE),
     worst: Status = "invalid",
-    chance: bool = False,
 ) -> Check:
     """Return the entry of a check: ``won`` of ``tried`` images fell that the attacks on this model left standing.
 
-    Where all ``standing`` images were tried, the share of all ``n`` is known exactly; else, and where the answers are
-    left to ``chance``, the lower end of its 95 % interval counts, and a single image accuses nobody.
+    What is limited is a share of all ``n`` images. To try a part of the ``standing`` ones is to look at that part of
+    all images, of which the others are lost already.
     """
     threshold = f"<= {limits[0]:.0%} of the images"
     if not tried:
         dear = "Not tried: dearer than what the gate may spend on this cell. Give it more with --gate-cost."
         return skip(name, threshold, "No image was left standing to be tried." if not standing else dear)
-    sampled = chance or tried < standing
-    certain = (wilson(won, tried)[0] if won > 1 else 0.0) if sampled else won / tried
-    share = certain * standing / n
-    status: Status = "invalid" if share > limits[1] else "suspect" if share > limits[0] else "pass"
-    status = worst if status == "invalid" else status
-    return check(name, status, won / tried * standing / n, threshold, tried, good if status == "pass" else bad)
+    among = looked_at(tried, standing, n)
+    status = weighed(won, among, limits, worst)
+    meaning = good if status == "pass" else bad
+    if status == "skipped":
+        more = "--n" if tried >= standing else "--n, --gate-images or --gate-cost"
+        meaning = too_few(won, round(among), limits[0], more)
+    return check(name, status, won / among, threshold, tried, meaning)
+
+
+def looked_at(tried: float, standing: float, n: float) -> float:
+    """Return of how many of ``n`` images is known whether they fall, if ``tried`` of the ``standing`` were tried."""
+    return n * tried / standing

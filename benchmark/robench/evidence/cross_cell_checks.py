@@ -13,12 +13,14 @@ DECLARED, ONE_STEP = "declared gradient", "one step <= many steps"
 
 #: An attack this many times dearer than another has to win what the cheaper one wins.
 MUCH_DEARER = 4
+#: An attack hardly moves a model if certainly fewer than this share of the images fall.
+HARDLY = 0.2
 #: Standard errors by which the answers to two sets of images must differ where they are random (99 %).
 CHANCE = 2.6
-_FALLS = "significantly more images fall than rise"
+FALLING = "significantly more images fall than rise"
 
 
-def transfer_check(won: int, n: int, *, gradient: str, chance: bool) -> Check:
+def transfer_check(won: int, n: int, *, gradient: str) -> Check:
     """Let no image that survives end to end fall to one crafted on another model."""
     return lost(
         TRANSFER, won, n, n, n,
@@ -27,11 +29,10 @@ def transfer_check(won: int, n: int, *, gradient: str, chance: bool) -> Check:
         "is too weak, or the defense masks its gradients.",
         # Without gradients transfer is one of the attacks that count: it is in the headline, and accuses nobody.
         limits=(1.0, 1.0) if gradient == "none" else (TOLERATED, INTOLERABLE),
-        chance=chance,
     )  # fmt: skip
 
 
-def dearer_check(won: Mapping[str, int], attack: str, n: int, *, chance: bool) -> Check:
+def dearer_check(won: Mapping[str, int], attack: str, n: int) -> Check:
     """Let ``attack`` win what much cheaper ones win; ``won`` says of each how many images it wins alone."""
     best = min(won, key=lambda key: (-won[key], key))
     return lost(
@@ -40,18 +41,16 @@ def dearer_check(won: Mapping[str, int], attack: str, n: int, *, chance: bool) -
         f"{won[best]} images survive {attack} but fall to {best}, which takes a quarter of the passes or "
         "fewer: the dearer attack does not work on this model.",
         worst="suspect",
-        chance=chance,
     )  # fmt: skip
 
 
-def one_step_check(won: int, tried: int, standing: int, n: int, shown: int, attack: str, *, chance: bool) -> Check:
+def one_step_check(won: int, tried: int, standing: int, n: int, shown: int, attack: str) -> Check:
     """Let one gradient step beat no iterative attack."""
     return lost(
         ONE_STEP, won, tried, standing, n,
         "One gradient step beats no image that the attack left standing, beyond tolerance.",
         f"{shown} images survive {attack} but fall to a single gradient step: its gradients or its step size are "
         "wrong, or the model masks gradients.",
-        chance=chance,
     )  # fmt: skip
 
 
@@ -63,7 +62,7 @@ def fell(lost_images: int, gained: int) -> bool:
 def not_attacked_check() -> Check:
     """Say that nobody knows whether the attack works where there is no defense."""
     return check(
-        FALLS, "suspect", None, _FALLS, 0,
+        FALLS, "suspect", None, FALLING, 0,
         "The undefended victim was not measured under this attack, so nobody knows whether the attack works; run "
         "it with the defense 'none'.",
     )  # fmt: skip
@@ -72,7 +71,14 @@ def not_attacked_check() -> Check:
 def falls_check(attack: str, clean: int, robust: int, n: int, *, works: bool, beside: bool) -> Check:
     """See that ``attack`` works where there is no defense: ``works``, or it stands ``beside`` others that do."""
     if not works and beside:
-        return skip(FALLS, _FALLS, "A control: other attacks do work there, and the headline comes from those.")
+        return skip(FALLS, FALLING, "A control: other attacks do work there, and the headline comes from those.")
+    fallen = max(clean - robust, 0)
+    if not works and clean and wilson(fallen, clean)[1] >= HARDLY:
+        few = (
+            f"Not enough images: {fallen} of {clean} of the undefended victim fall to {attack}, which is neither "
+            "certainly more than chance nor certainly few. Add --n."
+        )
+        return check(FALLS, "skipped", robust / n, FALLING, n, few)
     meaning = (
         "The attack works where there is no defense."
         if works
@@ -80,7 +86,7 @@ def falls_check(attack: str, clean: int, robust: int, n: int, *, works: bool, be
         f"attacked {robust / n:.1%}), so it cannot show what a defense is worth: more steps, another "
         "step size, a larger eps or more images."
     )
-    return check(FALLS, "pass" if works else "suspect", robust / n, _FALLS, n, meaning)
+    return check(FALLS, "pass" if works else "suspect", robust / n, FALLING, n, meaning)
 
 
 def declared_check(

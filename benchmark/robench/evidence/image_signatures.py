@@ -17,8 +17,6 @@ SIDE = 8
 SAME = 2.0
 #: A thumbnail of less contrast shows nothing that could be recognised.
 BLANK = 8.0
-#: Distances computed at a time, 64 MB of float32.
-BLOCK = 1 << 24
 
 
 class ImageSignatures(NamedTuple):
@@ -56,21 +54,3 @@ def thumbnails(images: Tensor) -> Tensor:
     """Return each image (N, C, H, W) in [0, 1] as 8 x 8 grey levels, uint8 (N, 64)."""
     grey = F.adaptive_avg_pool2d(images.detach().mean(1, keepdim=True), SIDE).flatten(1)
     return (255 * grey).round().to(torch.uint8).cpu()
-
-
-def near(thumbs: Tensor, others: Tensor) -> Tensor:
-    """Return bool (N,): which thumbnails show a picture that is among ``others``, whatever its brightness."""
-    first, second = _centred(thumbs), _centred(others)
-    found = torch.zeros(len(first), dtype=torch.bool)
-    if not len(second):
-        return found
-    rows = max(1, BLOCK // len(second))
-    for start in range(0, len(first), rows):
-        found[start : start + rows] = torch.cdist(first[start : start + rows], second).amin(1) < SAME * SIDE
-    shows: Tensor = first.norm(dim=1) >= BLANK * SIDE
-    return found & shows
-
-
-def _centred(thumbs: Tensor) -> Tensor:
-    levels = thumbs.float()
-    return levels - levels.mean(1, keepdim=True)

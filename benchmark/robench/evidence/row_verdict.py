@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from robench.evidence.card import Card, Check, ComponentRecord, Status, Verdict
-from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, check
+from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, check, looked_at, weighed
 from robench.evidence.cross_cell_checks import (
     CHANCE,
     DEARER,
@@ -35,7 +35,6 @@ from robench.evidence.cross_cell_checks import (
     one_step_check,
     transfer_check,
 )
-from robench.evidence.statistics import wilson
 
 #: Attacks of the harness's own on the images that a row's attacks leave standing, with what they may win of all images.
 PROBES = {
@@ -224,16 +223,14 @@ def _explained(one: Check, cell: _Cell, row: _Row) -> Check:
     n, left = cell.card.cell.n, row.runs[cell.card.id].standing.bit_count()
     limits = PROBES.get(one.name, (TOLERATED, INTOLERABLE))
     whole = one.name not in PROBES and one.n == n
-    share = one.value if whole else _certain(one, cell, left) * left / n
-    share -= since / n
-    status: Status = "invalid" if share > limits[1] else "suspect" if share > limits[0] else "pass"
-    if one.name == DEARER or (one.name in PROBES and row.one_step_only):
-        status = "suspect" if status == "invalid" else status
+    among = n if whole else looked_at(min(one.n, left), left, n) if left else 0.0
+    mild = one.name == DEARER or (one.name in PROBES and row.one_step_only)
+    status = weighed((one.value - since / n) * among, among, limits, "suspect" if mild else "invalid")
     if not since:
         return one if status == one.status or one.name not in PROBES else msgspec.structs.replace(one, status=status)
     meaning = (
         f"{one.meaning} Other attacks of the row win {since} more of the images that stood then."
-        if status != "pass"
+        if status in ("suspect", "invalid")
         else f"Of what was won here, other attacks of the row win all but what is tolerated ({since} images more)."
     )
     return check(one.name, status, max(one.value - since / n, 0.0), one.threshold, one.n, meaning)
@@ -268,23 +265,12 @@ def _without_cheaper(cell: _Cell, cells: Sequence[_Cell]) -> list[_Cell]:
     return [other for other in cells if (other.card.cell.iterative or other is cell) and other not in cheaper]
 
 
-def _certain(one: Check, cell: _Cell, left: int) -> float:
-    """Return the share of the tried images that certainly falls: the lower end of its interval if it is a sample."""
-    if not one.n or not left:
-        return 0.0
-    won = min(round((one.value or 0.0) * cell.card.cell.n / left * one.n), one.n)
-    if cell.card.robust.draws > 1 or one.n < left:
-        return wilson(won, one.n)[0] if won > 1 else 0.0
-    return won / one.n
-
-
 def _transfer(cell: _Cell, row: _Row) -> Check | None:
     white, black = row.end_to_end, [other for other in row.cells if other.transfer]
     if not white or not black:
         return None
     card = cell.card
-    won, chance = won_over(white, black), card.robust.draws > 1
-    return transfer_check(won, card.cell.n, gradient=card.training.gradient, chance=chance)
+    return transfer_check(won_over(white, black), card.cell.n, gradient=card.training.gradient)
 
 
 def _dearer(cell: _Cell, row: _Row) -> Check | None:
@@ -294,7 +280,7 @@ def _dearer(cell: _Cell, row: _Row) -> Check | None:
     if not rivals:
         return None
     won = {rival.card.cell.attack.name: won_over(beside, [rival]) for rival in rivals}
-    return dearer_check(won, cell.card.cell.attack.name, cell.card.cell.n, chance=cell.card.robust.draws > 1)
+    return dearer_check(won, cell.card.cell.attack.name, cell.card.cell.n)
 
 
 def _one_step(cell: _Cell, row: _Row) -> Check | None:
@@ -309,7 +295,7 @@ def _one_step(cell: _Cell, row: _Row) -> Check | None:
     won, n = max((won_over(climbers, [step]) for step in steps), default=0), cell.card.cell.n
     if not won:
         return None
-    return one_step_check(won, n, n, n, won, cell.card.cell.attack.name, chance=cell.card.robust.draws > 1)
+    return one_step_check(won, n, n, n, won, cell.card.cell.attack.name)
 
 
 def _falls(one: Check, cell: _Cell, undefended: Sequence[_Cell]) -> Check:

@@ -35,6 +35,18 @@ def proportion(correct: float, n: int) -> tuple[float, float]:
     return round(low, 6), round(high, 6)
 
 
+def binomial_tail(count: int, n: int, rate: float) -> float:
+    """Return the probability of ``count`` or more successes in ``n`` trials of probability ``rate``, 0 < rate < 1."""
+    at_least = range(count, n + 1) if 2 * count > n else range(count)
+    logs = [math.log(rate), math.log1p(-rate), math.lgamma(n + 1)]
+    terms = (
+        math.exp(logs[2] - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * logs[0] + (n - k) * logs[1])
+        for k in at_least
+    )
+    total = math.fsum(terms)
+    return min(1.0, total) if 2 * count > n else max(0.0, 1.0 - total)
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the two-sided exact p-value for two counts of discordant images (Q. McNemar 1947)."""
     n, fewer = only_first + only_second, min(only_first, only_second)

@@ -11,16 +11,20 @@ from typing import Any
 from robench.contracts.components import Attack
 from robench.contracts.threat_model import ThreatModel
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import TOLERATED, check, lost, skip
-from robench.evidence.statistics import wilson
+from robench.evidence.check_verdict import TOLERATED, check, exceeds, looked_at, lost, share, skip
 from robench.gate.attack_behaviour import MOVING
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Share of all images that twice the steps, or another seed, may win.
 MORE = (0.02, 0.10)
 #: Share of the tried images that may stand at a larger radius though they fell at a smaller one.
 RISING = 0.10
+#: Share of the tried images that may stand when only the box holds the attack: one or two by a bad start.
+WITHSTANDING = 0.05
+#: Share of the recorded paths that may still rise at their end.
+STILL_MOVING = 0.5
 #: An Linf radius at which any image can be turned into any other's grey: nothing may be recognised there.
 BLINDING = 0.5
 IMAGES = 16
@@ -51,7 +55,7 @@ def twice(attack: Attack) -> Attack | None:
 
 def _on_survivors(probed: AttackContext, attack: Attack, factor: int, word: str) -> dict[str, int]:
     context = probed.context
-    count = probed.budget.images(0.15, factor * probed.cost, context.level.images)
+    count = probed.budget.attacked(0.15, factor * probed.cost, context.level.images)
     rows = context.some(probed.survivors, count, word)
     won = 0
     for images, labels, indices in context.batches(rows):
@@ -64,13 +68,15 @@ def _on_survivors(probed: AttackContext, attack: Attack, factor: int, word: str)
 def _sweep(probed: AttackContext) -> dict[str, Any]:
     """Return, per radius, which of a few clean-correct images fall."""
     context, threat = probed.context, probed.context.task.threat
-    count = probed.budget.images(0.4, 4 * probed.cost, IMAGES, least=4)
+    count = probed.budget.attacked(0.4, 4 * probed.cost, IMAGES, least=4)
     rows = context.some(context.clean, count, "sweep")
     fell: dict[str, list[bool]] = {"own": [not bool(probed.survivors[row]) for row in rows]}
     for name, eps in radii(threat, context.test.shape).items():
         try:
             fell[name] = _fallen_at(probed, ThreatModel(threat.norm, eps, threat.access), rows)
-        except Exception:  # noqa: S112 - nobody asked for this radius: an attack that refuses it is not at fault
+        except Exception as error:  # nobody asked for this radius: an attack that refuses it is not at fault
+            if is_out_of_memory(error):
+                raise
             continue
     order = [name for name in ("half", "own", "double", "blinding") if name in fell]
     rising = sum(
@@ -113,7 +119,6 @@ def more(measured: Measurement, group: Sequence[Measurement]) -> Check:
         "not converged. Give it more steps or restarts.",
         limits=MORE,
         worst="suspect",
-        chance=measured.robust.draws > 1,
     )  # fmt: skip
 
 
@@ -123,19 +128,18 @@ def converged(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     trace, effort = measured.probes["trace"], measured.probes["effort"]
     if not trace["n"]:
         return skip(name, threshold, "No path was recorded: nothing iterative, or no robust image.")
-    share = trace["moving"] / trace["n"]
-    double = effort["double"] if effort["tried"] else {"n": 0, "won": 0}
-    standing = int(measured.robust.correct.sum()) / measured.n
-    # One image of a few may fall by luck.
-    more_wins = double["won"] > 1 and double["won"] / double["n"] * standing > TOLERATED
-    fault = share > 0.5 and more_wins
-    meaning = (
+    double, standing = effort["double"] if effort["tried"] else {"n": 0, "won": 0}, int(measured.robust.correct.sum())
+    more_wins = exceeds(double["won"], looked_at(double["n"], standing, measured.n), TOLERATED) if standing else False
+    good = "The loss has levelled off where it was recorded, or more steps win nothing."
+    if not more_wins:
+        return check(name, "pass", trace["moving"] / trace["n"], threshold, trace["n"], good)
+    return share(
+        name, trace["moving"], trace["n"], (STILL_MOVING, 1.0), good,
         f"On {trace['moving']} of {trace['n']} images the loss still rises at the end, and twice the steps win more: "
-        "the attack stopped too early. Give it more steps."
-        if fault
-        else "The loss has levelled off where it was recorded, or more steps win nothing."
-    )
-    return check(name, "suspect" if fault else "pass", share, threshold, trace["n"], meaning)
+        "the attack stopped too early. Give it more steps.",
+        threshold=threshold,
+        worst="suspect",
+    )  # fmt: skip
 
 
 def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Check:
@@ -146,33 +150,36 @@ def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Chec
         return skip(name, threshold, "Not part of --gate quick, or not an iterative attack.")
     sweep, classes = found["sweep"], len(measured.data.classes)
     n = sweep["n"]
-    rising = wilson(sweep["rising"], n)[0] > RISING
-    seeing = "blinding" in sweep and wilson(sweep["blinding"], n)[0] > 1 / classes
-    value = max(sweep["rising"], sweep.get("blinding", 0)) / n
-    meaning = (
-        f"{sweep['rising']} of {n} images fall at a smaller eps and stand at a larger one: the attack is led astray."
-        if rising
-        else f"At eps = 0.5, where no image can be recognised, {sweep['blinding']} of {n} images are still answered "
-        f"right (chance: {1 / classes:.0%}): the attack or its gradients fail."
-        if seeing
-        else "Accuracy falls as the ball grows, to chance or below."
-    )
-    return check(name, "suspect" if rising or seeing else "pass", value, threshold, n, meaning)
+    good = "Accuracy falls as the ball grows, to chance or below."
+    rising = share(
+        name, sweep["rising"], n, (RISING, 1.0), good,
+        f"{sweep['rising']} of {n} images fall at a smaller eps and stand at a larger one: the attack is led astray.",
+        threshold=threshold,
+        worst="suspect",
+    )  # fmt: skip
+    if rising.status == "suspect" or "blinding" not in sweep or classes < 2:
+        return rising
+    seeing = share(
+        name, sweep["blinding"], n, (1 / classes, 1.0), good,
+        f"At eps = 0.5, where no image can be recognised, {sweep['blinding']} of {n} images are still answered "
+        f"right (chance: {1 / classes:.0%}): the attack or its gradients fail.",
+        threshold=threshold,
+        worst="suspect",
+    )  # fmt: skip
+    return rising if seeing.status == "pass" else seeing
 
 
 def unbounded(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack wins everything when only the box holds it (indicator I6)."""
-    name, threshold = "unbounded attack", "= 0 images standing"
+    name, threshold = "unbounded attack", f"<= {WITHSTANDING:.0%} of the images tried"
     found = measured.probes["effort"]
     if not found["tried"] or not found["sweep"]["n"] or "unbounded" not in found["sweep"]:
         return skip(name, threshold, "Not part of --gate quick, or not an attack that can be iterated without bounds.")
     standing, n = found["sweep"]["unbounded"], found["sweep"]["n"]
-    # One or two of a few may stand by a bad start; more is a broken attack.
-    fault = wilson(standing, n)[0] > 0.05
-    meaning = (
+    return share(
+        name, standing, n, (WITHSTANDING, 1.0),
+        "Without bounds the attack wins.",
         f"{standing} of {n} images withstand {measured.attack_name} even when every pixel may take any value "
-        "(indicator I6): the attack does not work on this model."
-        if fault
-        else "Without bounds the attack wins."
-    )
-    return check(name, "suspect" if fault else "pass", standing / n, threshold, n, meaning)
+        "(indicator I6): the attack does not work on this model.",
+        worst="suspect",
+    )  # fmt: skip

@@ -17,10 +17,10 @@ from robench.contracts.classifier import Classifier, ZeroShotClassifier
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import check, skip
-from robench.evidence.statistics import wilson
+from robench.evidence.check_verdict import share, skip
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Points inside the ball, and how far inside they end, relative to eps (the paper's recipe).
 INNER, GAP = 999, 0.05
@@ -47,7 +47,9 @@ def probe(probed: AttackContext) -> dict[str, Any]:
         zero = torch.zeros_like(batch.labels)
         try:
             moved = probed.attack.craft(readout, batch.images.clone(), zero, here)
-        except (RobenchError, RuntimeError, IndexError, ValueError):  # a loss that needs more than two classes
+        except (RobenchError, RuntimeError, IndexError, ValueError) as error:  # a loss that needs more than two classes
+            if is_out_of_memory(error):
+                raise
             found["unfit"] += 1
             continue
         moved = here.threat.project(batch.images, moved.detach())
@@ -55,7 +57,7 @@ def probe(probed: AttackContext) -> dict[str, Any]:
         with torch.no_grad():
             found["won"] += int((readout(moved).argmax(1) == 1).sum())
             draws = _inside(batch.images, here, 1.0, max(1, probed.cost // 2), "random")
-            found["random"] += int((readout(draws).argmax(1) == 1).any())
+            found["random"] += int(any((readout(part).argmax(1) == 1).any() for part in draws.split(task.batch_size)))
     return found
 
 
@@ -132,21 +134,20 @@ class _Readout(nn.Module):
 
 def binarization(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack finds the adversarial examples that were planted in the model's features."""
-    name, threshold, found = "binarization", f">= {WORKS:.0%} found", measured.probes["binarization"]
+    name, threshold, found = "binarization", f"<= {1 - WORKS:.0%} not found", measured.probes["binarization"]
     if not found["n"]:
         reason = (
             "Part of --gate thorough; needs a white-box gradient attack, a linear last layer, and features in which a "
             "readout can be fitted."
         )
         return skip(name, threshold, reason)
-    rate = found["won"] / found["n"]
-    fault = wilson(found["won"], found["n"])[1] < WORKS
     easy = found["random"] / found["n"] > 0.5
-    meaning = (
+    return share(
+        name, found["n"] - found["won"], found["n"], (1 - WORKS, 1.0),
+        f"It finds the planted adversarial examples; random search finds {found['random']} of {found['n']}"
+        + (", so the test was easy." if easy else "."),
         f"{measured.attack_name} finds {found['won']} of {found['n']} adversarial examples that were planted in the "
-        "ball (binarization test): it is too weak for this model, so what it leaves standing says little."
-        if fault
-        else f"It finds the planted adversarial examples; random search finds {found['random']} of {found['n']}"
-        + (", so the test was easy." if easy else ".")
-    )
-    return check(name, "suspect" if fault else "pass", rate, threshold, found["n"], meaning)
+        "ball (binarization test): it is too weak for this model, so what it leaves standing says little.",
+        threshold=threshold,
+        worst="suspect",
+    )  # fmt: skip

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import TOLERATED, check, skip, zero
+from robench.evidence.check_verdict import TOLERATED, check, exceeds, skip, zero
 from robench.evidence.cross_cell_checks import (
     CHANCE,
     DEARER,
+    FALLING,
     FALLS,
     MUCH_DEARER,
     TRANSFER,
@@ -56,24 +58,31 @@ def not_above_clean(measured: Measurement, _group: Sequence[Measurement]) -> Che
 
 def rescored(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that stored images are answered as they were scored."""
-    found, name = measured.probes["rescored"], "re-score from disk"
-    if measured.fitted.training.randomized:
-        low, high = wilson(round(measured.robust.mean * measured.n), measured.n)
-        slack = (high - low) / 2
-        gap = abs(found["rate"] - found["scored"])
-        fault = gap > 2 * slack + 1 / max(found["n"], 1)
-        meaning = (
-            "Asked again, a randomized defense gives another mean accuracy than was scored, beyond chance."
-            if fault
-            else "Asked again, the randomized defense gives the same mean accuracy within chance."
-        )
-        return check(name, "invalid" if fault else "pass", gap, "within chance", found["n"], meaning)
-    return zero(
-        name, found["differ"], "images differ", found["n"],
+    return _same_again(
+        measured, "re-score from disk", measured.probes["rescored"],
         "The plain model answers the stored images as they were scored.",
         "The plain model, in other batches, answers stored images differently: predictions depend on batch-mates, "
         "on randomness, on what was asked before, or on the inference rewrites.",
     )  # fmt: skip
+
+
+def clean_again(measured: Measurement, _group: Sequence[Measurement]) -> Check:
+    """See that clean images are answered after all attacks as they were before."""
+    return _same_again(
+        measured, "clean answers again", measured.probes["clean again"],
+        "After crafting and probing, clean images are answered as they were before.",
+        "After crafting and probing, clean images are answered otherwise than before: the model that was attacked is "
+        "not the one whose clean accuracy is stated. Keep nothing from one query to the next.",
+    )  # fmt: skip
+
+
+def _same_again(measured: Measurement, name: str, found: Mapping[str, Any], good: str, bad: str) -> Check:
+    if not measured.fitted.training.randomized:
+        return zero(name, found["differ"], "images differ", found["n"], good, bad)
+    low, high = wilson(round(found["scored"] * found["n"]), found["n"])
+    gap = abs(found["rate"] - found["scored"])
+    fault = gap > (high - low) + 1 / max(found["n"], 1)
+    return check(name, "invalid" if fault else "pass", gap, "within chance", found["n"], bad if fault else good)
 
 
 def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -90,6 +99,14 @@ def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     others = [
         other for other in undefended if other.defended_victim == same[0].defended_victim and other is not same[0]
     ]
+    if not _fell(same[0]) and not any(map(_fell, others)) and _works_beyond(same[0]):
+        sweep = same[0].probes["effort"]["sweep"]
+        return check(
+            FALLS, "pass", int(robust.sum()) / len(robust), FALLING, len(robust),
+            f"The undefended victim hardly falls at this radius, and to none of the gate's own attacks either. That "
+            f"{measured.attack_name} works is seen without bounds, where {sweep['n'] - sweep['unbounded']} of "
+            f"{sweep['n']} images fall to it.",
+        )  # fmt: skip
     return falls_check(
         measured.attack_name, int(clean.sum()), int(robust.sum()), len(robust),
         works=_fell(same[0]), beside=any(map(_fell, others)),
@@ -99,6 +116,23 @@ def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
 def _fell(measured: Measurement) -> bool:
     clean, robust = measured.clean.correct, measured.robust.correct
     return fell(int((clean & ~robust).sum()), int((~clean & robust).sum()))
+
+
+#: Share of the images that an attack certainly has to win without bounds to count as one that works.
+WINS = 0.25
+
+
+def _works_beyond(control: Measurement) -> bool:
+    """Tell whether an attack wins without bounds where nothing of the gate's own wins at the cell's radius.
+
+    Then the undefended model holds there, and that is no failure of the attack.
+    """
+    effort, strength = control.probes["effort"], control.model_probes["strength"]
+    if not effort["tried"] or "unbounded" not in effort["sweep"] or strength["stronger"]["n"] < 4:
+        return False
+    wins = sum(strength[name]["won"] for name in ("one_step", "stronger", "tiles", "queries", "noise"))
+    sweep = effort["sweep"]
+    return not wins and exceeds(sweep["n"] - sweep["unbounded"], sweep["n"], WINS)
 
 
 def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -115,7 +149,7 @@ def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
         return skip(DEARER, f"<= {TOLERATED:.0%} of the images", why)
     climbing = [other for other in climbers(measured, group) if other not in rivals]
     won = {rival.attack_name: won_over(climbing, [rival]) for rival in rivals}
-    return dearer_check(won, measured.attack_name, measured.n, chance=measured.robust.draws > 1)
+    return dearer_check(won, measured.attack_name, measured.n)
 
 
 def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -126,8 +160,7 @@ def transfer(measured: Measurement, group: Sequence[Measurement]) -> Check:
         why = "Needs a white-box and a transfer attack on this model (--surrogate self)."
         return skip(TRANSFER, f"<= {TOLERATED:.0%} of the images", why)
     defense: Defense = type_of(measured.cell.defense, Defense)
-    won, chance = won_over(white, black), measured.robust.draws > 1
-    return transfer_check(won, measured.n, gradient=defense.gradient, chance=chance)
+    return transfer_check(won_over(white, black), measured.n, gradient=defense.gradient)
 
 
 def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -142,16 +175,3 @@ def declared(measured: Measurement, group: Sequence[Measurement]) -> Check:
         through=bool(end_to_end(same)),
         static=any(other.cell.by_self for other in same),
     )
-
-
-def path(measured: Measurement, _group: Sequence[Measurement]) -> Check:
-    """Hold the forward of the straight-through path to that of the defense."""
-    name, found = "straight-through path", measured.model_probes["path"]
-    if not found["n"]:
-        return skip(name, "= 0 images differ", "The defense declares no straight-through path.")
-    return zero(
-        name, found["differ"], "images differ", found["n"],
-        "The straight-through path answers as the defense does.",
-        "The straight-through path (Defense.adaptive) answers other than the defense itself: attacks were led through "
-        "another model. Its forward must be the defense's; only its backward may be an approximation.",
-    )  # fmt: skip

@@ -26,6 +26,7 @@ class Measurement:
 
     Attributes:
         trained: the undefended victim, where it was trained for this run.
+        classes_served: classes that occur in the training split; looked up where the test images show few.
         probes: what the gate tried on this cell's attack, by probe.
         model_probes: what it tried on the defended victim, shared by the attacks on it.
         gate: the passes and clocks of both, the victim's being charged to its dearest attack.
@@ -41,6 +42,7 @@ class Measurement:
     robust: Outcomes
     surrogate_clean: float | None
     level: Level
+    classes_served: int | None = None
     probes: Mapping[str, Any] = field(default_factory=dict)
     model_probes: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import check, skip, zero
+from robench.evidence.check_verdict import check, share, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 from robench.runtime.inference import BATCH_NORMS
@@ -20,6 +20,8 @@ IMAGES = 8
 TOLERANCE = 1e-3
 #: Softmax confidence at which float32 has no room left for another class.
 SATURATED = 1 - 1e-7
+#: Share of the images tried on which the softmax may leave the cross-entropy no gradient.
+MOST_SATURATED = 0.05
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def probe(context: ProbeContext) -> dict[str, Any]:
     with torch.no_grad():
         first = model(images)
         # Of a randomized defense two answers may agree by chance.
-        again = max(_different(first, model(images)) for _ in range(max(1, context.price - 1)))
+        again = max(different(first, model(images)) for _ in range(max(1, context.price - 1)))
         alone = torch.cat([model(image) for image in images.split(1)])
         noise = context.task.uniform(images[:1].expand(len(images), -1, -1, -1), "company") / 2 + 0.5
         company = model(torch.cat([noise.to(images.device), images.flip(0)]))[len(images) :].flip(0)
@@ -41,28 +43,14 @@ def probe(context: ProbeContext) -> dict[str, Any]:
     return {
         "n": len(rows),
         "again": again,
-        "company": max(_different(first, alone), _different(first, company)),
-        "attacked": _different(plain, differentiated),
+        "company": max(different(first, alone), different(first, company)),
+        "attacked": different(plain, differentiated),
         "training": _training(context.plain),
     }
 
 
-def probe_path(context: ProbeContext) -> dict[str, Any]:
-    """Return on how many images the declared straight-through path answers other than the defense."""
-    if context.defense.gradient != "straight-through" or context.defense.randomized:
-        return {"n": 0, "differ": 0}
-    count = context.budget.images(0.05, 2, 2 * IMAGES, least=4)
-    rows = context.some(torch.ones_like(context.clean), count, "path")
-    images = torch.cat([batch.images for batch in context.batches(rows)])
-    # As attacks meet it: with gradients on, and on points off the pixel grid.
-    moved = context.task.threat.from_uniform(images, context.task.replace(indices=rows).uniform(images, "path"))
-    with torch.enable_grad():
-        led = context.target(moved.detach().requires_grad_(True)).detach()
-    with torch.no_grad():
-        return {"n": len(rows), "differ": _different(context.plain(moved), led)}
-
-
-def _different(one: Tensor, other: Tensor) -> int:
+def different(one: Tensor, other: Tensor) -> int:
+    """Return on how many images two sets of logits differ by more than rounding."""
     scale = one.abs().amax().clamp_min(1e-6)
     return int(((one - other).abs().amax(1) > TOLERANCE * scale).sum())
 
@@ -138,15 +126,13 @@ def saturated(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See whether the softmax leaves the cross-entropy a gradient."""
     right = measured.clean.correct
     full = int((measured.clean.confidence[right] >= SATURATED).sum())
-    n = int(right.sum())
-    share, blind = full / max(n, 1), measured.model_probes["gradients"]["ce_blind"]
-    tried = measured.model_probes["gradients"]["n"]
-    fault = tried > 0 and blind / tried > 0.05
-    meaning = (
+    clean = full / max(int(right.sum()), 1)
+    blind, tried = measured.model_probes["gradients"]["ce_blind"], measured.model_probes["gradients"]["n"]
+    return share(
+        "logit scale", blind, tried, (MOST_SATURATED, 1.0),
+        "The softmax leaves the cross-entropy a gradient wherever the margin has one.",
         f"{blind} of {tried} images still standing give the cross-entropy no gradient, though their margin has one: "
-        f"the logits are so large that the softmax is exactly 1 ({share:.0%} of the clean images). An attack "
-        "that climbs the cross-entropy is blind there: use apgd with loss=dlr, or divide the logits by a temperature."
-        if fault
-        else "The softmax leaves the cross-entropy a gradient wherever the margin has one."
-    )
-    return check("logit scale", "suspect" if fault else "pass", blind, "<= 5% of the images tried", tried, meaning)
+        f"the logits are so large that the softmax is exactly 1 ({clean:.0%} of the clean images). An attack "
+        "that climbs the cross-entropy is blind there: use apgd with loss=dlr, or divide the logits by a temperature.",
+        worst="suspect",
+    )  # fmt: skip

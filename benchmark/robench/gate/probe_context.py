@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -38,6 +38,8 @@ class ProbeContext:
         task: carries the threat model, the seed and the device.
         level: how hard to try.
         budget: what may be spent.
+        train_thumbnails: uint8 (M, 64), of the images that the victim or its defense was trained on.
+        serve_unseen: returns the validation images; None where there are none.
     """
 
     defense: Defense
@@ -50,6 +52,21 @@ class ProbeContext:
     task: Task
     level: Level
     budget: PassBudget
+    train_thumbnails: Tensor = field(default_factory=lambda: torch.empty(0, 64, dtype=torch.uint8))
+    serve_unseen: Callable[[], Examples | None] = lambda: None
+
+    @cached_property
+    def unseen(self) -> Examples | None:
+        """Return the validation images, unless they are the test images again."""
+        served = self.serve_unseen()
+        if served is None or not len(served) or served.shape != self.test.shape:
+            return None
+        return None if served.fingerprint == self.test.fingerprint else served
+
+    @property
+    def unseen_kind(self) -> str:
+        """Return ``val``, or ``moved`` where test images that are moved have to stand in."""
+        return "moved" if self.unseen is None else "val"
 
     @cached_property
     def judge(self) -> Classifier:

@@ -11,10 +11,13 @@ from robench.gate import (
     attack_effort,
     binarization,
     cell_comparison,
+    duplicates,
+    generalisation,
     gradients,
     images_and_labels,
     loss_landscape,
     model_consistency,
+    straight_through_path,
     stronger_attacks,
 )
 from robench.gate.measurement import Measurement
@@ -23,10 +26,12 @@ from robench.gate.probe_context import AttackContext, ProbeContext
 #: What is tried once for a defended victim under one threat model.
 MODEL_PROBES: Mapping[str, Callable[[ProbeContext], dict[str, Any]]] = {
     "answers": model_consistency.probe,
-    "path": model_consistency.probe_path,
+    "path": straight_through_path.probe,
     "gradients": gradients.probe,
     "strength": stronger_attacks.probe,
     "landscape": loss_landscape.probe,
+    "unseen": generalisation.probe,
+    "copies": duplicates.probe,
 }
 
 #: What is tried for each attack on it.
@@ -34,6 +39,7 @@ ATTACK_PROBES: Mapping[str, Callable[[AttackContext], dict[str, Any]]] = {
     "behaviour": attack_behaviour.probe,
     "effort": attack_effort.probe,
     "binarization": binarization.probe,
+    "unseen": generalisation.probe_attack,
 }
 
 CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
@@ -46,19 +52,22 @@ CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
     model_consistency.evaluation,
     model_consistency.same_under_gradients,
     cell_comparison.rescored,
+    cell_comparison.clean_again,
     cell_comparison.not_above_clean,
     images_and_labels.reference,
     images_and_labels.above_chance,
     images_and_labels.classes_shown,
     images_and_labels.class_order,
-    images_and_labels.leakage,
+    duplicates.leakage,
+    generalisation.generalises,
     images_and_labels.trained_parameters,
     gradients.present,
     gradients.true,
     gradients.useful,
     model_consistency.saturated,
     cell_comparison.declared,
-    cell_comparison.path,
+    straight_through_path.path,
+    straight_through_path.leads,
     cell_comparison.falls,
     attack_behaviour.step_size,
     attack_behaviour.best_iterate,

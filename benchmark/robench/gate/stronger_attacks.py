@@ -17,14 +17,17 @@ from robench.contracts.classifier import input_gradient
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import STRONGER, TOLERATED, check, lost, skip
+from robench.evidence.check_verdict import STRONGER, TOLERATED, lost, share, skip
 from robench.evidence.cross_cell_checks import ONE_STEP, one_step_check
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 from robench.gate.worst_case import climbers, one_step_only, standing, won_over
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Images on which one plain gradient step is tried.
 ONE_STEP_IMAGES = 256
+#: Share of the images tried that one loss may win beyond another.
+MASKED = 0.5
 #: Draws of the random-noise control that are answered at a time.
 NOISE_BATCH = 4
 
@@ -53,7 +56,9 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
 
     try:
         return {"n": len(rows), "won": sum(context.fallen(rows, step))}
-    except (RuntimeError, RobenchError):  # no gradient to step along: another check says so
+    except (RuntimeError, RobenchError) as error:  # no gradient to step along: another check says so
+        if is_out_of_memory(error):
+            raise
         return {"n": 0, "won": 0}
 
 
@@ -71,7 +76,9 @@ def _stronger(context: ProbeContext) -> dict[str, Any]:
 
         try:
             fell[loss] = context.fallen(rows, climb)
-        except (RuntimeError, RobenchError):  # no gradient, or none that APGD can use
+        except (RuntimeError, RobenchError) as error:  # no gradient, or none that APGD can use
+            if is_out_of_memory(error):
+                raise
             continue
     any_of = [any(flags) for flags in zip(*fell.values(), strict=True)]
     return {"n": len(rows) if fell else 0, "won": sum(any_of), "by": {loss: sum(flags) for loss, flags in fell.items()}}
@@ -141,7 +148,7 @@ def one_step(measured: Measurement, group: Sequence[Measurement]) -> Check:
     won, tried, left = found["won"], found["n"], standing(measured, group)
     if max(beaten, default=0) > won:
         won, tried, left = max(beaten), measured.n, measured.n
-    return one_step_check(won, tried, left, measured.n, shown, measured.attack_name, chance=measured.robust.draws > 1)
+    return one_step_check(won, tried, left, measured.n, shown, measured.attack_name)
 
 
 def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -155,26 +162,23 @@ def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
         "on this model are too weak, so the robust accuracy is too high. Add --attack apgd or autoattack.",
         limits=STRONGER,
         worst="suspect" if one_step_only(measured, group) else "invalid",
-        chance=measured.robust.draws > 1,
     )  # fmt: skip
 
 
 def another_loss(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See whether one of the gate's losses wins what the others cannot: the sign of a masked one."""
-    name, threshold = "another loss", "<= 50% of the images tried"
+    name, threshold = "another loss", f"<= {MASKED:.0%} of the images tried"
     found = measured.model_probes["strength"]["stronger"]
-    if found["n"] < 4 or len(found["by"]) < 2:
-        return skip(name, threshold, "Fewer than four images, or fewer than two losses, were tried.")
+    if not found["n"] or len(found["by"]) < 2:
+        return skip(name, threshold, "No image, or fewer than two losses, were tried.")
     best, least = max(found["by"], key=found["by"].get), min(found["by"], key=found["by"].get)
-    gap = (found["by"][best] - found["by"][least]) / found["n"]
-    fault = gap > 0.5
-    meaning = (
+    return share(
+        name, found["by"][best] - found["by"][least], found["n"], (MASKED, 1.0),
+        "The losses agree on what falls.",
         f"Of {found['n']} images, {found['by'][best]} fall to the loss {best} and only {found['by'][least]} to "
-        f"{least}: the weaker loss is masked, so do not rely on an attack that climbs it."
-        if fault
-        else "The losses agree on what falls."
-    )
-    return check(name, "suspect" if fault else "pass", gap, threshold, found["n"], meaning)
+        f"{least}: the weaker loss is masked, so do not rely on an attack that climbs it.",
+        worst="suspect",
+    )  # fmt: skip
 
 
 def slopes(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -226,5 +230,4 @@ def _searched(
         name, found["won"], found["n"], standing(measured, group), measured.n, good,
         f"{found['won']} of {found['n']} {what_fell}",
         worst="suspect" if one_step_only(measured, group) else "invalid",
-        chance=measured.robust.draws > 1,
     )  # fmt: skip

@@ -6,9 +6,9 @@ attack's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +22,7 @@ from robench.evidence.store import Store
 from robench.gate.level import Level
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.registry import ATTACK_PROBES, MODEL_PROBES
+from robench.runtime.out_of_memory import retry_smaller
 
 if TYPE_CHECKING:
     from robench.pipeline.stages.score import Outcomes  # the type of what is handed on, not the stage
@@ -53,13 +54,13 @@ def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:
                 probes = context.task.progress.track(
                     MODEL_PROBES.items(), len(MODEL_PROBES), f"probe {context.defense.name}"
                 )
-                found: ProbeResults = {name: probe(context) for name, probe in probes}
+                found: ProbeResults = {name: _fitting(probe, context) for name, probe in probes}
             artifact = store.put(KIND, key, {**found, "meter": meter.state()})
     return artifact.meta
 
 
 def probe_attack(
-    probed: AttackContext, stored: Iterator[Batch], scored: Outcomes, store: Store, key: str
+    probed: AttackContext, stored: Iterator[Batch], scored: Outcomes, clean: Outcomes, store: Store, key: str
 ) -> ProbeResults:
     """Return what the harness tried on one attack: figures by probe, and their ``meter``.
 
@@ -67,6 +68,7 @@ def probe_attack(
         probed: the attack under suspicion.
         stored: the adversarial images as they lie in the store.
         scored: the answers that were recorded on them.
+        clean: the answers that were recorded on the clean images, before anybody attacked.
         store: where the figures are kept.
         key: their fingerprint.
     """
@@ -90,11 +92,37 @@ def probe_attack(
                 found: ProbeResults = {}
                 text = f"probe {probed.attack.name} on {context.defense.name}"
                 for name, probe in context.task.progress.track(ATTACK_PROBES.items(), len(ATTACK_PROBES), text):
-                    seen = probe(probed)
+                    seen = _fitting_attack(probe, probed)
                     found |= seen if name == "behaviour" else {name: seen}
-                found["rescored"] = _rescore(probed, stored, scored)
+                batch = next(stored)
+                count = probed.budget.images(0.2, context.price, min(RESCORED_IMAGES, len(batch.images)), least=8)
+                found["rescored"] = _rescore(context, context.plain, batch, scored, count)
+                found["clean again"] = _clean_again(probed, clean)
             artifact = store.put(KIND, key, {**found, "meter": meter.state()})
     return artifact.meta
+
+
+def _fitting(probe: Callable[[ProbeContext], ProbeResults], context: ProbeContext) -> ProbeResults:
+    """Return what a probe finds, of fewer images at once where memory runs out."""
+
+    def tried(size: int) -> ProbeResults:
+        return probe(_smaller(context, size))
+
+    return retry_smaller(tried, context.task.batch_size, context.task, context.target)
+
+
+def _fitting_attack(probe: Callable[[AttackContext], ProbeResults], probed: AttackContext) -> ProbeResults:
+    """Return what a probe of an attack finds, of fewer images at once where memory runs out."""
+    task = probed.context.task
+
+    def tried(size: int) -> ProbeResults:
+        return probe(replace(probed, context=_smaller(probed.context, size)))
+
+    return retry_smaller(tried, task.batch_size, task, probed.target)
+
+
+def _smaller(context: ProbeContext, size: int) -> ProbeContext:
+    return context if size == context.task.batch_size else replace(context, task=context.task.replace(batch_size=size))
 
 
 @contextmanager
@@ -105,16 +133,15 @@ def _counting(meter: Meter, models: Iterable[nn.Module]) -> Iterator[None]:
         yield
 
 
-def _rescore(probed: AttackContext, stored: Iterator[Batch], scored: Outcomes) -> ProbeResults:
-    context, draws = probed.context, probed.context.price
-    batch = next(stored)
-    count = probed.budget.images(0.2, draws, min(RESCORED_IMAGES, len(batch.images)), least=8)
+def _rescore(context: ProbeContext, model: nn.Module, batch: Batch, scored: Outcomes, count: int) -> ProbeResults:
+    """Return on how many of a batch's first ``count`` images ``model``, in other batches, now answers otherwise."""
+    draws = context.price
     images, places = batch.images[:count], batch.indices[:count]
     labels = batch.labels[:count].cpu()
     total, hits = torch.zeros(()), torch.zeros(count)
     with torch.no_grad():
         for draw in range(draws):
-            logits = torch.cat([context.plain(part) for part in images.split(OTHER_BATCH)]).cpu()
+            logits = torch.cat([model(part) for part in images.split(OTHER_BATCH)]).cpu()
             hits += logits.argmax(1) == labels
             total = logits if draw == 0 else total + logits
     # Rounding may decide between two equal logits; that is no disagreement.
@@ -126,3 +153,12 @@ def _rescore(probed: AttackContext, stored: Iterator[Batch], scored: Outcomes) -
         "rate": float(hits.mean()) / draws,
         "scored": float(scored.hits[places].float().mean()) / draws,
     }
+
+
+def _clean_again(probed: AttackContext, clean: Outcomes) -> ProbeResults:
+    """Return what has become of the clean answers, of the model that was scored and of the plain one."""
+    context = probed.context
+    count = probed.budget.images(0.1, 2 * context.price, min(RESCORED_IMAGES, len(context.test)), least=8)
+    batch = next(context.test[:count].batches(count, context.task.device))
+    found = [_rescore(context, model, batch, clean, count) for model in (context.prepared, context.plain)]
+    return max(found, key=lambda seen: (seen["differ"], abs(seen["rate"] - seen["scored"])))

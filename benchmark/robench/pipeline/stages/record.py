@@ -85,7 +85,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             gate=Cost(**measured.gate),
         ),
         gate=replace(gate, checks=[replace(one, meaning=places.hide(one.meaning)) for one in gate.checks]),
-        environment=environment(cell.device),
+        environment=environment(cell.device, found.named("made_on"), found.named("unrepeatable")),
         clocks=list(CLOCKS),
     )
 

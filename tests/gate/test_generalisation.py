@@ -1,0 +1,69 @@
+"""Test images against images beside them: gaps known by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from robench import Examples
+from robench.gate.generalisation import certain_gap
+
+from ..grey import Greys, attack, checks, corner
+
+KNOWS = attack("knows", corner)
+
+
+def with_validation(levels, labels):
+    """Return the grey dataset with these validation images."""
+
+    class Validated(Greys):
+        """Serve validation images of its own."""
+
+        name = "validated"
+        default = False
+
+        def load(self, split):
+            if split != "val":
+                return Greys().load(split)
+            images = torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+            return Examples.from_tensors(images, torch.tensor(labels))
+
+    return "dataset", Validated
+
+
+@pytest.mark.parametrize(("right", "n", "other", "others"), [(100, 100, 0, 4), (97, 100, 190, 200), (40, 44, 10, 44)])
+def test_the_certain_gap_is_newcombes(right, n, other, others):
+    expected = confint_proportions_2indep(right, n, other, others, method="newcomb")[0]
+
+    assert certain_gap(right, n, other, others) == pytest.approx(expected, abs=1e-9)
+
+
+def test_validation_images_like_the_test_images_show_no_gap(grey):
+    levels = [128 + d for d in range(20)] + [127 - d for d in range(20)]
+    made = with_validation(levels, [0] * 20 + [1] * 20)
+    (card,) = grey.run(KNOWS, made, dataset="validated", attack="knows", eps="8/255", gate_cost=1000)
+    check = checks(card)["generalisation gap"]
+
+    # 40 of 44 against 40 of 40 clean, 24 of 44 against 19 of the 32 that were attacked or so: no gap is certain.
+    assert (check.status, check.n) in {("pass", 40), ("pass", 32)}
+    assert check.meaning.startswith("Test images are answered no better than validation images")
+
+
+def test_test_images_that_are_answered_better_are_known_to_the_model(grey):
+    made = with_validation([128 + d for d in range(30)], [1] * 30)  # all labelled wrong
+    (card,) = grey.run(KNOWS, made, dataset="validated", attack="knows", eps="8/255")
+    check = checks(card)["generalisation gap"]
+
+    assert (card.gate.verdict, check.status) == ("INVALID", "invalid")
+    assert "40 of 44 test images are right, but 0 of" in check.meaning
+    assert "validation images: the model was fitted on the test images, or knows them." in check.meaning
+
+
+def test_without_validation_images_the_test_images_are_moved(grey):
+    # The same images for every split: they are no others, and constant images are as they were after a shift.
+    (card,) = grey.run(KNOWS, attack="knows", eps="8/255")
+    check = checks(card)["generalisation gap"]
+
+    assert check.status == "pass"
+    assert "test images moved by one pixel" in check.meaning
