@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
-from robench.cli.options import device_option, store_option
+from robench.cli.options import device_option, parameter_option, store_option
 from robench.cli.strict import Command, WholeNumber
+from robench.cli.values import read_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ NOTHING_COMPARED = 3
 @click.option("--rerun", is_flag=True, help="Compute the cell again from scratch, in an empty store.")
 @store_option("Folder that holds the artifacts [default: the user's cache folder].")
 @device_option
+@parameter_option("Where a file or folder of the card lies here, such as dataset.path=photos.")
 @click.option("--trust-code", is_flag=True, help="Run Python, TorchScript or exported files that the card names.")
 @click.option(
     "--attest",
@@ -42,6 +44,7 @@ def verify_command(
     rerun: bool,
     store: Path | None,
     device: str,
+    parameters: tuple[str, ...],
     trust_code: bool,
     attest: Path | None,
     no_attest: bool,
@@ -63,10 +66,12 @@ def verify_command(
     robench verify results/cards/CARD.json
     robench verify CARD.zip                           a bundle: executes nothing
     robench verify CARD.json --rerun                  from scratch, with the same attacks
+    robench verify CARD.json --rerun -p dataset.path=photos
     robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
     """
     from robench.api import choose_device
     from robench.errors import RobenchError
+    from robench.plan.local_places import point_card
     from robench.runtime.progress_bars import terminal
     from robench.verify.attest import attest as write_attestation
     from robench.verify.attest import attestation, lacking
@@ -80,7 +85,7 @@ def verify_command(
             if sample is not None:
                 click.echo(f"{path}:")
             subject = Subject(path)
-            subject.card  # noqa: B018 - one that contradicts itself ends the command
+            point_card(subject.card, read_parameters(parameters))  # one that contradicts itself ends the command
             try:
                 found = check_card(subject, store, chosen, progress, rerun=rerun, trust=trust_code, say=_say)
             except RobenchError as error:
