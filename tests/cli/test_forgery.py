@@ -197,9 +197,7 @@ BESIDE_EVIDENCE = {
     ),
     "peak memory": Forgery(set_in("cost", "fit", "peak_bytes", to=1000), "peak_bytes is 1000 in the card"),
     "passes to fit": Forgery(scale("fit", "forwards", 0.5), "its cost is another in the store: forwards"),
-    "a defense without gradients": Forgery(
-        set_in("training", "gradient", to="none"), "gradient is none in the card, exact in the store"
-    ),
+    "a defense without gradients": Forgery(set_in("training", "gradient", to="none"), "gradient is none"),
     "the recipe": Forgery(set_in("training", "recipe", "loss", to="magic"), "recipe is "),
     "the training images": Forgery(set_in("data", "train", to="0" * 64), "the training images are others in the store"),
     "the victim's weights": Forgery(

@@ -67,6 +67,9 @@ class ComponentRecord(Record, frozen=True, kw_only=True):
         dict[str, Scalar | list[str]],
         Meta(description="parameters that enter the id otherwise than they are shown, such as a folder's place"),
     ] = {}
+    left_out: Annotated[
+        list[str], Meta(description="parameters that do not enter the id: newer than it, at what was the case before")
+    ] = []
     members: Annotated[list[ComponentRecord], Meta(description="the models that this one is made of")] = []
     untrained: Annotated[bool, Meta(description="it, or one it is made of, came without weights and was trained")] = (
         False

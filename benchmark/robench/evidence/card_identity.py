@@ -112,7 +112,9 @@ def key_of(record: ComponentRecord) -> dict[str, Any]:
     key: dict[str, Any] = {
         "name": record.name,
         "version": record.version,
-        "parameters": {**record.parameters, **record.hashed},
+        "parameters": {
+            name: value for name, value in {**record.parameters, **record.hashed}.items() if name not in record.left_out
+        },
         "code": record.code,
         "files": record.files,
     }

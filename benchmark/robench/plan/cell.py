@@ -53,6 +53,7 @@ class SelectedComponent:
             code=self.key["code"],
             files=self.key["files"],
             hashed={name: value for name, value in self.key["parameters"].items() if not same_json(value, shown[name])},
+            left_out=sorted({*shown} - {*self.key["parameters"]}),
             members=[member.record() for member in self.members],
             untrained=any(isinstance(part.component, Model) and part.component.untrained() for part in self.family),
         )

@@ -198,7 +198,7 @@ def _deterministic(card: Card) -> dict[str, Any]:
         values["cell"].pop(asked)
     parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
     for part in [*parts, *values["cell"]["loads"]]:
-        for code in ("plugin", "code", "files", "hashed", "members", "untrained"):
+        for code in ("plugin", "code", "files", "hashed", "left_out", "members", "untrained"):
             part.pop(code)
     for check in values["gate"]["checks"]:
         check.pop("figures")
