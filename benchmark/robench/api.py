@@ -197,7 +197,7 @@ def _run(
     by_group: dict[int, list[Card]] = {}
     for place in free_first([_key(group) for _, group in groups], quick):
         spec, group = groups[place]
-        request = places.hide_all(spec.request())
+        request = places.request(spec.request())
         done = cached(group, quick, level, request)
         if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group
