@@ -107,7 +107,8 @@ class Bundle:
             self._archive = zipfile.ZipFile(file)
         except (OSError, zipfile.BadZipFile, ValueError) as error:
             raise CardError(f"{file} is no bundle that can be read ({error}); name one of robench bundle.") from None
-        self._entries = {}
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        self._files: Mapping[str, Any] = {}  # until the list of contents is read
         listed = self._archive.infolist()
         if len(listed) > MOST_ENTRIES:
             raise CardError(f"{file} has {len(listed):,} entries; a bundle has at most {MOST_ENTRIES:,}.")
@@ -175,7 +176,6 @@ class Bundle:
         return content
 
     def _manifest(self) -> Mapping[str, Any]:
-        self._files: Mapping[str, Any] = {}
         raw = self._json(MANIFEST)
         if raw.get("kind") != "robench bundle" or not isinstance(raw.get("files"), dict):
             raise CardError(f"{self.file} is no bundle of robench; name one that robench bundle wrote.")
