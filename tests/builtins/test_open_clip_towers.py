@@ -95,6 +95,12 @@ def test_an_image_tower_without_a_tag_is_refused(tmp_path, tower):
     )
 
 
+def test_a_file_that_is_no_state_dict_is_no_image_tower(tmp_path):
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(WeightsError, match="does not make open_clip's ViT-B-32"):
+        OpenClip(model="ViT-B-32", weights="openai", checkpoint=str(tmp_path / "text.pt")).load(TASK)
+
+
 def test_an_image_tower_of_other_sizes_is_refused(tmp_path, tower):
     torch.save({**tower, "proj": torch.ones(32, 8)}, tmp_path / "bare.pt")
     with pytest.raises(WeightsError) as raised:

@@ -105,6 +105,8 @@ def fitted(state: State, wanted: Collection[str]) -> State:
 
 def _shorter(state: State) -> State | None:
     """Return the state with one prefix less; None if there is none."""
+    if not state:
+        return None
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in state):
             return _renamed(state, {name: name.removeprefix(prefix) for name in state}, f"without prefix '{prefix}'")
