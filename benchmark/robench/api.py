@@ -190,7 +190,7 @@ def _run(
 
     places = Places(part for _, cells in planned for cell in cells for part in cell.components)
     for spec, group in ((spec, group) for spec, cells in planned for group in comparison_groups(cells)):
-        request = places.hide_all(spec.request())
+        request = places.request(spec.request())
         done = cached(group, quick, level, request)
         if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group

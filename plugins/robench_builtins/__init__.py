@@ -40,6 +40,7 @@ def robench_victims() -> list[type[Model]]:
     from robench_builtins.models.open_clip import OpenClip
     from robench_builtins.models.plant_vit import PlantViT
     from robench_builtins.models.resnet20 import ResNet20, ResNet32, ResNet44, ResNet56
+    from robench_builtins.models.robustbench import RobustBench
     from robench_builtins.models.small_cnn import SmallCnn
     from robench_builtins.models.timm import Timm
     from robench_builtins.models.tiny_clip import TinyClip
@@ -49,7 +50,7 @@ def robench_victims() -> list[type[Model]]:
     clips = [ClipRN50, ClipVitB16, ClipVitB32, ClipVitL14, OpenClip, TinyClip]
     resnets = [ResNet20, ResNet32, ResNet44, ResNet56]
     small = [InceptionV3, Linear, Mlp, PlantViT, SmallCnn]
-    external = [Exported, HfDir, HuggingFace, PythonFile, Timm, TorchScript, Torchvision]
+    external = [Exported, HfDir, HuggingFace, PythonFile, RobustBench, Timm, TorchScript, Torchvision]
     return [*clips, *resnets, *small, *external]
 
 

@@ -45,6 +45,8 @@ def _line(board: Any, row: Any) -> dict[str, Any]:
         line |= {name: None, f"{name}_low": None, f"{name}_high": None}
         if accuracy is not None:
             line |= {name: accuracy.rate, f"{name}_low": accuracy.low, f"{name}_high": accuracy.high}
+    for name, accuracy in (("clean_top5", row.clean_top5), ("robust_top5", row.robust_top5)):
+        line[name] = None if accuracy is None else accuracy.rate
     for name, change in (("gain", row.gain), ("tax", row.tax)):
         line |= {name: None, f"{name}_low": None, f"{name}_high": None}
         if change is not None:

@@ -181,7 +181,7 @@ class WrongNormalisation(Victim):
     """Serve weights with a normalisation they were not trained with, beside the accuracy their author states."""
 
     name = "wrong-normalisation"
-    source = "a CIFAR-10 network given a standard deviation of 0.247 for 0.202, in a course report"
+    source = "a CIFAR-10 network given a standard deviation of 0.247 for 0.202"
     reference = {"digits": 0.98}
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ def attempt(evaluation: Evaluation, store: Path, gate: str = "") -> Result:
     started = time.perf_counter()
     level: dict[str, Any] = {"gate": gate} if gate else {}
     refusal = ""
+    cards: list[Card] = []
     try:
         cards = run(
             known=offered(evaluation), store=store, device="cpu", batch_size=evaluation.batch_size,
@@ -74,7 +75,7 @@ def attempt(evaluation: Evaluation, store: Path, gate: str = "") -> Result:
     except CellsFailed as failed:
         cards, refusal = failed.cards, str(failed.failures[0].error)
     except RobenchError as error:
-        cards, refusal = [], str(error)
+        refusal = str(error)
     verdict, caught_by = _weigh(claimed(cards, isinstance(evaluation, Trap)), refusal)
     outcome = _outcome(evaluation, verdict, caught_by, refusal)
     return Result(evaluation, outcome, verdict, caught_by, refusal, seconds=time.perf_counter() - started)

@@ -28,8 +28,7 @@ BUILT_IN = [
 BROUGHT_IN = {
     *("cifar10", "cifar100", "mnist", "fashion-mnist", "imagenet", "imagefolder", "plantvillage", "flickr", "hf"),
     *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
-    "images",
-    *("clip-rn50", "clip-vit-b16", "clip-vit-b32", "clip-vit-l14"),
+    *("clip-rn50", "clip-vit-b16", "clip-vit-b32", "clip-vit-l14", "images", "robustbench"),
 }
 #: Long searches are shorter where only shapes and bounds are looked at; the rest is asked of the defaults.
 SHAPES = ("box, ball, float32", str(SMALL), str(LARGE))

@@ -66,12 +66,14 @@ def test_a_package_that_is_not_there_is_left_out(monkeypatch):
     assert environment("cpu").packages == {"torch": version("torch")}
 
 
-@pytest.mark.parametrize(("matmul", "cudnn", "tf32"), [(False, False, False), (True, False, True), (False, True, True)])
-def test_tf32_is_reported(monkeypatch, matmul, cudnn, tf32):
-    backends = SimpleNamespace(
-        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=matmul)), cudnn=SimpleNamespace(allow_tf32=cudnn)
+@pytest.mark.parametrize(("matmul", "conv", "tf32"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+def test_tf32_is_reported(monkeypatch, matmul, conv, tf32):
+    rounded = {"matmul": matmul, "conv": conv}
+    monkeypatch.setattr(
+        torch._C,
+        "_get_fp32_precision_getter",
+        lambda backend, name: "tf32" if backend == "cuda" and rounded.get(name) else "ieee",
     )
-    monkeypatch.setattr(torch, "backends", backends)
     assert environment("cpu").tf32 is tf32
 
 

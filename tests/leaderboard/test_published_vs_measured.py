@@ -16,7 +16,8 @@ WRONG = [True] * 60 + [False] * 40
 
 
 def stated(clean=0.9, robust=0.6, note="", **which):
-    return Published(which, clean, robust, "paper, table 1", note)
+    figures = {name: value for name, value in (("clean", clean), ("robust", robust)) if value is not None}
+    return Published(which, figures, "paper, table 1", note)
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_the_terminal_shows_the_same(cards):
         ({"clean": True, "source": "x"}, "here: clean of a published row must be a number in percent, not True."),
         ({"clean": 50, "source": 3}, "here: source of a published row must be text, not 3."),
         ({"clean": 50}, "here: a published row needs its source, such as a paper and table."),
-        ({"source": "x"}, "here: a published row holds clean, robust, or both, in percent."),
+        ({"source": "x"}, "here: a published row holds clean, robust, clean_top5 or robust_top5, in percent."),
         ({"clean": 101, "source": "x"}, "here: clean of a published row is in percent, and 101 is not in 0..100."),
         ({"clean": -1, "source": "x"}, "here: clean of a published row is in percent, and -1 is not in 0..100."),
         ({"clean": 5, "source": "x", "eps": "8 of 255"}, "eps '8 of 255' is not a number"),
@@ -142,8 +143,30 @@ def test_a_suite_holds_published_rows(tmp_path):
     (row,) = read_suite(path).published
 
     assert row == Published(
-        {"defense": "lora-ce", "surrogate": "resnet20", "eps": 8 / 255}, 0.917, pytest.approx(0.8208), "report 000"
+        {"defense": "lora-ce", "surrogate": "resnet20", "eps": 8 / 255},
+        {"clean": 0.917, "robust": pytest.approx(0.8208)},
+        "report 000",
     )
     path.write_text("published = 5")
     with pytest.raises(SpecError, match=r"write each published row as a \[\[published\]\] table"):
         read_suite(path)
+
+
+def test_a_variant_has_the_parameters_in_the_brackets_whatever_else_was_changed(cards, make_card):
+    changed = {"tokens": 20, "learning_rate": 0.01, "step_size": 2 / 255}
+    other = [*cards, make_card(WRONG, [True] * 100, defense="vpt", defense_changed=changed)]
+    assert selected(other, defense="vpt[tokens=20]") == [3]
+    assert selected(other, defense="vpt[learning_rate=1e-2]") == [7]
+    assert selected(other, defense="vpt[step_size=2/255,tokens=20]") == [7]
+    assert selected(other, defense="vpt[tokens=20,epochs=5]") == []
+
+
+def test_a_figure_stands_as_it_was_published_and_top_five_beside_top_five(make_card):
+    card = make_card(WRONG, [True] * 100)
+    table = {"clean": 93.6111111111111, "clean_top5": 100, "robust_top5": 88.72, "source": "a report"}
+    found = lines(pair([read_published(table, "suite x")], [card]))
+    assert [(line[1], line[2]) for line in found] == [
+        ("clean", "93.6111"), ("clean, top-5", "100.00"), ("under attack, top-5", "88.72"),
+    ]  # fmt: skip
+    top5 = card.robust.top5
+    assert found[2][3].startswith(f"{100 * top5 / 100:.2f} [" if top5 is not None else "-")

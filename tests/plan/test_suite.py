@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from robench.errors import SpecError
+from robench.plan.published_figures import is_variant
 from robench.plan.spec import Spec, plan
 from robench.plan.suite import Suite, read_suite
 
@@ -211,4 +212,14 @@ def test_every_shipped_suite_can_be_planned_and_its_published_rows_are_among_its
                 assert wanted in [cell.threat.eps for cell in cells]
             elif wanted:
                 records = [getattr(cell, key).record() for cell in cells if getattr(cell, key) is not None]
-                assert wanted in {name for record in records for name in (record.name, record.label)}, wanted
+                assert [record for record in records if record.label == wanted or is_variant(record, wanted)], wanted
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_a_suite_that_bears_a_reports_name_says_where_it_differs(path):
+    assert bool(read_suite(path).differs) == (path.stem.startswith("report-") or path.stem == "fashion-mnist")
+
+
+def test_differences_are_sentences(refusal):
+    assert refusal("differs = 5") == "suite FILE: differs is a list of sentences."
+    assert refusal('differs = ["One.", ""]') == "suite FILE: differs is a list of sentences."

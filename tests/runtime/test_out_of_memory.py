@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from robench.contracts.task import Silent, Task
 from robench.errors import DeviceError
@@ -51,24 +52,21 @@ ERRORS = [
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
 def test_halves_give_the_same_result(most, error, task):
     expected = IMAGES.flatten(1).sum(1) + LABELS + torch.tensor(PLACES)
-    assert torch.equal(retry_in_halves(limited(most, error, []), IMAGES, LABELS, PLACES, task), expected)
+    assert torch.equal(retry_in_halves(limited(most, error, []), IMAGES, LABELS, PLACES, task, nn.Identity()), expected)
 
 
 def test_what_fits_is_done_at_once_and_in_silence(task):
     sizes = []
-    retry_in_halves(limited(8, None, sizes), IMAGES, LABELS, PLACES, task)
+    retry_in_halves(limited(8, None, sizes), IMAGES, LABELS, PLACES, task, nn.Identity())
     assert sizes == [8]
     assert task.progress.texts == []
 
 
 def test_the_user_is_told_of_each_halving(task):
     sizes = []
-    retry_in_halves(limited(3, MemoryError(), sizes), IMAGES[:7], LABELS[:7], PLACES[:7], task)
-    assert sizes == [7, 3, 4, 2, 2]
-    assert task.progress.texts == [
-        "Out of memory with 7 images at once; going on with 3 (see --batch-size).",
-        "Out of memory with 4 images at once; going on with 2 (see --batch-size).",
-    ]
+    retry_in_halves(limited(3, MemoryError(), sizes), IMAGES[:7], LABELS[:7], PLACES[:7], task, nn.Identity())
+    assert sizes == [7, 3, 3, 1]
+    assert task.progress.texts == ["Out of memory with 7 images at once; going on with 3 (see --batch-size)."]
 
 
 def test_places_stay_with_their_images(task):
@@ -80,13 +78,13 @@ def test_places_stay_with_their_images(task):
         seen.extend(zip(labels.tolist(), places, strict=True))
         return labels
 
-    retry_in_halves(work, IMAGES, LABELS, range(10, 18), task)
+    retry_in_halves(work, IMAGES, LABELS, range(10, 18), task, nn.Identity())
     assert seen == [(label, label + 10) for label in range(8)]
 
 
 def test_one_image_that_does_not_fit_is_the_devices_fault(task):
     with pytest.raises(DeviceError) as raised:
-        retry_in_halves(limited(0, MemoryError(), []), IMAGES, LABELS, PLACES, task)
+        retry_in_halves(limited(0, MemoryError(), []), IMAGES, LABELS, PLACES, task, nn.Identity())
     assert str(raised.value) == (
         "One image alone does not fit into the memory of cpu; choose a smaller model or another device."
     )
@@ -96,7 +94,7 @@ def test_one_image_that_does_not_fit_is_the_devices_fault(task):
 def test_other_errors_pass(error, task):
     sizes = []
     with pytest.raises(type(error)) as raised:
-        retry_in_halves(limited(4, error, sizes), IMAGES, LABELS, PLACES, task)
+        retry_in_halves(limited(4, error, sizes), IMAGES, LABELS, PLACES, task, nn.Identity())
     assert raised.value is error
     assert sizes == [8]
     assert task.progress.texts == []
@@ -105,7 +103,14 @@ def test_other_errors_pass(error, task):
 def test_a_gpus_cache_is_emptied_before_going_on(task, monkeypatch):
     emptied = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
-    retry_in_halves(limited(4, torch.OutOfMemoryError("x"), []), IMAGES, LABELS, PLACES, task.replace(device="cuda:0"))
+    retry_in_halves(
+        limited(4, torch.OutOfMemoryError("x"), []),
+        IMAGES,
+        LABELS,
+        PLACES,
+        task.replace(device="cuda:0"),
+        nn.Identity(),
+    )
     assert emptied == [True]
-    retry_in_halves(limited(4, MemoryError(), []), IMAGES, LABELS, PLACES, task)
+    retry_in_halves(limited(4, MemoryError(), []), IMAGES, LABELS, PLACES, task, nn.Identity())
     assert emptied == [True]

@@ -128,7 +128,7 @@ class Batchwise(Step):
     """Draw for the whole batch."""
 
     def craft(self, model, images, labels, task):
-        noise = torch.rand(images.shape, generator=task.generator("start")) * 2 - 1
+        noise = torch.rand(images.shape, generator=task.generator("start")).to(images.device) * 2 - 1
         return task.threat.from_uniform(images, noise) if task.threat.eps else images
 
 
@@ -235,7 +235,7 @@ class Narrow(Step):
     """Know three channels only."""
 
     def craft(self, model, images, labels, task):
-        return images * torch.ones(3, 1, 1)
+        return images * images.new_ones(3, 1, 1)
 
 
 class Exploding(Step):
@@ -339,7 +339,7 @@ def test_pytest_runs_skips_and_fails_them(pytester_run):
     )
     assert done.returncode == 1
     assert "still takes 2 forwards and 0 backwards an image where passes() says at most 1 and 1" in done.stdout
-    assert "1 failed, 11 passed" in done.stdout
+    assert "1 failed, 12 passed" in done.stdout
     assert "test_conformance[eps = 0]" in done.stdout
 
 

@@ -292,7 +292,7 @@ class Wide(Right):
     """Know three channels only."""
 
     def before(self, images):
-        return nn.functional.conv2d(images, torch.eye(3).view(3, 3, 1, 1))
+        return nn.functional.conv2d(images, torch.eye(3, device=images.device).view(3, 3, 1, 1))
 
 
 class Patching(Right):

@@ -38,13 +38,13 @@ def break_command(
     robench break leaderboard/cards/CARD.json adversarial.npz --by 'A. Person'
     """
     from robench.api import choose_device
-    from robench.cli.progress import terminal
     from robench.errors import SpecError
     from robench.evidence.card_file import read, write
     from robench.evidence.files import ready_folder
     from robench.evidence.judged_card import cards_in
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
+    from robench.runtime.progress_bars import terminal
     from robench.verify.lower_row import lower
 
     found = read(card)

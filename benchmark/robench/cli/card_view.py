@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robench.evidence.card import Card, Check
+    from robench.evidence.card import Card, Check, Outcome
 
 #: More checks than the gate has; a stranger's card may list any number.
 MOST_ROWS = 200
@@ -36,7 +36,7 @@ def print_verdict(card: Card, console: Console) -> None:
     via = "" if cell.surrogate is None else f" via {'self' if cell.surrogate_is_victim else cell.surrogate.label}"
     title = f"{cell.victim.label} / {cell.defense.label} / {cell.attack.label}{via}"
     threat = f"{cell.threat.norm} {format_eps(cell.threat.eps)}, {cell.threat.access}, n = {cell.n}"
-    rates = f"clean {100 * card.clean.rate:.1f} %, attacked {100 * card.robust.rate:.1f} %"
+    rates = f"clean {_rates(card.clean)}, attacked {_rates(card.robust)}"
     # A card may come from anyone: no control characters reach the terminal.
     console.print(Text(f"{plain(title, 300)}: {threat}, {rates}"))
     for note in card.model.loading:
@@ -50,6 +50,11 @@ def print_verdict(card: Card, console: Console) -> None:
         left = Counter(check.status for check in checks[MOST_ROWS:])
         counts = ", ".join(f"{number:,} {status}" for status, number in left.items())
         console.print(f"and {len(checks) - MOST_ROWS:,} more, which are in the card: {counts}")
+
+
+def _rates(outcome: Outcome) -> str:
+    top5 = "" if outcome.top5 is None else f" (top-5 {100 * outcome.top5 / outcome.n:.1f} %)"
+    return f"{100 * outcome.rate:.1f} %{top5}"
 
 
 def _table(checks: Sequence[Check]) -> Table:

@@ -38,6 +38,11 @@ def store_command() -> None:
 
     The store keeps fitted defenses, adversarial images, answers and pictures under what they were computed from, so
     that nothing is computed twice. Whatever is taken away is computed again when it is asked for.
+
+    \b
+    robench store info
+    robench store check
+    robench store prune --older-than 30d --dry-run
     """
 
 
@@ -70,10 +75,10 @@ def check_command(store: Path | None) -> None:
 
     Nothing is changed. A run that meets a damaged object sets it aside and computes it again.
     """
-    from robench.cli.progress import terminal
     from robench.evidence.artifact_folder import read_checked
     from robench.evidence.plain_text import plain
     from robench.evidence.stored_objects import DAMAGED, UNFINISHED
+    from robench.runtime.progress_bars import terminal
 
     root, objects = _listed(store)
     stored = [each for each in objects if each.kind not in (UNFINISHED, DAMAGED)]

@@ -27,6 +27,7 @@ def parameter(
     minimum: float | None = None,
     maximum: float | None = None,
     path: bool | Literal["checked"] = False,
+    later: bool = False,
 ) -> Any:
     """Declare one component parameter: its default, a sentence on what it means, and its range (inclusive).
 
@@ -34,9 +35,12 @@ def parameter(
     lies enters no fingerprint; with ``path="checked"`` the component itself compares what it finds there with
     checksums, and the value never enters.
 
+    With ``later=True`` it was declared after a release of the component, and its default computes what was computed
+    before: at the default it enters no fingerprint, so that ids stay.
+
     Name the arguments, ``parameter(default=8, help="...")``: type checkers see a default only by its name (PEP 681).
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "path": path}
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "path": path, "later": later}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -51,6 +55,7 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     path: bool | Literal["checked"] = False
+    later: bool = False
 
     @property
     def type_name(self) -> str:
@@ -83,6 +88,7 @@ def parameters_of(component: type) -> dict[str, Parameter]:
             meta["minimum"],
             meta["maximum"],
             meta.get("path", False),
+            meta.get("later", False),
         )
         _check_default(component, found[field.name])
     return {**found, **getattr(component, "common", {})}

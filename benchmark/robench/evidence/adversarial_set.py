@@ -67,6 +67,11 @@ class AdversarialSet:
         """Return the sum of one of the chunks' counts."""
         return sum(chunk.meta[name] for chunk in self.chunks)
 
+    def named(self, name: str) -> list[str]:
+        """Return the texts that the chunks' metadata holds under a name; a chunk of an older release has none."""
+        held = [chunk.meta.get(name, []) for chunk in self.chunks]
+        return sorted({text for found in held for text in ([found] if isinstance(found, str) else found)})
+
     def largest(self, name: str) -> float:
         """Return the maximum of one of the chunks' measurements."""
         return float(max(chunk.meta[name] for chunk in self.chunks))

@@ -257,6 +257,14 @@ class Environment(Record, frozen=True, kw_only=True):
     threads: int
     revision: Annotated[str, Meta(description="git revision of robench's checkout, if it is one")]
     dirty: bool
+    crafted_on: Annotated[
+        list[str],
+        Meta(description="devices, with the versions that results depend on, on which the images were crafted"),
+    ] = []
+    unrepeatable: Annotated[
+        list[str],
+        Meta(description="operations in crafting that have no deterministic kernel there: a rerun may differ"),
+    ] = []
 
 
 class Card(FiledRecord, frozen=True, kw_only=True):

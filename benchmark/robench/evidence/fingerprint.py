@@ -41,7 +41,9 @@ def of_component(component: Component) -> dict[str, Any]:
         "name": component.name,
         "version": component.version,
         "parameters": {
-            name: _without_place(value, declared[name], files) for name, value in component.parameters.items()
+            name: _without_place(value, declared[name], files)
+            for name, value in component.parameters.items()
+            if not (declared[name].later and value == declared[name].default)
         },
         "code": of_class(type(component)),
         "files": of_files(files),

@@ -50,13 +50,13 @@ class Meter:
         _reset_peak(self.device)
         if cuda:
             start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
+            _record(start, self.device)
         self._begun = time.perf_counter()
         try:
             yield
         finally:
             if cuda:
-                stop.record()
+                _record(stop, self.device)
                 torch.cuda.synchronize(self.device)
                 self.seconds += start.elapsed_time(stop) / 1000
             else:
@@ -100,6 +100,12 @@ class Meter:
 
 
 _FIGURES = ("images", "forwards", "backwards", "seconds", "peak_bytes", "batch_size", "joules")
+
+
+def _record(event: Any, device: str) -> None:
+    """Record an event on the device that is measured, whichever is the current one."""
+    with torch.cuda.device(device):
+        event.record()
 
 
 def _reset_peak(device: str) -> None:
@@ -151,7 +157,8 @@ def _joules(device: str) -> float | None:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0)
+        # By its own name: CUDA_VISIBLE_DEVICES renumbers the GPUs for torch, and not for NVML.
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode())
         return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
     except Exception:  # absent library, absent permission or an older card: the figure is optional
         return None

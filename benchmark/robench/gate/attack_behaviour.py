@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor
 
 from robench.contracts.task import Task
@@ -16,10 +15,12 @@ from robench.evidence.card import Check
 from robench.evidence.check_verdict import check, share, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
+from robench.gate.query_paths import QueryPath, QueryPaths
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Images on which the eps = 0 identity is tried; it may take every step, so few.
 IDENTITY_IMAGES = 4
-#: Images whose path through the attack is recorded, one at a time.
+#: Images whose path through the attack is recorded.
 TRACE_IMAGES = 8
 #: Share of the recorded paths whose steps may be as long as the ball is wide, or too short to cross it.
 BAD_STEPS = 0.25
@@ -64,6 +65,8 @@ def _identity(probed: AttackContext) -> dict[str, int]:
     except _Enough:
         return {"n": count, "moved": 0, "finished": 0, "elsewhere": asked["elsewhere"]}
     except Exception as error:  # a plugin may raise anything
+        if is_out_of_memory(error):
+            raise
         raise ContractError(
             f"{probed.attack.name} fails with eps = 0 ({type(error).__name__}: {error}); it must return the images "
             "unchanged there."
@@ -74,76 +77,61 @@ def _identity(probed: AttackContext) -> dict[str, int]:
 
 
 def _trace(probed: AttackContext) -> dict[str, Any]:
-    """Record the queries of an iterative white-box attack on images it could not win, one image at a time."""
+    """Record the queries of an iterative white-box attack on images it could not win."""
     found = {"n": 0, "whole": 0, "short": 0, "silent": 0, "moving": 0}
     if not (probed.white_box and probed.attack.iterative and not probed.attack.queries_only):
         return found
-    count = probed.budget.attacked(0.3, probed.cost + probed.context.price, TRACE_IMAGES)
-    rows = probed.context.some(probed.survivors, count, "trace")
-    for row in rows:
-        batch = next(probed.context.batches([row]))
-        task = probed.context.task.replace(indices=batch.indices)
-        path, final = _trace_queries(probed, batch.images, batch.labels, task)
-        if len(path) < 2:
-            continue
-        found["n"] += 1
-        for name, seen in _describe(probed, batch.images, batch.labels, path, final, task.threat).items():
-            found[name] += seen
+    context = probed.context
+    count = probed.budget.attacked(0.3, probed.cost + context.price, TRACE_IMAGES)
+    rows = context.some(probed.survivors, count, "trace")
+    # Together, unless answers are drawn: then one after the other, so that each draws what it always drew.
+    for part in [[row] for row in rows] if context.defense.randomized else [rows]:
+        for images, labels, indices in context.batches(part):
+            task = context.task.replace(indices=indices)
+            paths, final = _trace_queries(probed, images, labels, task)
+            lost = context.wrong(final, labels).tolist() if paths else []
+            reached = task.threat.distance(images, final).tolist()
+            for place, path in enumerate(paths):
+                if len(path.losses) >= 2:
+                    found["n"] += 1
+                    for name, seen in _describe(path, not lost[place], reached[place], task.threat).items():
+                        found[name] += seen
     return found
 
 
-Path = list[tuple[Tensor, Tensor]]
-
-
-def _trace_queries(probed: AttackContext, images: Tensor, labels: Tensor, task: Task) -> tuple[Path, Tensor]:
-    """Return the points at which the attack asked the model, with the answers, and the point it returned."""
-    path: Path = []
-
-    def note(_module: Any, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
-        if isinstance(logits, Tensor) and len(inputs[0]) == 1:
-            path.append((inputs[0].detach().clone(), logits.detach().clone()))
-
-    handle = probed.target.register_forward_hook(note)
+def _trace_queries(probed: AttackContext, images: Tensor, labels: Tensor, task: Task) -> tuple[list[QueryPath], Tensor]:
+    """Return, image by image, how the attack moved from query to query, and the points it returned."""
+    paths = QueryPaths(images, labels, task.threat)
+    handle = probed.target.register_forward_hook(paths.note)
     try:
         final = probed.move(images, labels, task)
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return [], images
     finally:
         handle.remove()
-    return path, task.threat.project(images, final.detach())
+    return paths.by_image(), task.threat.project(images, final.detach())
 
 
-def _describe(
-    probed: AttackContext, images: Tensor, labels: Tensor, path: Path, final: Tensor, threat: ThreatModel
-) -> dict[str, bool]:
-    points = torch.cat([point for point, _ in path])
-    logits = torch.cat([answer for _, answer in path])
-    steps = threat.distance(points[:-1], points[1:])
-    moved = steps[steps > 1e-7]
-    inside = threat.distance(images.expand_as(points), points) <= threat.eps + BALL_TOLERANCE
-    inside &= ((points >= 0) & (points <= 1)).flatten(1).all(1)
-    won_before = bool((inside & (logits.argmax(1) != labels)).any())
-    stands = not bool(probed.context.wrong(final, labels).any())
-    reached = float(threat.distance(images, final).max())
-    loss = F.cross_entropy(logits, labels.expand(len(logits)), reduction="none")
+def _describe(path: QueryPath, stands: bool, reached: float, threat: ThreatModel) -> dict[str, bool]:
+    moved = [step for step in path.steps if step > 1e-7]
     return {
         # Every move is as long as the ball is wide: the attack only jumps between its corners.
-        "whole": len(moved) > 1 and float(moved.min()) >= WHOLE * threat.eps,
+        "whole": len(moved) > 1 and min(moved) >= WHOLE * threat.eps,
         # All moves together could not have reached the edge of the ball, and did not.
         # One that finds no way at all is no matter of step size.
-        "short": len(moved) > 0 and reached < 0.5 * threat.eps - BALL_TOLERANCE and float(steps.sum()) < threat.eps,
-        "silent": won_before and stands,
-        "moving": _still_moving(loss),
+        "short": len(moved) > 0 and reached < 0.5 * threat.eps - BALL_TOLERANCE and sum(path.steps) < threat.eps,
+        "silent": any(path.won) and stands,
+        "moving": _still_moving(path.losses),
     }
 
 
-def _still_moving(loss: Tensor) -> bool:
+def _still_moving(losses: Sequence[float]) -> bool:
     """Return indicator I4: the running best loss still rises over the last iterates."""
-    best = loss.cummax(0).values
-    rise = float(best[-1] - best[0])
-    if rise <= 0 or len(best) <= LAST:
-        return False
-    return float(best[-1] - best[-LAST]) / rise > MOVING
+    best = list(accumulate(losses, max))
+    rise = best[-1] - best[0]
+    return rise > 0 and len(best) > LAST and (best[-1] - best[-LAST]) / rise > MOVING
 
 
 def identity(measured: Measurement, _group: Sequence[Measurement]) -> Check:

@@ -15,6 +15,7 @@ from robench.evidence.check_verdict import TOLERATED, check, exceeds, looked_at,
 from robench.gate.attack_behaviour import MOVING
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Share of all images that twice the steps, or another seed, may win.
 MORE = (0.02, 0.10)
@@ -77,7 +78,9 @@ def _sweep(probed: AttackContext) -> dict[str, Any]:
     for name, eps in tried.items():
         try:
             fell[name] = _fallen_at(probed, ThreatModel(threat.norm, eps, threat.access), rows)
-        except Exception:  # noqa: S112 - nobody asked for this radius: an attack that refuses it is not at fault
+        except Exception as error:  # nobody asked for this radius: an attack that refuses it is not at fault
+            if is_out_of_memory(error):
+                raise
             continue
     order = [name for name in ("half", "own", "double", "blinding") if name in fell]
     rising = sum(

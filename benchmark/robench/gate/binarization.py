@@ -20,6 +20,7 @@ from robench.evidence.card import Check
 from robench.evidence.check_verdict import share, skip
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Points inside the ball, and how far inside they end, relative to eps (the paper's recipe).
 INNER, GAP = 999, 0.05
@@ -46,7 +47,9 @@ def probe(probed: AttackContext) -> dict[str, Any]:
         zero = torch.zeros_like(batch.labels)
         try:
             moved = probed.attack.craft(readout, batch.images.clone(), zero, here)
-        except (RobenchError, RuntimeError, IndexError, ValueError):  # a loss that needs more than two classes
+        except (RobenchError, RuntimeError, IndexError, ValueError) as error:  # a loss that needs more than two classes
+            if is_out_of_memory(error):
+                raise
             found["unfit"] += 1
             continue
         moved = here.threat.project(batch.images, moved.detach())
@@ -54,7 +57,7 @@ def probe(probed: AttackContext) -> dict[str, Any]:
         with torch.no_grad():
             found["won"] += int((readout(moved).argmax(1) == 1).sum())
             draws = _inside(batch.images, here, 1.0, max(1, probed.cost // 2), "random")
-            found["random"] += int((readout(draws).argmax(1) == 1).any())
+            found["random"] += int(any((readout(part).argmax(1) == 1).any() for part in draws.split(task.batch_size)))
     return found
 
 

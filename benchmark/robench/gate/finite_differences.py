@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.contracts.module_copy import copy_module
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Largest disagreement with finite differences, relative to the gradient's length.
 DISAGREEMENT = 0.1
@@ -37,7 +38,9 @@ def contradicted(
         exact = copy_module(model).double()
         allowed = DISAGREEMENT + _rounding(model, exact, images)
         return slopes_disagree(exact, images.double(), labels, gradient.double(), STEP, 2, generator, allowed)
-    except Exception:  # it holds float32 constants, casts to float32, or cannot be copied
+    except Exception as error:  # it holds float32 constants, casts to float32, or cannot be copied
+        if is_out_of_memory(error) and len(images) > 1:  # in float64 one image alone may not fit
+            raise
         return slopes_disagree(model, images, labels, gradient, COARSE_STEP, 1, generator)
 
 

@@ -19,6 +19,7 @@ from robench.evidence.check_verdict import check, share, skip
 from robench.gate.finite_differences import COARSE_STEP, contradicted, margin_of, slopes_disagree
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Images on which gradients are looked at, those still standing first.
 IMAGES = 16
@@ -53,7 +54,10 @@ def _look(context: ProbeContext, images: Tensor, labels: Tensor, task: Task) -> 
     possible, nothing = True, torch.zeros_like(images)
     try:
         lead, margin, entropy = _gradients(model, jitter, labels)
-    except (RuntimeError, RobenchError):  # the answer does not depend on the image through anything differentiable
+    except (RuntimeError, RobenchError) as error:
+        if is_out_of_memory(error):
+            raise
+        # The answer does not depend on the image through anything differentiable.
         possible, lead, margin, entropy = False, nothing.flatten(1)[:, 0], nothing, nothing
     blind = ~(margin.flatten(1).abs().amax(1) > 0)
     seen = {"n": len(images), "blind": int(blind.sum()), "possible": possible}

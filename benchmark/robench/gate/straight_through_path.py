@@ -17,6 +17,7 @@ from robench.gate.finite_differences import margin_of
 from robench.gate.measurement import Measurement
 from robench.gate.model_consistency import different
 from robench.gate.probe_context import ProbeContext
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Images on which answers are compared, and on which the path is followed.
 IMAGES, FOLLOWED = 16, 16
@@ -59,7 +60,9 @@ def _follow(context: ProbeContext) -> dict[str, int]:
 
         try:
             _, gradient = input_gradient(lead, images)
-        except (RuntimeError, RobenchError):  # no gradient to follow: another check says so
+        except (RuntimeError, RobenchError) as error:  # no gradient to follow: another check says so
+            if is_out_of_memory(error):
+                raise
             return {"followed": 0, "astray": 0}
         end = images + task.threat.eps * task.threat.steepest(-gradient.nan_to_num(0.0))
         ends = [_margin(context, task.threat.project(images, end), labels)]

@@ -22,6 +22,7 @@ from robench.evidence.cross_cell_checks import ONE_STEP, one_step_check
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 from robench.gate.worst_case import climbers, one_step_only, standing, won_over
+from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Images on which one plain gradient step is tried.
 ONE_STEP_IMAGES = 256
@@ -55,7 +56,9 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
 
     try:
         return {"n": len(rows), "won": sum(context.fallen(rows, step))}
-    except (RuntimeError, RobenchError):  # no gradient to step along: another check says so
+    except (RuntimeError, RobenchError) as error:  # no gradient to step along: another check says so
+        if is_out_of_memory(error):
+            raise
         return {"n": 0, "won": 0}
 
 
@@ -73,7 +76,9 @@ def _stronger(context: ProbeContext) -> dict[str, Any]:
 
         try:
             fell[loss] = context.fallen(rows, climb)
-        except (RuntimeError, RobenchError):  # no gradient, or none that APGD can use
+        except (RuntimeError, RobenchError) as error:  # no gradient, or none that APGD can use
+            if is_out_of_memory(error):
+                raise
             continue
     any_of = [any(flags) for flags in zip(*fell.values(), strict=True)]
     return {"n": len(rows) if fell else 0, "won": sum(any_of), "by": {loss: sum(flags) for loss, flags in fell.items()}}

@@ -29,6 +29,7 @@ from robench.pipeline.stages.score import Outcomes, score
 from robench.pipeline.workbench import Workbench
 from robench.plan.cell import Cell, SelectedComponent, type_of
 from robench.runtime.interruption import reason_of
+from robench.runtime.lost_device import check_device
 
 #: How much of what the gate may spend on a cell goes to the defended victim; the rest goes to the attack.
 MODEL_SHARE = 0.7
@@ -44,16 +45,29 @@ def run_group(cells: Sequence[Cell], workbench: Workbench, request: Mapping[str,
         by_victim.setdefault(cell.fit_id, []).append(cell)
     measurements = []
     for same_victim in by_victim.values():
-        tried = [attempt(partial(measure, cell, workbench), [cell], failed) for cell in same_victim]
+        tried = [attempt(partial(measure, cell, workbench), [cell], workbench, failed) for cell in same_victim]
         measurements += examine([measured for measured in tried if measured is not None], workbench, failed)
-    return [record(measured, judge(measured, measurements), request) for measured in measurements]
+    cards = [
+        attempt(partial(conclude, one, measurements, request), [one.cell], workbench, failed) for one in measurements
+    ]
+    return [card for card in cards if card is not None]
 
 
-def attempt(work: Callable[[], T], cells: Sequence[Cell], failed: Failed) -> T | None:
-    """Return what ``work`` gives; if it raises, report the cells that depend on it and return None."""
+def conclude(measured: Measurement, group: Sequence[Measurement], request: Mapping[str, Any]) -> Card:
+    """Return the card of a measured cell, judged beside those of its group."""
+    return record(measured, judge(measured, group), request)
+
+
+def attempt(work: Callable[[], T], cells: Sequence[Cell], workbench: Workbench, failed: Failed) -> T | None:
+    """Return what ``work`` gives; if it raises, report the cells that depend on it and return None.
+
+    Raises:
+        DeviceLost: the device computes nothing more; the cells that are left would fail for it too.
+    """
     try:
         return work()
     except BaseException as error:  # a plugin may raise anything, anywhere; the other cells stand
+        check_device(workbench.device, error)
         reason = reason_of(error)
     for cell in cells:
         failed(cell, reason)
@@ -112,13 +126,13 @@ def examine(measurements: Sequence[Measurement], workbench: Workbench, failed: F
         return []
     cells, level = [measured.cell for measured in measurements], workbench.options.gate
     dearest = max(measurements, key=lambda measured: (not measured.transfer, measured.own))
-    found = attempt(partial(examine_model, measurements, dearest, workbench), cells, failed)
+    found = attempt(partial(examine_model, measurements, dearest, workbench), cells, workbench, failed)
     if found is None:
         return []
     context, model_probes = found
     examined = []
     for measured in measurements:
-        seen = attempt(partial(examine_attack, measured, context, workbench), [measured.cell], failed)
+        seen = attempt(partial(examine_attack, measured, context, workbench), [measured.cell], workbench, failed)
         if seen is None:
             continue
         meter = Meter(device=workbench.device)

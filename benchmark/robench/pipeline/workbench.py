@@ -24,6 +24,8 @@ from robench.pipeline.from_scratch import training_as_defense
 from robench.pipeline.stages.fit import KIND, Fitted, fit, fitted_elsewhere, trains
 from robench.pipeline.stages.load import Data, load_data, load_model, serve
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
+from robench.runtime.deterministic import reserve_workspace
+from robench.runtime.float32 import compute_in_float32
 from robench.runtime.inference import Prepared, prepare
 
 #: Real images on which the rewrites of the inference graph are compared with the plain model.
@@ -167,7 +169,7 @@ class Workbench:
     def _train(self, cell: Cell, chosen: SelectedComponent) -> Fitted:
         model = type_of(chosen, Model)
         # Layers draw their initial weights from the global generator.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
             torch.manual_seed(self.task(cell, "initial", model.name).seed)
             loaded = self._load(cell, chosen)
         # Two models of one run are not drawn alike, and the same model is the same as victim and as surrogate.
@@ -292,11 +294,10 @@ def use_device(device: str) -> str:
         if int(index or 0) >= count:
             last = f" to {kind}:{count - 1}" if count > 1 else ""
             raise DeviceError(f"--device {device} does not exist; this machine has {kind}:0{last}.")
-    # Attacks run in float32: TF32 gradients differ in sign, and make attacks look weaker (FARE, appendix B.6).
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
+    compute_in_float32()
+    if kind == "cuda":
+        reserve_workspace()
+        torch.cuda.set_device(int(index or 0))  # streams, events and libraries take the current one
     return device
 
 

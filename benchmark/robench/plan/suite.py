@@ -45,12 +45,13 @@ _KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
 
 @dataclass(frozen=True)
 class Suite:
-    """Hold a suite's title, what it reproduces, and its requests."""
+    """Hold a suite's title, what it reproduces, its requests, and where it differs from what it is named after."""
 
     title: str
     description: str
     runs: tuple[Spec, ...]
     published: tuple[Published, ...] = ()
+    differs: tuple[str, ...] = ()
 
 
 def shipped() -> dict[str, Path]:
@@ -73,7 +74,8 @@ def suite_file(named: Path | str) -> Path:
 def read_suite(path: Path) -> Suite:
     """Read a suite file; SpecError says which key of it cannot be used and what could be meant.
 
-    The top level holds ``title``, ``description`` and defaults for every run; each ``[[run]]`` table holds what
+    The top level holds ``title``, ``description``, ``differs`` (sentences on where a suite that is named after
+    a report does otherwise) and defaults for every run; each ``[[run]]`` table holds what
     differs. A file without ``[[run]]`` is one run. ``[[published]]`` tables hold figures to be shown beside the
     measured ones (:mod:`robench.plan.published_figures`).
     """
@@ -87,13 +89,17 @@ def read_suite(path: Path) -> Suite:
     for key, value in (("title", title), ("description", description)):
         if not isinstance(value, str):
             raise SpecError(f"suite {path}: {key} must be text, not {value!r}.")
+    differs = content.pop("differs", [])
+    if not isinstance(differs, list) or not all(isinstance(entry, str) and entry.strip() for entry in differs):
+        raise SpecError(f"suite {path}: differs is a list of sentences.")
     tables, published = content.pop("run", [{}]), content.pop("published", [])
     if not isinstance(published, list):
         raise SpecError(f"suite {path}: write each published row as a [[published]] table.")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise SpecError(f"suite {path}: write each run as a [[run]] table.")
     runs = tuple(_spec(path, {**content, **table, "parameters": _parameters(path, content, table)}) for table in tables)
-    return Suite(title, description, runs, tuple(read_published(row, f"suite {path}") for row in published))
+    found = tuple(read_published(row, f"suite {path}") for row in published)
+    return Suite(title, description, runs, found, tuple(differs))
 
 
 def _parameters(path: Path, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

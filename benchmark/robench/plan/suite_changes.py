@@ -49,7 +49,7 @@ def suite_request(
     suite = read_suite(suite_file(named))
     said = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
     said |= {"parameters": dict(parameters)} if parameters else {}
-    origin = {"name": str(named) if str(named).startswith("suite:") else Path(named).name}
+    origin: dict[str, Any] = {"name": str(named) if str(named).startswith("suite:") else Path(named).name}
     origin |= {"changed": said} if said else {}
     runs = [replace(run, parameters={**run.parameters, **parameters}, suite=origin, **changes) for run in suite.runs]
     if not said:

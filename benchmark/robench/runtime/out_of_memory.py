@@ -1,17 +1,64 @@
-"""Go on with half the batch where a batch does not fit into memory."""
+"""Go on with fewer images at once where they do not fit into memory, and remember how many did."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robench.contracts.task import Task
 from robench.errors import DeviceError
 
-#: The CPU allocator's own words; it raises a bare RuntimeError.
-_CPU_WORDS = ("can't allocate memory", "not enough memory")
+#: What allocators and libraries raise as a bare RuntimeError: the CPU's, CUDA's own, cuBLAS and cuDNN, Apple's.
+_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "_alloc_failed")
+
+T = TypeVar("T")
+
+_most: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error says, itself or as the cause of another, that memory ran out."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS):
+            return True
+        error = error.__cause__
+    return False
+
+
+def most_at_once(model: nn.Module, batch_size: int) -> int:
+    """Return ``batch_size``, or how many images of this model fitted into memory if they were fewer."""
+    return min(batch_size, _most.get(model, batch_size))
+
+
+def halved(model: nn.Module, images: int, task: Task) -> int:
+    """Return half of ``images``, which did not fit into memory, remember it for the model, and tell the user.
+
+    Raises:
+        DeviceError: it was a single image.
+    """
+    if images == 1:
+        raise DeviceError(
+            f"One image alone does not fit into the memory of {task.device}; choose a smaller model or another device."
+        )
+    empty_cache(task.device)
+    half = images // 2
+    _most[model] = min(half, _most.get(model, half))
+    task.progress.note(f"Out of memory with {images} images at once; going on with {half} (see --batch-size).")
+    return half
+
+
+def empty_cache(device: str) -> None:
+    """Give memory that torch keeps for later back to a device."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif not device.startswith("cpu"):
+        getattr(torch.accelerator, "empty_cache", lambda: None)()  # torch 2.11 has it
 
 
 def retry_in_halves(
@@ -20,26 +67,38 @@ def retry_in_halves(
     labels: Tensor,
     places: Sequence[int],
     task: Task,
+    model: nn.Module,
 ) -> Tensor:
     """Return ``work(images, labels, places)``, in as many parts as fit into memory; the user is told.
+
+    How many images of ``model`` fitted is remembered, so that memory runs out once and not in every batch.
 
     Raises:
         DeviceError: a single image does not fit.
     """
-    try:
-        return work(images, labels, places)
-    except (torch.OutOfMemoryError, MemoryError):
-        pass
-    except RuntimeError as error:
-        if not any(words in str(error) for words in _CPU_WORDS):
-            raise
-    if len(images) == 1:
-        raise DeviceError(
-            f"One image alone does not fit into the memory of {task.device}; choose a smaller model or another device."
-        )
-    if task.device.startswith("cuda"):
-        torch.cuda.empty_cache()
-    half = len(images) // 2
-    task.progress.note(f"Out of memory with {len(images)} images at once; going on with {half} (see --batch-size).")
-    parts = [slice(0, half), slice(half, None)]
-    return torch.cat([retry_in_halves(work, images[part], labels[part], places[part], task) for part in parts])
+    size = most_at_once(model, len(images))
+    if size == len(images):
+        try:
+            return work(images, labels, places)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        size = halved(model, len(images), task)  # not inside, where the error holds on to what filled the memory
+    parts = [slice(start, start + size) for start in range(0, len(images), size)]
+    return torch.cat([retry_in_halves(work, images[part], labels[part], places[part], task, model) for part in parts])
+
+
+def retry_smaller(work: Callable[[int], T], batch_size: int, task: Task, model: nn.Module) -> T:
+    """Return ``work(batch_size)``, or of fewer images at once where memory runs out.
+
+    Raises:
+        DeviceError: a single image does not fit.
+    """
+    size = most_at_once(model, batch_size)
+    while True:
+        try:
+            return work(size)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        size = halved(model, size, task)

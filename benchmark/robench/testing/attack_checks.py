@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from robench.evidence.meter import Meter
 from robench.evidence.tensor_digests import digest
 from robench.runtime.inference import freeze
 from robench.testing import fixtures
-from robench.testing.component_under_test import Checks, NotTried, Subject, logits_of, may_refuse, unchanged
+from robench.testing.component_under_test import Checks, NotTried, Subject, logits_of, may_refuse, on_gpu, unchanged
 from robench.testing.fixtures import LARGE, SMALL, USUAL, Setting
 
 IMAGES = 6
@@ -187,19 +188,18 @@ def declared_passes(subject: Subject) -> None:
 
 
 def on_cuda(subject: Subject) -> None:
-    """On a GPU the images come back on the GPU."""
-    if not torch.cuda.is_available():
-        raise NotTried("this machine has no CUDA device.")
+    """On a GPU, or on one that is pretended, the images come back on the GPU."""
     model, images, labels = case(subject)
     for norm in norms(subject):
         task = USUAL.attack(norm, IMAGES).replace(device="cuda")
-        found = craft(subject, freeze(model, "cuda"), images.cuda(), labels.cuda(), task)
+        with on_gpu(subject.name):
+            found = craft(subject, freeze(copy.deepcopy(model), "cuda"), images.cuda(), labels.cuda(), task)
+            place, found = found.device.type, found.cpu()
         require(
-            found.device.type == "cuda",
-            f"{subject.name} returns images on the {found.device.type} for images on the GPU; create tensors on "
-            "images.device.",
+            place == "cuda",
+            f"{subject.name} returns images on the {place} for images on the GPU; create tensors on images.device.",
         )
-        _check_images(subject, found.cpu(), images, task, f"on the GPU in {norm}")
+        _check_images(subject, found, images, task, f"on the GPU in {norm}")
 
 
 CHECKS: Checks = {

@@ -26,6 +26,8 @@ from robench.pipeline.stages.fit import Fitted, fit, trains
 from robench.runtime.inference import freeze
 from robench.testing import fixtures
 from robench.testing.fixtures import USUAL, Setting
+from robench.testing.pretended_cuda import pretended_cuda
+from robench.testing.pretended_tensor import HIDDEN, NotPretended
 
 #: Images a defense is trained on; a kit's fit is there to be compared, not to be good.
 TRAIN_IMAGES = 20
@@ -44,6 +46,23 @@ def may_refuse() -> Iterator[None]:
         yield
     except (SpecError, DataError, WeightsError, DeviceError) as error:
         raise NotTried(str(error)) from error
+
+
+@contextmanager
+def on_gpu(name: str) -> Iterator[None]:
+    """Try what is inside on the machine's GPU or, where there is none, on a pretended one."""
+    if torch.cuda.is_available():
+        yield
+        return
+    try:
+        with pretended_cuda():
+            yield
+    except NotPretended as reason:
+        raise NotTried(str(reason)) from reason
+    except RuntimeError as error:
+        if f"'{HIDDEN}' backend" in str(error):
+            raise NotTried(f"this machine has no GPU, and torch cannot pretend one for {name} ({error}).") from error
+        raise
 
 
 class Subject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 from difflib import get_close_matches
 from functools import partial
 
@@ -17,7 +18,7 @@ from robench.evidence.tensor_digests import weights_digest
 from robench.plugin.catalog import catalog
 from robench.runtime.inference import freeze
 from robench.testing import fixtures
-from robench.testing.component_under_test import Checks, NotTried, Subject, close, logits_of, may_refuse
+from robench.testing.component_under_test import Checks, NotTried, Subject, close, logits_of, may_refuse, on_gpu
 from robench.testing.fixtures import LARGE, SMALL, USUAL, Setting
 
 IMAGES = 5
@@ -124,7 +125,7 @@ def moves(subject: Subject) -> None:
 
 
 def check_moves(subject: Subject, model: Classifier, *, compare: bool = True) -> None:
-    """Raise ContractError if a tensor would stay behind; where there is CUDA, try it."""
+    """Raise ContractError if a tensor would stay behind; tried on a GPU, or on one that is pretended."""
     for path in stray_tensors(model):
         require(
             False,
@@ -133,14 +134,15 @@ def check_moves(subject: Subject, model: Classifier, *, compare: bool = True) ->
         )
     images = fixtures.pictures(USUAL, 2)
     wanted = logits_of(model, images)
-    places = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    for place in places:
-        copied = freeze(copy.deepcopy(model), place)
-        with attributed_to(f"{subject.name} on {place}"):
-            found = logits_of(copied, images.to(place))
-        require(found.device.type == place, f"{subject.name} answers on {found.device.type} for images on {place}.")
+    for place in ("cpu", "cuda"):
+        with on_gpu(subject.name) if place == "cuda" else nullcontext():
+            copied = freeze(copy.deepcopy(model), place)
+            with attributed_to(f"{subject.name} on {place}"):
+                found = logits_of(copied, images.to(place))
+            where, found = found.device.type, found.cpu()
+        require(where == place, f"{subject.name} answers on {where} for images on {place}.")
         require(
-            not compare or close(found.cpu(), wanted, 1e-2),
+            not compare or close(found, wanted, 1e-2),
             f"A copy of {subject.name} on {place} gives other logits than the original; keep all state in parameters "
             "and buffers.",
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, Outcome
 from robench.evidence.plain_text import plain
+from robench.evidence.statistics import wilson
 from robench.plan.published_figures import Pairing
 from robench_leaderboard.render.markdown import escape
 
@@ -29,18 +30,16 @@ def lines(pairings: Sequence[Pairing]) -> list[Line]:
     found: list[Line] = []
     for pairing in pairings:
         row, source = pairing.published, plain(pairing.published.source, 60)
-        for figure, stated in (("clean", row.clean), ("robust", row.robust)):
-            if stated is None:
-                continue
-            name = figure if figure == "clean" else _access(pairing)
+        for figure, stated in row.figures.items():
+            name = _name(figure, pairing)
             if not pairing.cards:
                 what = ", ".join(plain(value, 60) for value in row.which.values() if value != "")
-                found.append((what, name, f"{100 * stated:.2f}", "-", "not run", "-", source))
+                found.append((what, name, _percent(stated), "-", "not run", "-", source))
             for card in pairing.cards:
-                outcome = card.clean if figure == "clean" else card.robust
-                where = _where(stated, outcome)
+                measured = _measured(card.clean if figure.startswith("clean") else card.robust, figure)
                 verdict = card.gate.verdict
-                found.append((_title(card), name, f"{100 * stated:.2f}", _measured(outcome), where, verdict, source))
+                shown, where = (_interval(measured), _where(stated, measured)) if measured else ("-", "not defined")
+                found.append((_title(card), name, _percent(stated), shown, where, verdict, source))
     return list(dict.fromkeys(found))
 
 
@@ -83,13 +82,31 @@ def _title(card: Card) -> str:
     return plain(f"{names} at {format_eps(cell.threat.eps)}{seed}")
 
 
-def _measured(outcome: Outcome) -> str:
-    return f"{100 * outcome.rate:.2f} [{100 * outcome.low:.1f}, {100 * outcome.high:.1f}]"
+def _name(figure: str, pairing: Pairing) -> str:
+    name = "clean" if figure.startswith("clean") else _access(pairing)
+    return f"{name}, top-5" if figure.endswith("_top5") else name
 
 
-def _where(stated: float, outcome: Outcome) -> str:
-    if stated > outcome.high:
-        return f"{100 * (stated - outcome.high):.1f} above"
-    if stated < outcome.low:
-        return f"{100 * (outcome.low - stated):.1f} below"
-    return "inside"
+def _measured(outcome: Outcome, figure: str) -> tuple[float, float, float] | None:
+    """Return the measured rate and its interval; None for a top-5 accuracy of fewer than six classes."""
+    if not figure.endswith("_top5"):
+        return outcome.rate, outcome.low, outcome.high
+    return None if outcome.top5 is None else (outcome.top5 / outcome.n, *wilson(outcome.top5, outcome.n))
+
+
+def _percent(stated: float) -> str:
+    """Return a published figure as it stands, with two decimals at least."""
+    percent = 100 * stated
+    return f"{percent:.2f}" if abs(percent - round(percent, 2)) < 1e-9 else f"{percent:.6g}"
+
+
+def _interval(measured: tuple[float, float, float]) -> str:
+    rate, low, high = (100 * part for part in measured)
+    return f"{rate:.2f} [{low:.1f}, {high:.1f}]"
+
+
+def _where(stated: float, measured: tuple[float, float, float]) -> str:
+    _, low, high = measured
+    if stated > high:
+        return f"{100 * (stated - high):.1f} above"
+    return f"{100 * (low - stated):.1f} below" if stated < low else "inside"

@@ -126,7 +126,7 @@ def across_datasets(boards: Iterable[Board]) -> list[Across]:
             if setting.n >= (largest[setting.dataset].setting.n if setting.dataset in largest else 0):
                 largest[setting.dataset] = board
     tables = (_table(victim, list(found.values())) for (_, _, victim), found in sorted(grouped.items()))
-    return [table for table in tables if table.rows]
+    return [table for table in tables if any(not row.undefended for row in table.rows)]
 
 
 def _table(victim: str, boards: Sequence[Board]) -> Across:

@@ -27,6 +27,11 @@ class Score:
         """Return the counts of a card's outcome: of a randomized defense the mean over its draws."""
         return cls(outcome.correct if outcome.hits is None else sum(outcome.hits) / outcome.draws, outcome.n)
 
+    @classmethod
+    def top5_of(cls, outcome: Outcome) -> Score | None:
+        """Return how often the label is among the five highest logits; None for fewer than six classes."""
+        return None if outcome.top5 is None else cls(outcome.top5, outcome.n)
+
     @property
     def rate(self) -> float:
         """Return the accuracy in [0, 1]."""
@@ -86,6 +91,11 @@ class AttackOutcome:
     def score(self) -> Score:
         """Return the accuracy under this attack; it is robust accuracy only if the attack went end to end."""
         return Score.of(self.card.robust)
+
+    @property
+    def top5(self) -> Score | None:
+        """Return the top-5 accuracy (R@5, where each image is a class) under this attack."""
+        return Score.top5_of(self.card.robust)
 
     @property
     def verdict(self) -> Verdict:

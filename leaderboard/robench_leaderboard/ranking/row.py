@@ -170,6 +170,17 @@ class Row:
         return (*sentences, self.duplicate) if self.duplicate else tuple(sentences)
 
     @property
+    def clean_top5(self) -> Score | None:
+        """Return the top-5 accuracy without an attack; None for fewer than six classes."""
+        return Score.top5_of(self.cleanest.clean)
+
+    @property
+    def robust_top5(self) -> Score | None:
+        """Return the lowest top-5 accuracy over the end-to-end attacks; cards do not say of which images."""
+        found = [attack.top5 for attack in self.white_box if attack.top5 is not None]
+        return min(found, key=lambda score: score.rate, default=None)
+
+    @property
     def trainable(self) -> int:
         """Return the number of trainable parameters."""
         return max(card.training.trainable for card in self.cards)

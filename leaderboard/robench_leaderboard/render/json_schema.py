@@ -63,6 +63,7 @@ class Attack(Part, frozen=True, kw_only=True):
     access: Access
     surrogate: Annotated[str, Meta(description="'self' is the undefended victim; empty for none")]
     accuracy: Annotated[Accuracy, Meta(description="under this attack; robust accuracy only if access is white-box")]
+    top5: Annotated[Accuracy | None, Meta(description="label among the five highest logits; null for < 6 classes")]
     verdict: Verdict
     card: Annotated[str, Meta(description="canonical file name of the card")]
     id: Digest
@@ -96,6 +97,8 @@ class Row(Part, frozen=True, kw_only=True):
     robust: Annotated[
         Accuracy | None, Meta(description="per image the worst case over all attacks; null: no white-box")
     ]
+    clean_top5: Annotated[Accuracy | None, Meta(description="label among the five highest logits (R@5 of captions)")]
+    robust_top5: Annotated[Accuracy | None, Meta(description="the lowest over the end-to-end attacks")]
     tax: Annotated[Change | None, Meta(description="clean accuracy of the undefended victim minus this row's")]
     gain: Annotated[Change | None, Meta(description="robust accuracy of this row minus the undefended victim's")]
     transfer: Annotated[dict[str, Accuracy], Meta(description="lowest per surrogate; never robust accuracy")]

@@ -49,6 +49,10 @@ _OUTCOME = (
     Column("robust %", formatting.robust),
     Column("gain", lambda row: "ref." if row.undefended else formatting.gain(row)),
 )
+_TOP5 = (
+    Column("clean top-5 %", lambda row: formatting.percent(row.clean_top5)),
+    Column("robust top-5 %", lambda row: formatting.percent(row.robust_top5)),
+)
 _THROUGH = Column("transfer %", lambda row: _transfers(row), "left", name=True)
 _VERDICT = Column("verdict", lambda row: row.verdict, "left")
 _COST = (
@@ -76,16 +80,23 @@ def print_tables(cards: Iterable[Card], console: Console) -> None:
 def _tables(board: Board, console: Console) -> list[Table]:
     names, title = _names(board), _title(board)
     through = [_THROUGH] if board.has_transfer else []
-    whole = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, *_COST], title)
+    top5 = list(_TOP5) if any(row.clean_top5 is not None for row in board.rows) else []
+    whole = _table(board, [_RANK, *names, *_OUTCOME, *top5, *through, _VERDICT, *_COST], title)
     if _fits(whole, console):
         return [whole]
     main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT], title)
     if _fits(main, console):
-        return [main, _table(board, [*names, *_COST], "Cost")]
+        return [main, *_others(board, names, top5)]
     names = names if len(names) == 1 else [_BOTH]
     main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT], title)
     transfer = [_table(board, [*names, *through], "Transfer")] if through else []
-    return [main, *transfer, _table(board, [*names, *_COST], "Cost")]
+    return [main, *transfer, *_others(board, names, top5)]
+
+
+def _others(board: Board, names: list[Column], top5: list[Column]) -> list[Table]:
+    """Return what has no place in the main table."""
+    five = [_table(board, [*names, *top5], "The label among the five highest logits (top-5, R@5)")] if top5 else []
+    return [*five, _table(board, [*names, *_COST], "Cost")]
 
 
 def _table(board: Board, columns: Sequence[Column], title: str) -> Table:

@@ -64,6 +64,8 @@ def _row(row: Row) -> json_schema.Row:
         weights=card.model.defended,
         clean=accuracy(row.clean),
         robust=None if row.headline is None else accuracy(row.headline),
+        clean_top5=_accuracy(row.clean_top5),
+        robust_top5=_accuracy(row.robust_top5),
         tax=None if row.taxed is None else change(row.taxed),
         gain=None if row.gained is None else change(row.gained),
         transfer={plain(via, _NAME): accuracy(score) for via, score in row.transfer.items()},
@@ -132,6 +134,10 @@ def accuracy(score: Score) -> json_schema.Accuracy:
     )
 
 
+def _accuracy(score: Score | None) -> json_schema.Accuracy | None:
+    return None if score is None else accuracy(score)
+
+
 def change(difference: Difference) -> json_schema.Change:
     """Return a paired difference with its interval."""
     low, high = difference.interval
@@ -166,6 +172,7 @@ def _attack(attack: AttackOutcome) -> json_schema.Attack:
         access=attack.access,
         surrogate=plain(attack.surrogate, _NAME),
         accuracy=accuracy(attack.score),
+        top5=_accuracy(attack.top5),
         verdict=attack.verdict,
         card=attack.card.file_name,
         id=attack.card.id,

@@ -152,6 +152,7 @@ def _cells(report: Report) -> Iterator[list[Cell]]:
     yield [
         *("card", "dataset", "shape", "n", "norm", "eps", "victim", "defense", "seed", "attack", "access"),
         *("surrogate", "clean_correct", "robust_correct", "robust_low", "robust_high", "macro_f1_clean"),
+        *("clean_top5", "robust_top5"),
         *("macro_f1_robust", "forwards", "backwards", "craft_seconds", "verdict"),
     ]
     for board, row in report.rows:
@@ -162,7 +163,7 @@ def _cells(report: Report) -> Iterator[list[Cell]]:
                 *_setting(board),
                 *(row.victim, row.defense, row.seed, attack.label, attack.access, attack.surrogate or None),
                 *(card.clean.correct, card.robust.correct, card.robust.low, card.robust.high),
-                *(card.clean.macro_f1, card.robust.macro_f1),
+                *(card.clean.macro_f1, card.clean.top5, card.robust.top5, card.robust.macro_f1),
                 *(card.cost.craft.forwards, card.cost.craft.backwards, card.cost.craft.seconds, attack.verdict),
             ]
 

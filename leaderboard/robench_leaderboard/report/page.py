@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from robench.evidence.card import Outcome
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.row import Row
@@ -127,10 +128,17 @@ def _shown(value: Any) -> Any:
     return value if harmless else plain(value, LONGEST)
 
 
+def _accuracy(outcome: Outcome) -> str:
+    """Return the accuracy with its interval and, for six classes or more, the top-5 accuracy."""
+    top5 = Score.top5_of(outcome)
+    found = formatting.percent(Score(outcome.correct, outcome.n))
+    return found if top5 is None else f"{found}, top-5 {formatting.rate(top5)}"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     **datasets_table.FILTERS,
     "percent": formatting.percent,
-    "accuracy": lambda outcome: formatting.percent(Score(outcome.correct, outcome.n)),
+    "accuracy": _accuracy,
     "decimal": formatting.decimal,
     "megabytes": formatting.megabytes,
     "title": formatting.title,

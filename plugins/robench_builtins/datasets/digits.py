@@ -17,8 +17,9 @@ class Digits(Dataset):
     """Serve 1,797 scans of handwritten digits at 32 x 32: the offline default, done in seconds.
 
     The scans are 8 x 8 with 17 grey levels; they are enlarged bilinearly, repeated over three channels and
-    quantised to bytes. 1,097 train, 200 val and 500 test images, stratified by class. The test images are the same
-    under every ``split_seed``, so that weights trained on the train split never meet one.
+    quantised to bytes; ``native=true`` serves them as they are, grey at 8 x 8. 1,097 train, 200 val and 500 test
+    images, stratified by class. The test images are the same under every ``split_seed``, so that weights trained on
+    the train split never meet one.
     """
 
     name = "digits"
@@ -42,12 +43,16 @@ class Digits(Dataset):
         default=0, help="seed that deals the images outside the test set to train and val", minimum=0
     )
 
+    native: bool = parameter(
+        default=False, later=True, help="serve the scans as they are, 1 x 8 x 8, in place of 3 x 32 x 32"
+    )
+
     def classes(self) -> tuple[str, ...]:
         """Return the digits' names, zero first."""
         return ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
     def load(self, split: Split) -> Examples:
-        """Return one split as uint8 images (N, 3, 32, 32)."""
+        """Return one split as uint8 images (N, 3, 32, 32), or (N, 1, 8, 8)."""
         import torch
         import torch.nn.functional as F  # noqa: N812 - torch's own spelling
         from sklearn.datasets import load_digits
@@ -57,9 +62,10 @@ class Digits(Dataset):
         scans, labels = load_digits(return_X_y=True)
         # Sixteenths, enlarged by 4: exact in float32, so the bytes are the same on every machine.
         small = torch.from_numpy(scans).float().div(16).view(-1, 1, 8, 8)
-        images = F.interpolate(small, (32, 32), mode="bilinear").mul(255).round().to(torch.uint8)
+        large = small if self.native else F.interpolate(small, (32, 32), mode="bilinear")
         rows = _rows(labels.tolist(), split, self.split_seed)
-        return Examples.from_tensors(images[rows].expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(labels)[rows])
+        images = large.mul(255).round().to(torch.uint8)[rows].expand(-1, 1 if self.native else 3, -1, -1)
+        return Examples.from_tensors(images.contiguous(), torch.from_numpy(labels)[rows])
 
 
 def _rows(labels: list[int], split: Split, seed: int) -> list[int]:

@@ -21,9 +21,9 @@ class FgsmAT(AdversarialTraining):
 
     The defaults are those of the authors' CIFAR-10 code: eps 8/255, alpha 1.25 eps = 10/255, 15 epochs, rate up to
     0.2 and back to 0; it trained from scratch (start=scratch) and crafted in train mode, where images are crafted in
-    eval mode here. Steps that are too large overfit to one step (catastrophic overfitting): the accuracy under
-    PGD falls to nothing while that under FGSM rises, so look at both. A network without batch norms wants a smaller
-    learning_rate.
+    eval mode here. ``random_start=false`` is FGSM training as it was before: d = eps * sign(grad CE(f(x), y)).
+    Steps that are too large overfit to one step (catastrophic overfitting): the accuracy under PGD falls to nothing
+    while that under FGSM rises, so look at both. A network without batch norms wants a smaller learning_rate.
     """
 
     name = "fgsm-at"
@@ -35,6 +35,9 @@ class FgsmAT(AdversarialTraining):
     attack_steps: int = parameter(default=1, help="steps of the training attack; more than one is pgd-at", minimum=1)
     step_size: float | None = parameter(
         default=None, help="alpha of the training attack in pixel units; none: 1.25 * eps", minimum=0
+    )
+    random_start: bool = parameter(
+        default=True, later=True, help="begin the step at a random point of the ball; false: at the image, by eps"
     )
     epochs: int = parameter(default=15, help="passes over the training images", minimum=1)
     batch_size: int = parameter(default=128, help="images per update", minimum=1)
@@ -49,9 +52,16 @@ class FgsmAT(AdversarialTraining):
     )
 
     def step(self) -> float:
-        """Return the step: by default a quarter more than the radius, so that corners are reached."""
-        return 1.25 * self.eps if self.step_size is None else self.step_size
+        """Return the step: by default a quarter more than the radius, to reach corners; without one, the radius."""
+        if self.step_size is not None:
+            return self.step_size
+        return 1.25 * self.eps if self.random_start else self.eps
+
+    def starts_at_random(self) -> bool:
+        """Tell what the parameter says."""
+        return self.random_start
 
     def recipe(self) -> Mapping[str, Value]:
         """Return the recipe, with the step, which is the method here."""
-        return self.supervised_recipe(step_size=self.step())
+        start = {} if self.random_start else {"random_start": False}
+        return self.supervised_recipe(step_size=self.step(), **start)

@@ -1,4 +1,4 @@
-"""Cross-entropy on images that are mirrored and shifted: what a model from scratch minimises."""
+"""The loss on images that are mirrored and shifted: what a model from scratch minimises."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from robench import Batch, Classifier, Task
 from robench_builtins.training.objective import Objective
 
 
-class AugmentedCrossEntropy(Objective):
-    """Minimise CE(f(x), y) on augmented images.
+class AugmentedLoss(Objective):
+    """Minimise CE(f(x), y), or the mean squared difference between f(x) and one-hot y, on augmented images.
 
     Args:
         model: the model in training.
         how: the augmentation, as :func:`augment` takes it.
+        kind: ``cross-entropy`` or ``mse``.
     """
 
     accuracy = "accuracy"
     compares_clean = False
 
-    def __init__(self, model: Classifier, how: str) -> None:
+    def __init__(self, model: Classifier, how: str, kind: str = "cross-entropy") -> None:
         super().__init__(model)
-        self.how, self.generator = how, torch.Generator()
+        self.how, self.kind, self.generator = how, kind, torch.Generator()
 
     def begin(self, task: Task) -> None:
         """Draw this epoch's augmentation from its own generator, batch after batch."""
@@ -34,8 +35,10 @@ class AugmentedCrossEntropy(Objective):
         return augment(batch.images, self.how, self.generator)
 
     def loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy and the logits."""
+        """Return the loss and the logits."""
         logits = self.model(images)
+        if self.kind == "mse":
+            return F.mse_loss(logits, F.one_hot(batch.labels, logits.shape[1]).to(logits.dtype)), logits
         return F.cross_entropy(logits, batch.labels), logits
 
 

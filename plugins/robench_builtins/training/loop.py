@@ -17,6 +17,9 @@ from robench_builtins.training.model_modes import global_seed, under_attack, und
 from robench_builtins.training.objective import Objective
 from robench_builtins.training.validation import ValidationMonitor
 
+#: More epochs than these are not each shown, logged and kept.
+MOST_LOGGED = 1000
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -28,6 +31,7 @@ class Recipe:
         factor: the part of the learning rate at which update ``i`` of ``n`` is made, as ``factor(i, n)``.
         halve_after: epochs without a lower validation loss after which the rate is halved; 0 never halves.
         patience: such epochs after which training stops, to take the best weights; 0 takes the last ones.
+        tolerance: training stops after an epoch whose loss differs by less from the one before; 0 never stops.
     """
 
     name: str
@@ -41,6 +45,12 @@ class Recipe:
     factor: Callable[[int, int], float]
     halve_after: int = 0
     patience: int = 0
+    tolerance: float = 0.0
+
+    @property
+    def every(self) -> int:
+        """Return how many epochs lie between two that are shown, logged and kept: thousands would drown the rest."""
+        return math.ceil(self.epochs / MOST_LOGGED)
 
 
 class TrainingLoop:
@@ -72,7 +82,7 @@ class TrainingLoop:
         self.norms, self.validation = norms, validation
         self.trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
         self.per_epoch = math.ceil(len(train) / recipe.batch_size)
-        self.monitor = ValidationMonitor(recipe.halve_after, recipe.patience)
+        self.monitor = ValidationMonitor(recipe.halve_after, recipe.patience, tolerance=recipe.tolerance)
         self.best: dict[str, Tensor] = {}
         self.optimizer = self._optimizer()
 
@@ -85,12 +95,18 @@ class TrainingLoop:
                 task = self.task.fork("epoch", epoch)
                 with global_seed(task.fork("dropout").seed, task.device):
                     metrics = {"epoch": epoch + 1, **self._epoch(epoch, task), **self._validate(epoch)}
-                self.task.log(**metrics)
+                self.monitor.learn(metrics["loss"])
                 if self.validation and self.monitor.see(metrics["validation_loss"]) and self.recipe.patience:
                     self.best = {name: value.detach().cpu().clone() for name, value in self._changing().items()}
-                self._save(epoch)
+                if self._shows(epoch) or self.monitor.stopped:
+                    self.task.log(**metrics)
+                    self._save(epoch)
         self._take(self.best)
         self.model.eval()
+
+    def _shows(self, epoch: int) -> bool:
+        """Tell whether an epoch is shown, logged and kept, as the last one is."""
+        return (epoch + 1) % self.recipe.every == 0 or epoch + 1 == self.recipe.epochs
 
     def _epoch(self, epoch: int, task: Task) -> dict[str, float]:
         """Return the epoch's means: the loss that was trained on, the clean loss before it, and accuracy."""
@@ -99,7 +115,8 @@ class TrainingLoop:
         sums, seen = torch.zeros(3, dtype=torch.float64, device=task.device), 0
         self.objective.begin(task)
         self.model.train(self.norms is None)
-        for place, batch in enumerate(self.task.progress.track(batches, self.per_epoch, text)):
+        shown = self.task.progress.track(batches, self.per_epoch, text) if self._shows(epoch) else batches
+        for place, batch in enumerate(shown):
             count = len(batch.labels)
             if count == 1 and self.norms is None and self.per_epoch > 1:
                 continue  # batch norm has no variance of one image

@@ -1,4 +1,4 @@
-"""Validate in training: keep images apart, and follow their loss: which epoch was best, when to halve or to stop."""
+"""Validate in training: keep images apart, and follow the losses: which epoch was best, when to halve or to stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robench_builtins.datasets.shared.stratified_splits import stratified_order
 
 @dataclass
 class ValidationMonitor:
-    """Hold what the validation losses so far amount to.
+    """Hold what the losses so far amount to.
 
     Attributes:
         halve_after: epochs without a lower loss after which the rate is halved; 0 never halves.
@@ -20,6 +20,9 @@ class ValidationMonitor:
         stale: epochs since then.
         waited: epochs since then or since the rate was halved last.
         halvings: how often the rate was halved.
+        tolerance: a difference of two epochs' training losses below which training stops; 0 never stops.
+        loss: the last training loss.
+        still: whether it differed by less.
     """
 
     halve_after: int = 0
@@ -28,6 +31,14 @@ class ValidationMonitor:
     stale: int = 0
     waited: int = 0
     halvings: int = 0
+    tolerance: float = 0.0
+    loss: float = math.inf
+    still: bool = False
+
+    def learn(self, loss: float) -> None:
+        """Take the training loss of one more epoch."""
+        self.still = abs(loss - self.loss) < self.tolerance
+        self.loss = loss
 
     def see(self, loss: float) -> bool:
         """Take the loss of one more epoch; return whether it is the lowest."""
@@ -44,7 +55,7 @@ class ValidationMonitor:
     @property
     def stopped(self) -> bool:
         """Tell whether training is over."""
-        return 0 < self.patience <= self.stale
+        return self.still or 0 < self.patience <= self.stale
 
 
 def keep_apart(train: Examples, share: float, task: Task) -> tuple[Examples, Examples]:

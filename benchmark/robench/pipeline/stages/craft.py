@@ -22,11 +22,14 @@ from robench.evidence.artifact_folder import Artifact
 from robench.evidence.craft_checkpoint import Unfinished
 from robench.evidence.fingerprint import CHUNK
 from robench.evidence.meter import Meter
+from robench.evidence.provenance import hardware
 from robench.evidence.store import Store
 from robench.evidence.tensor_digests import digest
+from robench.runtime.deterministic import repeatably
+from robench.runtime.float32 import held_to_float32
 from robench.runtime.inference import freeze
 from robench.runtime.model_guard import unchanged
-from robench.runtime.out_of_memory import retry_in_halves
+from robench.runtime.out_of_memory import is_out_of_memory, retry_in_halves
 from robench.runtime.timeout import time_limit
 
 #: Images of the warm-up pass on a CPU, where the first call's set-up does not depend on the batch.
@@ -63,7 +66,13 @@ def craft(
     meter = Meter(device=task.device)
     for chunk in chunks:
         meter.add(chunk.meta["meter"])
-    return AdversarialSet(key, chunks, test.labels, meter)
+    made = AdversarialSet(key, chunks, test.labels, meter)
+    places = made.named("made_on")
+    if len(places) > 1:
+        task.progress.note(
+            f"{text}: they were crafted on {len(places)} devices, whose seconds are added up: {'; '.join(places)}."
+        )
+    return made
 
 
 @dataclass
@@ -120,7 +129,7 @@ def _craft_chunk(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     meter = Meter(device=task.device)
     result = torch.empty(len(part), *part.shape)
-    found = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
+    found: dict[str, Any] = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
 
     def sound(places: list[int], images: Tensor) -> bool:
         clean = [batch.images.cpu() for batch in part[places].batches(task.batch_size)] if places else []
@@ -130,7 +139,12 @@ def _craft_chunk(
 
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
         chosen = task.replace(indices=[start + place for place in places], checkpoint=unfinished.checkpoint(places))
-        return _call(attack, model, images, labels, chosen, meter)
+        made, names = repeatably(
+            lambda: _call(attack, model, images, labels, chosen, meter), model, attack.name, task.device
+        )
+        if names:
+            found["unrepeatable"] = sorted({*found.get("unrepeatable", ()), *names})
+        return made
 
     for batch in part.batches(task.batch_size, task.device):
         missing = ~unfinished.done[batch.indices]
@@ -140,12 +154,13 @@ def _craft_chunk(
             continue
         images, labels = batch.images[rows], batch.labels[rows]
         places = [batch.indices[row] for row in rows]
-        adversarial = retry_in_halves(on_batch, images, labels, places, task)
+        adversarial = retry_in_halves(on_batch, images, labels, places, task, model)
         result[places] = inspect(attack, images, adversarial, task, found).cpu()
         meter.images += len(rows)
         meter.batch_size = max(meter.batch_size, len(rows))
         unfinished.finish(batch.indices)
-    return {**found, "meter": meter.state(), "images": digest(result), "attacked": meter.images}, {"images": result}
+    made_on = {"images": digest(result), "attacked": meter.images, "made_on": hardware(task.device)}
+    return {**found, "meter": meter.state(), **made_on}, {"images": result}
 
 
 def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
@@ -157,12 +172,15 @@ def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, tas
             drawing(isinstance(model, Expected), task, "craft", start),
             unchanged(model, attack.name),
             time_limit(task.timeout, attack.name),
+            held_to_float32(attack.name),
         ):
             # A clone, so that an attack which writes into its argument does not move the clean images.
             adversarial: Tensor = attack.craft(model, images.clone(), labels, task)
-    except (RobenchError, torch.OutOfMemoryError, MemoryError):
+    except RobenchError:
         raise
     except Exception as error:  # a plugin may raise anything; an attack that raises never scores as robust
+        if is_out_of_memory(error):
+            raise
         where = f"images {task.indices[0]} to {task.indices[-1]}" if len(task.indices) else "the batch"
         raise ContractError(f"{attack.name} failed on {where}: {type(error).__name__}: {error}.") from error
     finally:

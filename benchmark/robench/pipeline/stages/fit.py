@@ -18,12 +18,15 @@ from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Checkpoint, Task
 from robench.contracts.test_split_guard import guarding_test_split
 from robench.errors import ContractError, DataError, DeviceError, StoreError, attributed_to, require
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.card import Cost, TrainingRecord
 from robench.evidence.image_signatures import ImageSignatures, signatures
 from robench.evidence.meter import Meter
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
 from robench.evidence.tensor_digests import derived, tensor_digests, weights_digest
+from robench.runtime.float32 import held_to_float32
 from robench.runtime.inference import freeze
+from robench.runtime.out_of_memory import is_out_of_memory
 from robench.runtime.restored_tensors import built_by_wrap, restore, sketch, tensors_of
 from robench.runtime.trained_parameters import gradients_seen, training_record
 
@@ -121,7 +124,7 @@ def _signatures_of(train: Callable[[], Examples] | None, task: Task, store: Stor
 
 
 def _wrap(defense: Defense, victim: Classifier, task: Task) -> Classifier:
-    with attributed_to(f"{defense.name}.wrap"):
+    with held_to_float32(f"{defense.name}.wrap"), attributed_to(f"{defense.name}.wrap"):
         defended = defense.wrap(freeze(copy_module(victim), task.device), task)
     require(
         isinstance(defended, Classifier),
@@ -189,10 +192,10 @@ def _fit_metered(
 
 def _call_fit(defense: Defense, defended: Classifier, train: Examples, task: Task) -> None:
     try:
-        with guarding_test_split(), attributed_to(f"{defense.name}.fit"):
+        with guarding_test_split(), held_to_float32(f"{defense.name}.fit"), attributed_to(f"{defense.name}.fit"):
             defense.fit(defended, train, task)
     except ContractError as error:
-        if not isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
+        if not is_out_of_memory(error):
             raise
         raise DeviceError(
             f"{defense.name} ran out of memory on {task.device} while training. The batch size is part of the "

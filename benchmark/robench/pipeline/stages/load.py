@@ -13,6 +13,7 @@ from robench.contracts.task import Progress, Task, derive_seed
 from robench.errors import DataError, attributed_to, require
 from robench.plan.request_values import check_count
 from robench.runtime.default_dtype import float32_by_default
+from robench.runtime.float32 import held_to_float32
 from robench.runtime.forward_side_effects import contain_side_effects
 from robench.runtime.inference import freeze
 
@@ -67,7 +68,7 @@ def serve(dataset: Dataset, split: Split) -> Examples:
 
 def load_model(model: Model, data: Data, task: Task) -> Classifier:
     """Return the model's classifier on the task's device, frozen, after holding it to its contract."""
-    with attributed_to(f"loading {model.name}"), float32_by_default():
+    with held_to_float32(f"Loading {model.name}"), attributed_to(f"loading {model.name}"), float32_by_default():
         classifier = model.load(task)
     require(
         isinstance(classifier, Classifier),

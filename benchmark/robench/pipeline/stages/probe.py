@@ -6,9 +6,9 @@ attack's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +22,7 @@ from robench.evidence.store import Store
 from robench.gate.level import Level
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.registry import ATTACK_PROBES, MODEL_PROBES
+from robench.runtime.out_of_memory import retry_smaller
 
 if TYPE_CHECKING:
     from robench.pipeline.stages.score import Outcomes  # the type of what is handed on, not the stage
@@ -53,7 +54,7 @@ def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:
                 probes = context.task.progress.track(
                     MODEL_PROBES.items(), len(MODEL_PROBES), f"probe {context.defense.name}"
                 )
-                found: ProbeResults = {name: probe(context) for name, probe in probes}
+                found: ProbeResults = {name: _fitting(probe, context) for name, probe in probes}
             artifact = store.put(KIND, key, {**found, "meter": meter.state()})
     return artifact.meta
 
@@ -91,7 +92,7 @@ def probe_attack(
                 found: ProbeResults = {}
                 text = f"probe {probed.attack.name} on {context.defense.name}"
                 for name, probe in context.task.progress.track(ATTACK_PROBES.items(), len(ATTACK_PROBES), text):
-                    seen = probe(probed)
+                    seen = _fitting_attack(probe, probed)
                     found |= seen if name == "behaviour" else {name: seen}
                 batch = next(stored)
                 count = probed.budget.images(0.2, context.price, min(RESCORED_IMAGES, len(batch.images)), least=8)
@@ -99,6 +100,29 @@ def probe_attack(
                 found["clean again"] = _clean_again(probed, clean)
             artifact = store.put(KIND, key, {**found, "meter": meter.state()})
     return artifact.meta
+
+
+def _fitting(probe: Callable[[ProbeContext], ProbeResults], context: ProbeContext) -> ProbeResults:
+    """Return what a probe finds, of fewer images at once where memory runs out."""
+
+    def tried(size: int) -> ProbeResults:
+        return probe(_smaller(context, size))
+
+    return retry_smaller(tried, context.task.batch_size, context.task, context.target)
+
+
+def _fitting_attack(probe: Callable[[AttackContext], ProbeResults], probed: AttackContext) -> ProbeResults:
+    """Return what a probe of an attack finds, of fewer images at once where memory runs out."""
+    task = probed.context.task
+
+    def tried(size: int) -> ProbeResults:
+        return probe(replace(probed, context=_smaller(probed.context, size)))
+
+    return retry_smaller(tried, task.batch_size, task, probed.target)
+
+
+def _smaller(context: ProbeContext, size: int) -> ProbeContext:
+    return context if size == context.task.batch_size else replace(context, task=context.task.replace(batch_size=size))
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _score(
             with torch.no_grad():
                 model(batch.images[:16])
             warm = True
-        logits = retry_in_halves(forward, batch.images, batch.labels, batch.indices, task)
+        logits = retry_in_halves(forward, batch.images, batch.labels, batch.indices, task, model)
         result["hashes"][batch.indices] = image_hashes(batch.images)
         result["thumbnails"][batch.indices] = thumbnails(batch.images)
         result["predictions"][batch.indices] = logits.argmax(1).cpu()

@@ -77,7 +77,11 @@ class AdversarialCrossEntropy(CrossEntropy):
         super().__init__(model, mix)
         self.threat, self.source = ThreatModel(norm="Linf", eps=plan.eps), source
         self.attack = PGD(
-            steps=plan.attack_steps, step_size=plan.step(), restarts=1, random_start=True, target="untargeted"
+            steps=plan.attack_steps,
+            step_size=plan.step(),
+            restarts=1,
+            random_start=plan.starts_at_random(),
+            target="untargeted",
         )
         if source is None:
             self.accuracy = "clean_accuracy"

@@ -115,6 +115,10 @@ class AdversarialDefense(TrainedDefense):
             return self.step_size
         return self.eps * (min(2.5 / self.attack_steps, 0.75) if self.attack_steps > 1 else 2.5)
 
+    def starts_at_random(self) -> bool:
+        """Tell whether the training attack begins at a random point of the ball."""
+        return True
+
 
 def words(text: str) -> tuple[str, ...]:
     """Return the names in ``text``, which spaces, commas or + separate; brackets leave no room for commas."""

@@ -23,6 +23,7 @@ ENTRIES = {
     "state_dict_ema": "timm: averaged weights, where there are no others",
     "model_ema": "averaged weights, where there are no others",
     "checkpoint": "an entry that holds one of the others",
+    "last": "RobustBench: of the last and the best epoch",
 }
 
 #: Prefixes that wrappers leave on every name, with who leaves it.

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class TrainableModel(Model):
-    """Train on the dataset with cross-entropy, where there are no weights: a part of train is kept for validation.
+    """Train on the dataset, where there are no weights: a part of train is kept for validation.
 
-    The parameters of training have no effect on a model that comes with weights.
+    The parameters of training have no effect on a model that comes with weights. With a batch_size of all training
+    images, or more, an epoch is one step of gradient descent.
     """
 
     epochs: int = parameter(default=20, help="training: passes over the training images", minimum=1)
@@ -51,9 +52,21 @@ class TrainableModel(Model):
         help="training: flip mirrors half of the images; crop+flip also shifts each by up to an eighth of its side",
     )
 
+    loss: Literal["cross-entropy", "mse"] = parameter(
+        default="cross-entropy",
+        later=True,
+        help="training: what is minimised; mse: mean squared difference between logits and one-hot labels",
+    )
+    tolerance: float = parameter(
+        default=0.0,
+        later=True,
+        help="training: stop after an epoch whose mean loss differs by less from the one before; 0: never",
+        minimum=0,
+    )
+
     def fit(self, model: Classifier, train: Examples, task: Task) -> None:
         """Train, one checkpoint an epoch; the same seed gives the same bits, interrupted or not."""
-        from robench_builtins.training.augmentation import AugmentedCrossEntropy
+        from robench_builtins.training.augmentation import AugmentedLoss
         from robench_builtins.training.loop import TrainingLoop
         from robench_builtins.training.validation import keep_apart
 
@@ -64,7 +77,7 @@ class TrainableModel(Model):
                 "leave it out."
             )
         train, kept = keep_apart(train, self.validation, task)
-        objective = AugmentedCrossEntropy(model, self.augmentation)
+        objective = AugmentedLoss(model, self.augmentation, self.loss)
         TrainingLoop(model, train, task, self._recipe(), objective, validation=kept).run()
 
     def _recipe(self) -> Recipe:
@@ -83,6 +96,7 @@ class TrainableModel(Model):
             half_cosine if self.schedule == "cosine" else constant,
             self.halve_after if self.schedule == "plateau" else 0,
             self.patience,
+            self.tolerance,
         )
 
     def training_passes(self, images: int) -> tuple[int, int]:
