@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from robench.cli.request import requests
 from robench.cli.run_results import compare_with_published, finish, unfit
 from robench.cli.strict import Command, Number
 from robench.cli.strict import WholeNumber as Whole
+from robench.cli.workers import helped_by
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
@@ -109,6 +111,14 @@ NAMES = Names()
     metavar="SECONDS",
     help="Give up an attack on one batch after.",
 )
+@click.option(
+    "--workers",
+    type=Whole(1, "4"),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share the work, one a GPU; on a CPU set OMP_NUM_THREADS to its cores / N.",
+)
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
@@ -165,7 +175,8 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
 
         print_plan(asked.runs, store, options["device"], options["offline"], level)
         return
-    cards, failures, trained = perform(asked.runs, store, out, options)
+    with helped_by(options["workers"], sys.argv[1:]):
+        cards, failures, trained = perform(asked.runs, store, out, options)
     judged = finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
