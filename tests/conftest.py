@@ -11,12 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from .fork_server import PLACE, Server
 
 # Before torch is imported anywhere: spinning OpenMP threads make tiny models ten times slower on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# No test asserts a wall time, Hypothesis neither: on a busy machine its draws are slow too.
+settings.register_profile("robench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("robench")
 
 SERVER = pytest.StashKey[Server]()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from robench.errors import RobenchError
 from robench.evidence.card import Card
 from robench.evidence.store import Store, default_root
 from robench.evidence.training_card import TrainingCard
+from robench.evidence.work_queue import free_first
 from robench.gate.level import DEFAULT_LEVEL, level_of
 from robench.pipeline.card_cache import cached, illustrated, store_cards
 from robench.pipeline.training_cards import trainings
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from robench.pipeline.workbench import Workbench
     from robench_leaderboard.render.json_schema import Leaderboard
 
+
+#: What torchrun and Slurm call a process's number on its node.
+LOCAL = ("LOCAL_RANK", "SLURM_LOCALID")
 
 #: What a driver for NVIDIA GPUs puts there.
 NVIDIA = ("/dev/nvidiactl", "/proc/driver/nvidia/version")
@@ -180,7 +185,6 @@ def _run(
     on_training: Callable[[TrainingCard], None],
 ) -> list[Card]:
     """Return the cards of planned cells, from the store where it has them; CellsFailed after all others."""
-    cards: list[Card] = []
     failures: list[Failure] = []
     yielded = set[str]()
 
@@ -189,8 +193,11 @@ def _run(
         failures.append(Failure(cell, error))
 
     places = Places(part for _, cells in planned for cell in cells for part in cell.components)
-    for spec, group in ((spec, group) for spec, cells in planned for group in comparison_groups(cells)):
-        request = places.hide_all(spec.request())
+    groups = [(spec, group) for spec, cells in planned for group in comparison_groups(cells)]
+    by_group: dict[int, list[Card]] = {}
+    for place in free_first([_key(group) for _, group in groups], quick):
+        spec, group = groups[place]
+        request = places.request(spec.request())
         done = cached(group, quick, level, request)
         if done is None or (gallery and not illustrated(group, quick)):
             from robench.pipeline.flow import run_group
@@ -202,12 +209,18 @@ def _run(
             on_training(training)
         for card in done:
             on_card(card)
-        cards += done
+        by_group[place] = done
+    cards = [card for place in range(len(groups)) for card in by_group[place]]
     if failures and not cards and len({str(entry.error) for entry in failures}) == 1:
         raise failures[0].error  # one cause, such as a missing folder: say it once
     if failures:
         raise CellsFailed(cards, failures)
     return cards
+
+
+def _key(group: Sequence[Cell]) -> str:
+    """Return what names a group among those of all processes that share the store."""
+    return hashlib.sha256("".join(sorted(cell.score_id for cell in group)).encode()).hexdigest()
 
 
 def _workbench(device: str, **options: Any) -> Workbench:
@@ -297,12 +310,21 @@ def go_offline(offline: bool) -> None:
 
 
 def choose_device(device: str) -> str:
-    """Resolve ``auto`` without importing torch where there cannot be a GPU."""
-    if device != "auto":
+    """Resolve ``auto`` without importing torch where there cannot be a GPU; of several GPUs take this process's own.
+
+    Which that is, torchrun and Slurm say: the first process of a node takes ``cuda:0``, the second ``cuda:1``.
+    """
+    if device not in ("auto", "cuda"):
+        return device
+    local = next((os.environ[name] for name in LOCAL if os.environ.get(name, "").isdigit()), "0")
+    if device == "cuda" and local == "0":
         return device
     # os.path, since a path that may not be looked at is no error there.
-    if not (any(map(os.path.exists, NVIDIA)) or os.name == "nt"):
+    if device == "auto" and not (any(map(os.path.exists, NVIDIA)) or os.name == "nt"):
         return "cpu"
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto" and not count:
+        return "cpu"
+    return f"cuda:{int(local) % count}" if local != "0" and count > 1 else "cuda"

@@ -115,7 +115,14 @@ def test_nothing_that_is_written_names_the_machine_its_user_or_its_folders(there
     # And the card is found again all the same: where its files are is remembered outside the store.
     again = run("verify", card, "--trust-code")
     assert again.out.rstrip().endswith("is identical."), again.said
-    rerun = run("verify", card, "--rerun", "--trust-code")
+    # Elsewhere it has to be said.
+    shutil.rmtree(root / "home")
+    (root / "home" / USER).mkdir(parents=True)
+    lost = run("verify", card, "--rerun", "--trust-code")
+    assert lost.code == 2
+    assert "-p dataset.path=DIR" in lost.said or "photos" in lost.said
+    pointed = [f"dataset.path={root / USER / 'photos'}", f"victim.path={root / USER / 'net.py'}"]
+    rerun = run("verify", card, "--rerun", "--trust-code", *(word for one in pointed for word in ("-p", one)))
     assert rerun.out.rstrip().endswith("is identical."), rerun.said
 
 

@@ -223,7 +223,7 @@ def test_nothing_in_a_file_is_executed(tmp_path):
 def test_a_write_that_fails_leaves_the_last_state(tmp_path):
     checkpoint = Checkpoint(tmp_path / "fit.partial")
     checkpoint.save(1)
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(Exception, match=r"pickle|local object"):  # in the words of 3.11, and of 3.13
         checkpoint.save(lambda: None)
     assert checkpoint.load() == 1
 

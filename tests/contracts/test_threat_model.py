@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel, check_eps, format_eps, parse_eps, parse_number
@@ -197,7 +197,6 @@ def test_l2_projection_by_hand():
 
 
 @given(balls())
-@settings(deadline=None)
 def test_projection_ends_in_ball_and_box_and_is_idempotent(drawn):
     threat, clean, moved = drawn
     inside = threat.project(clean, moved)
@@ -227,7 +226,6 @@ def test_l2_projection_of_a_large_image_is_not_undone_by_rounding():
 
 
 @given(balls())
-@settings(deadline=None)
 def test_linf_projection_is_the_nearest_point(drawn):
     threat, clean, moved = drawn
     threat = ThreatModel("Linf", threat.eps)
@@ -272,7 +270,6 @@ def test_starts_fill_the_ball_as_said():
 
 
 @given(balls())
-@settings(deadline=None)
 def test_starts_lie_in_ball_and_box(drawn):
     threat, clean, moved = drawn
     start = threat.from_uniform(clean, moved / 3)

@@ -134,7 +134,7 @@ VALUES = st.sampled_from([*SCALARS, [], [1], [1, 2, 3], {}, {"a": 1}, [[1.5]]])
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_classes_refuse_exactly_what_the_schema_refuses(build_card, data):
     raw = json.loads(encode(build_card()))
     path = data.draw(st.sampled_from(sorted(places(raw), key=repr)))

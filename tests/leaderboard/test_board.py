@@ -52,7 +52,7 @@ def test_the_headline_is_the_per_image_worst_case_over_the_attacks(make_card: Ma
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_headline_never_exceeds_any_attack(make_card: MakeCard, masks: list[list[bool]]):
     row = only_row(*(make_card(mask, attack=f"attack{place}") for place, mask in enumerate(masks)))
     assert row.headline == Score(sum(all(flags) for flags in zip(*masks, strict=True)), 9)

@@ -156,7 +156,7 @@ def test_hostile_names_break_nothing(make_card: MakeCard, name: str):
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_name_is_shown_literally(name: str):
     tokens = parse(f"| head |\n|--|\n| x {escape(name)} |\n")
     assert {token.type for token in tokens} <= {

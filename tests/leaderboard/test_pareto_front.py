@@ -85,7 +85,7 @@ def dominated(row: Row, rows: tuple[Row, ...], name: str) -> bool:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_front_is_what_nobody_dominates(make_card: MakeCard, make_cost: Callable[..., Cost], drawn):
     cards = [
         make_card(first(correct), defense=f"d{place}", trainable=trainable, fit=make_cost(seconds=float(fit)))

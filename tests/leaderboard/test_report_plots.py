@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
@@ -104,7 +104,6 @@ def dominated(point: tuple[float, float], others: list[tuple[float, float]]) -> 
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
-@settings(deadline=None)
 def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]):
     assert set(front(points)) == {point for point in points if not dominated(point, points)}
     assert list(front(points)) == sorted(front(points))
@@ -202,7 +201,6 @@ finite = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6)
 
 
 @given(st.lists(finite, min_size=1, max_size=8), st.booleans(), st.booleans())
-@settings(deadline=None)
 def test_every_value_and_tick_is_on_the_paper(values: list[float], zero: bool, cost: bool):
     if cost:
         values = [abs(value) for value in values]
@@ -237,7 +235,6 @@ def test_names_of_radii_do_not_stand_on_each_other():
 
 
 @given(st.lists(st.floats(20, 240), max_size=12).map(sorted))
-@settings(deadline=None)
 def test_labels_are_moved_apart(places: list[float]):
     moved = spread(places, 13, 18, 244)
     assert all(math.isclose(b - a, 13, abs_tol=1e-6) or b - a > 13 for a, b in pairwise(moved))

@@ -69,7 +69,7 @@ def test_seeds_that_scatter_widen_it_far_beyond_the_images():
 
 
 @given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_interval_is_inside_the_unit_interval_and_holds_the_mean(seeds: int, n: int, seed: int):
     table = np.random.default_rng(seed).random((seeds, n)) < 0.5
     found = spread(table.tolist())

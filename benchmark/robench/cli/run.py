@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import click
 from robench.cli import completers
 from robench.cli.options import Names, device_option, parameter_option, store_option, warn, without_option
 from robench.cli.request import requests
+from robench.cli.run_results import compare_with_published, finish, unfit
 from robench.cli.strict import Command, Number
 from robench.cli.strict import WholeNumber as Whole
+from robench.cli.workers import helped_by
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
-    from robench.plan.published_figures import Published
     from robench.plan.spec import Spec
 
 NAMES = Names()
@@ -109,6 +111,14 @@ NAMES = Names()
     metavar="SECONDS",
     help="Give up an attack on one batch after.",
 )
+@click.option(
+    "--workers",
+    type=Whole(1, "4"),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share the work, one a GPU; on a CPU set OMP_NUM_THREADS to its cores / N.",
+)
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
@@ -165,7 +175,8 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
 
         print_plan(asked.runs, store, options["device"], options["offline"], level)
         return
-    cards, failures, trained = perform(asked.runs, store, out, options)
+    with helped_by(options["workers"], sys.argv[1:]):
+        cards, failures, trained = perform(asked.runs, store, out, options)
     judged = finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
@@ -178,17 +189,6 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     refused = unfit(judged, options["fail_on"], out)
     if failures or refused:
         raise click.exceptions.Exit(1)
-
-
-def unfit(cards: list[Card], least: str | None, out: Path) -> int:
-    """Name the cards whose verdict ``--fail-on`` does not let pass; return how many they are."""
-    worst = {None: (), "invalid": ("INVALID",), "suspect": ("INVALID", "SUSPECT")}[least]
-    refused = [card for card in cards if card.gate.verdict in worst]
-    if refused:
-        click.echo(f"\n--fail-on {least}: {len(refused)} of {len(cards)} numbers do not pass:", err=True)
-    for card in refused:
-        click.echo(f"  {card.gate.verdict}: robench explain {out / 'cards' / card.file_name}", err=True)
-    return len(refused)
 
 
 def perform(
@@ -247,45 +247,3 @@ def perform(
                     raise
                 failures.append((f"run {place} of the suite", str(error)))
     return cards, failures, trained
-
-
-def compare_with_published(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
-    """Print published figures beside the measured ones, and keep the comparison as a page."""
-    from rich.console import Console
-
-    from robench.evidence.files import write_whole
-    from robench.plan.published_figures import pair
-    from robench_leaderboard.compare.published_vs_measured import print_published, published_page
-
-    pairings = pair(published, cards)
-    print_published(pairings, Console())
-    page = out / "PUBLISHED.md"
-    write_whole(page, published_page(title, pairings).encode())
-    click.echo(f"published beside measured: {page}")
-
-
-def finish(cards: list[Card], out: Path) -> list[Card]:
-    """Write the leaderboard of all cards in ``out``, print the boards that these belong to, and return them as judged.
-
-    Cards of earlier runs that lie there and are of the same images and threat model are in the tables too: a row is
-    judged by all of its cards, and is the same here as on the page.
-    """
-    from rich.console import Console
-
-    from robench.evidence.row_verdict import judge_together
-    from robench_leaderboard import print_tables, read_cards, same_boards, write_leaderboard
-
-    if not cards:
-        return []
-    folder = out / "cards"
-    there = read_cards([folder], warn)
-    page = write_leaderboard(there, out)
-    shown, made = same_boards(there, cards), {card.id for card in cards}
-    print_tables(shown, Console())
-    others = sum(card.id not in made for card in shown)
-    if others:
-        click.echo(
-            f"The tables hold {others} cards of earlier runs in {folder} as well, since they are of these boards."
-        )
-    click.echo(f"cards: {folder}\nleaderboard: {page}")
-    return [card for card in judge_together(shown) if card.id in made]

@@ -38,6 +38,11 @@ def store_command() -> None:
 
     The store keeps fitted defenses, adversarial images, answers and pictures under what they were computed from, so
     that nothing is computed twice. Whatever is taken away is computed again when it is asked for.
+
+    \b
+    robench store info
+    robench store check
+    robench store prune --older-than 30d --dry-run
     """
 
 

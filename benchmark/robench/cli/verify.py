@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from robench.cli import completers
-from robench.cli.options import device_option, store_option
+from robench.cli.options import device_option, parameter_option, store_option
 from robench.cli.strict import Command
+from robench.cli.values import read_parameters
 
 #: Exit code where neither a store nor a re-run had anything to compare the card with.
 NOTHING_COMPARED = 3
@@ -19,8 +20,11 @@ NOTHING_COMPARED = 3
 @click.option("--rerun", is_flag=True, help="Compute the cell again from scratch, in an empty store.")
 @store_option("Folder that holds the artifacts [default: the user's cache folder].")
 @device_option
+@parameter_option("Where a file or folder of the card lies here, such as dataset.path=photos.")
 @click.option("--trust-code", is_flag=True, help="Run Python, TorchScript or exported files that the card names.")
-def verify_command(card: Path, rerun: bool, store: Path | None, device: str, trust_code: bool) -> None:
+def verify_command(
+    card: Path, rerun: bool, store: Path | None, device: str, parameters: tuple[str, ...], trust_code: bool
+) -> None:
     """Recompute a card's numbers from the stored adversarial set and outcomes.
 
     Nothing in a card is executed. It ends in one of three words: a card is identical, repeats within rounding (another
@@ -32,17 +36,20 @@ def verify_command(card: Path, rerun: bool, store: Path | None, device: str, tru
     \b
     robench verify results/cards/CARD.json
     robench verify CARD.json --rerun                  from scratch, with the same attacks
+    robench verify CARD.json --rerun -p dataset.path=photos
     robench verify CARD.json --rerun --trust-code     also where it names a Python file: read that first
     """
     from robench.evidence.card_file import read
     from robench.evidence.plain_text import plain
     from robench.evidence.store import default_root
+    from robench.plan.local_places import point_card
     from robench.runtime.progress_bars import terminal
     from robench.verify.recompute import rerun as run_again
     from robench.verify.recompute import verify
     from robench.verify.repetition import IDENTICAL, OTHER, word
 
     found = read(card)
+    point_card(found, read_parameters(parameters))
     with terminal() as progress:
         findings = (
             run_again(found, device, progress, trust=trust_code)

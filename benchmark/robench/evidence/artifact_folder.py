@@ -39,11 +39,13 @@ class Artifact:
     meta: dict[str, Any]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors, on the CPU, bit for bit as they were stored."""
+        """Return the tensors, on the CPU, bit for bit as they were stored; none if it was stored without."""
         from safetensors.torch import load, load_file
 
         if (self.path / DATA).exists():
             return load_file(self.path / DATA)
+        if not (self.path / PACKED).exists() and (self.path / META).exists():
+            return {}
         return load(self.content())
 
     def content(self) -> bytes:

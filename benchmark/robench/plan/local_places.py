@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from robench.contracts.components import Component
 from robench.contracts.parameters import Value, parameters_of
-from robench.errors import StoreError
-from robench.evidence.card import ComponentRecord, Scalar
+from robench.errors import SpecError, StoreError, suggestion
+from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.files import write_whole
 from robench.plan.place_labels import is_place, labels_of
 
@@ -35,6 +35,25 @@ def point(component: str, files: str, parameter: str, place: str) -> None:
     """Keep where one parameter of a component with these files points; that it cannot be kept costs a question."""
     with suppress(StoreError):
         write_whole(_note(component, files, parameter), os.fsencode(os.path.abspath(Path(place).expanduser())))
+
+
+def point_card(card: Card, given: Mapping[str, str]) -> None:
+    """Keep where the files of a card's components lie, given as ``dataset.path`` -> place; SpecError if it has none."""
+    cell = card.cell
+    roles = {"dataset": cell.dataset, "victim": cell.victim, "attack": cell.attack, "defense": cell.defense}
+    roles |= {"surrogate": cell.surrogate} if cell.surrogate is not None else {}
+    roles |= {"train-dataset": cell.trained_on} if cell.trained_on is not None else {}
+    for key, place in given.items():
+        role, _, parameter = key.partition(".")
+        if role not in roles or parameter not in roles[role].parameters:
+            known = [f"{role}.{name}" for role, part in roles.items() for name in part.parameters]
+            raise SpecError(f"-p {key}: the card has no such parameter; {suggestion(key, known)}")
+        if not os.path.lexists(Path(place).expanduser()):
+            raise SpecError(
+                f"-p {key}: there is nothing at {place}; name the file or folder that the card was made with."
+            )
+        for files in (roles[role].files, _named(str(roles[role].parameters[parameter]))):
+            point(roles[role].name, files, parameter, place)
 
 
 def found_again(record: ComponentRecord, kind: type[Component]) -> dict[str, Scalar]:

@@ -6,9 +6,11 @@ of the path, or what ``--label`` says. Labels enter no id; the content of the fi
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +75,24 @@ def read_labels(given: Iterable[str], paths: Mapping[str, bool]) -> dict[str, st
     return found
 
 
+def labelled(
+    judged: list[tuple[SelectedComponent, SelectedComponent]], given: Sequence[str]
+) -> list[tuple[SelectedComponent, SelectedComponent]]:
+    """Return datasets and victims, in pairs, under the labels that they are given."""
+    if not given:
+        return judged
+    places = [{json.dumps(one.key) for one in column if labels_of(one)} for column in zip(*judged, strict=True)]
+    named = read_labels(given, {role: len(found) == 1 for role, found in zip(ROLES, places, strict=True)})
+    return [
+        (_called(dataset, named.get("dataset", "")), _called(victim, named.get("victim", "")))
+        for dataset, victim in judged
+    ]
+
+
+def _called(chosen: SelectedComponent, label: str) -> SelectedComponent:
+    return replace(chosen, label=label) if label and labels_of(chosen) else chosen
+
+
 class Places:
     """Know the places that components were given, and what is shown in their stead."""
 
@@ -83,21 +103,34 @@ class Places:
                 typed = str(one.component.parameters[name])
                 whole = Path(typed).expanduser()
                 shown |= dict.fromkeys((typed, str(whole), os.path.abspath(whole), os.path.realpath(whole)), label)
-        words = sorted((text for text in shown if text != shown[text]), key=len, reverse=True)
-        self._shown = shown
-        self._typed = re.compile("|".join(rf"(?<![\w./~-]){re.escape(word)}(?![\w-])" for word in words) or r"(?!)")
+        self._shown = {text: label for text, label in shown.items() if text != label}
+        self._typed = _any_of(self._shown)
+        # A folder's bare name may be any word of a sentence.
+        self._paths = _any_of(
+            text for text in self._shown if any(letter in text for letter in "/\\~") and len(text) > 2
+        )
 
     def hide(self, text: str) -> str:
-        """Return ``text`` with labels in place of these places, and any other path without its folders."""
-        return without_folders(self._typed.sub(lambda found: self._shown[found[0]], text))
+        """Return a sentence with labels in place of these places, and any other path without its folders."""
+        return without_folders(self._paths.sub(lambda found: self._shown[found[0]], text))
 
-    def hide_all(self, value: Any) -> Any:
-        """Return JSON values with every text in them so."""
+    def request(self, value: Any) -> Any:
+        """Return the JSON values of a request with labels in place of these places, however they were typed."""
         if isinstance(value, str):
-            return self.hide(value)
+            return without_folders(self._typed.sub(lambda found: self._shown[found[0]], value))
         if isinstance(value, Mapping):
-            return {key: self.hide_all(entry) for key, entry in value.items()}
-        return [self.hide_all(entry) for entry in value] if isinstance(value, list | tuple) else value
+            return {key: self.request(entry) for key, entry in value.items()}
+        return [self.request(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds any of these texts between other words; one without a letter only as a whole reference."""
+    listed = sorted(texts, key=len, reverse=True)
+    words = [re.escape(text) for text in listed if any(letter.isalnum() for letter in text)]
+    dots = [re.escape(text) for text in listed if not any(letter.isalnum() for letter in text)]
+    found = [rf"(?<![\w./~-])(?:{'|'.join(words)})(?![\w-])"] * bool(words)
+    found += [rf"(?:(?<=:)|^)(?:{'|'.join(dots)})(?=$|[:\[])"] * bool(dots)
+    return re.compile("|".join(found) or r"(?!)")
 
 
 def without_folders(text: str) -> str:

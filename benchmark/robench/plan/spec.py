@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
@@ -13,7 +12,7 @@ from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
 from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
-from robench.plan.place_labels import ROLES, labels_of, read_labels
+from robench.plan.place_labels import labelled
 from robench.plan.references import resolve_reference, split_reference
 from robench.plan.request_values import checked
 from robench.plugin.catalog import Catalog, Offer, catalog
@@ -90,7 +89,7 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
     attacks = [chooser.choose("attack", name) for name in spec.attack]
     train = chooser.choose(TRAIN, spec.train_dataset) if spec.train_dataset else None
     cells: list[Cell] = []
-    for dataset, victim in _labelled(spec, [*_judged(spec, datasets, chooser)]):
+    for dataset, victim in labelled([*_judged(spec, datasets, chooser)], spec.label):
         defenses = [
             (defense, _loads(defense, chooser)) for defense in _defenses(spec, known, chooser, type_of(victim, Model))
         ]
@@ -149,26 +148,6 @@ def _check_counts(spec: Spec) -> None:
     for name in ("defense", "attack", "eps", "seed"):
         if not getattr(spec, name):
             raise SpecError(f"No {name} is named; give at least one with --{name}.")
-
-
-def _labelled(
-    spec: Spec, judged: list[tuple[SelectedComponent, SelectedComponent]]
-) -> list[tuple[SelectedComponent, SelectedComponent]]:
-    """Return the datasets and victims under the names that ``--label`` gives them."""
-    if not spec.label:
-        return judged
-    places = [
-        {json.dumps(chosen.key) for chosen in column if labels_of(chosen)} for column in zip(*judged, strict=True)
-    ]
-    named = read_labels(spec.label, {role: len(found) == 1 for role, found in zip(ROLES, places, strict=True)})
-    return [
-        (_called(dataset, named.get("dataset", "")), _called(victim, named.get("victim", "")))
-        for dataset, victim in judged
-    ]
-
-
-def _called(chosen: SelectedComponent, label: str) -> SelectedComponent:
-    return replace(chosen, label=label) if label and labels_of(chosen) else chosen
 
 
 def _default_victim(dataset: SelectedComponent) -> str:

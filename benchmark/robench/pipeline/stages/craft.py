@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ def craft(
     """
     work = _Chunks(attack, model, test, worth_attacking, task, store, key, complete)
     starts = range(0, len(test), CHUNK)
-    chunks = [work.stored(start) for start in task.progress.track(starts, len(starts), text)]
+    found = dict(task.progress.track(work.all(starts), len(starts), text))
+    chunks = [found[start] for start in starts]
     meter = Meter(device=task.device)
     for chunk in chunks:
         meter.add(chunk.meta["meter"])
@@ -89,16 +90,30 @@ class _Chunks:
     complete: bool
     warm: bool = False
 
+    def all(self, starts: Sequence[int]) -> Iterator[tuple[int, Artifact]]:
+        """Yield every chunk with the image that it begins with: last, waiting for them, those that others work on."""
+        held = []
+        for start in starts:
+            with self.store.lock_at_once(KIND, chunk_key(self.key, start)) as free:
+                chunk = self.stored(start) if free else None
+            if chunk is not None:
+                yield start, chunk
+            else:
+                held.append(start)
+        for start in held:
+            with self.store.lock(KIND, chunk_key(self.key, start)):
+                chunk = self.stored(start)
+            yield start, chunk
+
     def stored(self, start: int) -> Artifact:
         """Return the chunk from image ``start`` on, crafted if it, or an image that is needed, is not in the store."""
         key = chunk_key(self.key, start)
-        with self.store.lock(KIND, key):
-            chunk = self.store.get(KIND, key)
-            if chunk is None or (self.complete and not whole(chunk)):
-                unfinished = self.store.scratch(KIND, key)
-                crafted = self._craft(start, unfinished)
-                chunk = self._completed(chunk, key, *crafted) if chunk else self.store.put(KIND, key, *crafted)
-                unfinished.unlink(missing_ok=True)
+        chunk = self.store.get(KIND, key)
+        if chunk is None or (self.complete and not whole(chunk)):
+            unfinished = self.store.scratch(KIND, key)
+            crafted = self._craft(start, unfinished)
+            chunk = self._completed(chunk, key, *crafted) if chunk else self.store.put(KIND, key, *crafted)
+            unfinished.unlink(missing_ok=True)
         return chunk
 
     def _completed(self, kept: Artifact, key: str, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Artifact:

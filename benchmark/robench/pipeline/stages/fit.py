@@ -18,10 +18,11 @@ from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Checkpoint, Task
 from robench.contracts.test_split_guard import guarding_test_split
 from robench.errors import ContractError, DataError, DeviceError, StoreError, attributed_to, require
+from robench.evidence.artifact_folder import Artifact
 from robench.evidence.card import Cost, TrainingRecord
 from robench.evidence.image_signatures import ImageSignatures, signatures
 from robench.evidence.meter import Meter
-from robench.evidence.store import Artifact, Store
+from robench.evidence.store import Store
 from robench.evidence.tensor_digests import derived, tensor_digests, weights_digest
 from robench.runtime.float32 import held_to_float32
 from robench.runtime.inference import freeze

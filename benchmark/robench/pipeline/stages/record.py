@@ -28,7 +28,7 @@ from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
 from robench.gate.measurement import Measurement
 from robench.plan.cell import Cell, SelectedComponent
-from robench.plan.place_labels import Places
+from robench.plan.place_labels import Places, labels_of
 
 if TYPE_CHECKING:
     from robench.pipeline.stages.fit import Fitted  # the types of what is handed on, not the stages
@@ -64,8 +64,8 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             made_elsewhere=measured.made_elsewhere,
         ),
         data=measured.data,
-        model=_model(measured.model, places),
-        training=_training(measured.fitted.training, places),
+        model=_model(measured.model, cell.victim, places),
+        training=_training(measured.fitted.training, cell.defense, places),
         clean=outcome(measured.clean, classes),
         adversarial=AdversarialRecord(
             fingerprint=found.fingerprint,
@@ -96,7 +96,7 @@ def record_training(
     """Return the card of a model that was trained on the spot, for this cell or another of its dataset and seed."""
     if fitted.train is None:
         raise ContractError(f"{chosen.component.name} was trained without training images.")
-    training = _training(fitted.training, Places([cell.dataset, *chosen.family]))
+    training = _training(fitted.training, chosen, Places([cell.dataset, *chosen.family]))
     return training_card.TrainingCard(
         id=cell.model_id(chosen),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -114,13 +114,15 @@ def record_training(
     )
 
 
-def _training(training: TrainingRecord, places: Places) -> TrainingRecord:
-    return replace(training, recipe=places.hide_all(training.recipe))
+def _training(training: TrainingRecord, chosen: SelectedComponent, places: Places) -> TrainingRecord:
+    labels = labels_of(chosen)
+    recipe = {name: places.hide(value) if isinstance(value, str) else value for name, value in training.recipe.items()}
+    return replace(training, recipe={name: labels.get(name, value) for name, value in recipe.items()})
 
 
-def _model(model: ModelRecord, places: Places) -> ModelRecord:
-    training = None if model.training is None else _training(model.training, places)
-    return replace(model, loading=places.hide_all(model.loading), training=training)
+def _model(model: ModelRecord, victim: SelectedComponent, places: Places) -> ModelRecord:
+    training = None if model.training is None else _training(model.training, victim, places)
+    return replace(model, loading=[places.hide(note) for note in model.loading], training=training)
 
 
 def outcome(scored: Outcomes, classes: int) -> Outcome:

@@ -1,0 +1,67 @@
+"""What ``robench run`` shows at its end: the boards, published figures beside measured ones, and what does not pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from robench.cli.options import warn
+
+if TYPE_CHECKING:
+    from robench.evidence.card import Card
+    from robench.plan.published_figures import Published
+
+
+def compare_with_published(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
+    """Print published figures beside the measured ones, and keep the comparison as a page."""
+    from rich.console import Console
+
+    from robench.evidence.files import write_whole
+    from robench.plan.published_figures import pair
+    from robench_leaderboard.compare.published_vs_measured import print_published, published_page
+
+    pairings = pair(published, cards)
+    print_published(pairings, Console())
+    page = out / "PUBLISHED.md"
+    write_whole(page, published_page(title, pairings).encode())
+    click.echo(f"published beside measured: {page}")
+
+
+def finish(cards: list[Card], out: Path) -> list[Card]:
+    """Write the leaderboard of all cards in ``out``, print the boards that these belong to, and return them as judged.
+
+    Cards of earlier runs that lie there and are of the same images and threat model are in the tables too: a row is
+    judged by all of its cards, and is the same here as on the page.
+    """
+    from rich.console import Console
+
+    from robench.evidence.row_verdict import judge_together
+    from robench_leaderboard import print_tables, read_cards, same_boards, write_leaderboard
+
+    if not cards:
+        return []
+    folder = out / "cards"
+    there = read_cards([folder], warn)
+    page = write_leaderboard(there, out)
+    shown, made = same_boards(there, cards), {card.id for card in cards}
+    print_tables(shown, Console())
+    others = sum(card.id not in made for card in shown)
+    if others:
+        click.echo(
+            f"The tables hold {others} cards of earlier runs in {folder} as well, since they are of these boards."
+        )
+    click.echo(f"cards: {folder}\nleaderboard: {page}")
+    return [card for card in judge_together(shown) if card.id in made]
+
+
+def unfit(cards: list[Card], least: str | None, out: Path) -> int:
+    """Name the cards whose verdict ``--fail-on`` does not let pass; return how many they are."""
+    worst = {None: (), "invalid": ("INVALID",), "suspect": ("INVALID", "SUSPECT")}[least]
+    refused = [card for card in cards if card.gate.verdict in worst]
+    if refused:
+        click.echo(f"\n--fail-on {least}: {len(refused)} of {len(cards)} numbers do not pass:", err=True)
+    for card in refused:
+        click.echo(f"  {card.gate.verdict}: robench explain {out / 'cards' / card.file_name}", err=True)
+    return len(refused)
