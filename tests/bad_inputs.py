@@ -19,7 +19,7 @@ UNSET = "(an unset shell variable?)"
 #: Every option with a value of every command; a test holds this table to the commands.
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
-    "gate gate-images gate-cost timeout store out fail-on without*",
+    "workers gate gate-images gate-cost timeout store out fail-on without*",
     "list": "without*",
     "inspect": "dataset victim n output device parameter* without*",
     "show": "without*",
@@ -64,6 +64,7 @@ GOOD = {
     "n": "20",
     "seed": "1",
     "batch-size": "8",
+    "workers": "2",
     "gate-images": "5",
     "gate-cost": "1",
     "timeout": "60",
@@ -127,6 +128,7 @@ for number in ("0", "-1", "-3"):
     for command in ("run", "audit tiny-clip"):
         lines((f"{command} --n={number}", f"--n {number} leaves no image to test on", "give at least 1"))
     lines((f"run --batch-size={number}", f"{number} is below 1", "write a whole number such as 64."))
+    lines((f"run --workers={number}", f"{number} is below 1", "write a whole number such as 4."))
     lines((f"run --gate-images={number}", f"--gate-images {number} leaves the gate nothing to try", "give at least 1."))
 for number in ("-1", "-17"):
     lines((f"run --seed={number}", f"not '{number}'", "write numbers from 0"))

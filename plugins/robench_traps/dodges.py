@@ -177,7 +177,14 @@ TRAPS = (
     trap(StopsWhenSure, "gradients present", "gradients true", alongside=(Plain,)),
     trap(TrainsABuffer, "trained parameters", alongside=(Plain,)),
     trap(SparesTheDefense, "stronger attack", "one step <= many steps", alongside=(Plain, Blurred)),
-    trap(EditsSharedWeights, "re-score from disk", "deterministic", "same answer while attacked", alongside=(Layers,)),
+    trap(
+        EditsSharedWeights,
+        "re-score from disk",
+        "clean answers again",
+        "deterministic",
+        "same answer while attacked",
+        alongside=(Layers,),
+    ),
     trap(
         ForgesAnswers,
         refusal="rebuilt the model that it attacked",

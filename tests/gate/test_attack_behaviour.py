@@ -185,3 +185,19 @@ def test_an_attack_that_leaves_the_model_in_training_mode_does_so_for_itself_onl
         return corner(model, images, labels, task)
 
     assert not accused(run(grey, attack("careless", careless), "careless"))
+
+
+def test_paths_are_recorded_of_all_traced_images_together(grey, monkeypatch):
+    sizes = []
+    craft = grey.Steps.craft
+
+    def counting(self, model, images, labels, task):
+        sizes.append(len(images))
+        return craft(self, model, images, labels, task)
+
+    monkeypatch.setattr(grey.Steps, "craft", counting)
+    (card,) = grey.run(eps="8/255", gate_cost=1000, gate="quick")
+
+    assert checks(card)["step size"].n == 8
+    assert 1 not in sizes
+    assert 8 in sizes

@@ -34,7 +34,7 @@ def with_validation(levels, labels):
 
 @pytest.mark.parametrize(("right", "n", "other", "others"), [(100, 100, 0, 4), (97, 100, 190, 200), (40, 44, 10, 44)])
 def test_the_certain_gap_is_newcombes(right, n, other, others):
-    expected = confint_proportions_2indep(right, n, other, others, method="newcomb")[0]
+    expected = confint_proportions_2indep(right, n, other, others, method="newcomb", alpha=0.001)[0]
 
     assert certain_gap(right, n, other, others) == pytest.approx(expected, abs=1e-9)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from robench import Classifier, Dataset, Examples, Model
+from robench.gate.images_and_labels import above_chance
 
 from ..grey import Greys, accused, attack, checks, corner, only, row, victim
 
@@ -189,6 +192,29 @@ def captioned(images, wrong, classes=20):
             return Classifier(Matcher(), classes=classes)
 
     return ("dataset", Captions), ("victim", Matching)
+
+
+def answered(right, n, classes=10, undefended=False):
+    """Return what the check looks at, of a model that is right on the first ``right`` of ``n`` images."""
+    clean = SimpleNamespace(labels=torch.arange(n) % classes, correct=torch.arange(n) < right)
+    cell = SimpleNamespace(undefended=undefended)
+    return SimpleNamespace(clean=clean, n=n, cell=cell, data=SimpleNamespace(classes=tuple(map(str, range(classes)))))
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "status", "meaning"),
+    [
+        (23, 100, "pass", "The model hardly beats the most frequent class: 23 of 100 clean images are right, of the"),
+        (60, 100, "pass", "The model beats the most frequent class."),
+        (12, 100, "suspect", "The model is right on 12.0% of the clean images; always answering the most frequent"),
+        (2, 10, "skipped", "Not enough images to tell from chance (6% to 51% right); add --n."),
+    ],
+)
+def test_training_that_ends_near_chance_is_told_and_few_images_accuse_nobody(right, n, status, meaning):
+    check = above_chance(answered(right, n), [answered(9 * n // 10, n, undefended=True)])
+
+    assert (check.status, check.value) == (status, right / n)
+    assert check.meaning.startswith(meaning)
 
 
 def test_with_one_image_a_class_mistakes_are_no_other_class_order(grey):

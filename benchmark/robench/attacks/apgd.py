@@ -166,7 +166,8 @@ def _climb(probe: _Probe, inputs: _Inputs, start: Tensor, best: Best, task: Task
     search = _Search(start, start, gradient, alpha, value, nothing, start, gradient, value, value, halved)
     for step in range(1, schedule.steps + 1):
         if task.stop_early and bool(fooled.any()):
-            inputs, search = _Inputs(*_keep(inputs, ~fooled)), _Search(*_keep(search, ~fooled))
+            left = (~fooled).nonzero().flatten()  # places: a GPU is waited for once, and not for each tensor
+            inputs, search = _Inputs(*_keep(inputs, left)), _Search(*_keep(search, left))
             if not len(inputs.rows):
                 return
         there = _advance(search, inputs.images, task.threat, first=step == 1)
@@ -177,8 +178,8 @@ def _climb(probe: _Probe, inputs: _Inputs, start: Tensor, best: Best, task: Task
             search = _adapt(search, schedule.windows[step], schedule.rho)
 
 
-def _keep(rows: tuple[Tensor, ...], mask: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor[mask] for tensor in rows)
+def _keep(rows: tuple[Tensor, ...], places: Tensor) -> tuple[Tensor, ...]:
+    return tuple(tensor[places] for tensor in rows)
 
 
 def _advance(search: _Search, images: Tensor, threat: ThreatModel, first: bool) -> Tensor:

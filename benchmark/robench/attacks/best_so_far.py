@@ -20,12 +20,12 @@ class Best:
 
     def offer(self, rows: Tensor, candidates: Tensor, fooled: Tensor, values: Tensor) -> None:
         """Take the ``candidates`` (M, C, H, W) of ``rows`` (M,) that are better than what those rows have."""
-        known = self.fooled[rows]
-        better = (fooled & ~known) | ((fooled == known) & (values > self.values[rows]))
-        chosen = rows[better]
-        self.images[chosen] = candidates[better]
-        self.fooled[chosen] = fooled[better]
-        self.values[chosen] = values[better]
+        known, before = self.fooled[rows], self.values[rows]
+        better = (fooled & ~known) | ((fooled == known) & (values > before))
+        # By places and not by a mask, whose count a GPU would have to be waited for.
+        self.images[rows] = torch.where(better.view(-1, 1, 1, 1), candidates, self.images[rows])
+        self.fooled[rows] = torch.where(better, fooled, known)
+        self.values[rows] = torch.where(better, values, before)
 
     def left(self, stop_early: bool) -> Tensor:
         """Return the rows that are still worth an attack: all, or with ``stop_early`` those not yet fooled."""

@@ -79,7 +79,8 @@ class _Search(NamedTuple):
 
     def keep(self, mask: Tensor) -> _Search:
         """Return the rows that ``mask`` keeps."""
-        return _Search(*(tensor[mask] for tensor in self))
+        places = mask.nonzero().flatten()  # a GPU is waited for once, and not for each tensor
+        return _Search(*(tensor[places] for tensor in self))
 
 
 def _search(model: Classifier, search: _Search, best: Best, task: Task, patches: Patches, sides: list[int]) -> None:

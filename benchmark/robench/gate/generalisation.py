@@ -15,13 +15,15 @@ import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 
 from robench.contracts.examples import Batch
 from robench.evidence.card import Check, Status
-from robench.evidence.check_verdict import ONE_SIDED, check, skip
+from robench.evidence.check_verdict import check, skip
 from robench.evidence.statistics import wilson
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext, ProbeContext
 
 #: Most unseen images that are answered, and that are attacked.
 ANSWERED, ATTACKED = 200, 32
+#: Honest models have no gap at all, so that one in forty of them would be accused at 95 %.
+CONFIDENCE = 0.999
 #: Certain gap to validation images, in shares of the images: above, SUSPECT; INVALID.
 GAP = (0.05, 0.20)
 #: Certain gap to moved images, which are strange to an honest model too: above, SUSPECT.
@@ -104,9 +106,9 @@ def generalises(measured: Measurement, _group: Sequence[Measurement]) -> Check:
 
 
 def certain_gap(right: int, n: int, other: int, others: int) -> float:
-    """Return the lower end of the 95 % interval of the difference of two shares (Newcombe 1998, from Wilson's)."""
+    """Return the lower end of the 99.9 % interval of the difference of two shares (Newcombe 1998, from Wilson's)."""
     one, two = right / n, other / others
-    below, above = one - wilson(right, n)[0], wilson(other, others)[1] - two
+    below, above = one - wilson(right, n, CONFIDENCE)[0], wilson(other, others, CONFIDENCE)[1] - two
     return one - two - math.hypot(below, above)
 
 
@@ -116,4 +118,4 @@ def _too_good(measured: Measurement, clean: dict[str, Any]) -> bool:
     if clean["kind"] != "val" or int(measured.clean.correct.sum()) < n or not wrong:
         return False
     chance: float = math.prod((clean["n"] - place) / (n + clean["n"] - place) for place in range(wrong))
-    return bool(chance < ONE_SIDED)
+    return bool(chance < (1 - CONFIDENCE) / 2)

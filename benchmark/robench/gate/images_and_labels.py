@@ -44,7 +44,7 @@ def reference(measured: Measurement, group: Sequence[Measurement]) -> Check:
     return check(name, "pass" if good else "suspect", correct / undefended.n, threshold, undefended.n, meaning)
 
 
-def above_chance(measured: Measurement, _group: Sequence[Measurement]) -> Check:
+def above_chance(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """See that the model beats the most frequent class, without which there is nothing to defend."""
     labels, classes = measured.clean.labels, len(measured.data.classes)
     most = int(torch.bincount(labels).max())
@@ -62,7 +62,14 @@ def above_chance(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         f"{chance:.{_digits(chance)}%}. Check weights, classes and preprocessing."
     )
     status: Status = "pass" if good else "suspect"
-    if not good and high >= chance + USELESS * (1 - chance):
+    useless = high < chance + USELESS * (1 - chance)
+    bare = max((int(other.clean.correct.sum()) for other in group if other.cell.undefended), default=0)
+    if good and useless and not measured.cell.undefended and wilson(bare, measured.n)[0] > high:
+        meaning = (
+            f"The model hardly beats the most frequent class: {right} of {measured.n} clean images are right, of the "
+            f"undefended victim {bare}. Training nearly ended at chance; try another learning rate or more epochs."
+        )
+    if not good and not useless:
         status, meaning = "skipped", f"Not enough images to tell from chance ({low:.0%} to {high:.0%} right); add --n."
     threshold = f"> {chance:.{_digits(chance)}%}"
     return check("above chance", status, right / measured.n, threshold, measured.n, meaning)

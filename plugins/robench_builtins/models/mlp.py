@@ -22,6 +22,9 @@ class Linear(FromScratch):
     name = "linear"
     source = "Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4: multiclass logistic regression."
 
+    #: At the defaults, a rate of 0.1, TRADES ends at 59 % of the 200 validation digits; at this one at 97.5 %.
+    tuning = {"trades": {"learning_rate": 0.01}}
+
     epochs: int = parameter(default=20, help="training: passes over the training images", minimum=1)
     batch_size: int = parameter(default=512, help="training: images per update", minimum=2)
     optimizer: Literal["adamw", "adam", "sgd"] = parameter(default="adam", help="training: update rule")
@@ -66,6 +69,9 @@ class Mlp(Linear):
 
     name = "mlp"
     source = "Goodfellow, Bengio and Courville, Deep Learning (2016), chapter 6: multi-layer perceptron."
+
+    #: At their defaults these end at 18, 10 and 20 % of the 200 validation digits; at this rate at 93, 65 and 94 %.
+    tuning = {defense: {"learning_rate": 0.01} for defense in ("pgd-at", "trades", "fgsm-at")}
 
     hidden: str = parameter(default="32,16", help="widths of the hidden layers, such as 1024,1024")
 

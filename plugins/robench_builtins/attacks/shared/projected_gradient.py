@@ -102,9 +102,9 @@ class Aims(NamedTuple):
 
         return self.signs * F.cross_entropy(logits, self.classes, reduction="none")
 
-    def keep(self, mask: Tensor) -> Aims:
-        """Return the rows that ``mask`` keeps."""
-        return Aims(self.classes[mask], self.signs[mask])
+    def keep(self, places: Tensor) -> Aims:
+        """Return the rows at ``places``."""
+        return Aims(self.classes[places], self.signs[places])
 
 
 class Left(NamedTuple):
@@ -117,7 +117,8 @@ class Left(NamedTuple):
 
     def keep(self, mask: Tensor) -> Left:
         """Return the rows that ``mask`` keeps."""
-        return Left(self.rows[mask], self.images[mask], self.labels[mask], self.aims.keep(mask))
+        places = mask.nonzero().flatten()  # a GPU is waited for once, and not for each tensor
+        return Left(self.rows[places], self.images[places], self.labels[places], self.aims.keep(places))
 
 
 def check_step(name: str, size: float | None, threat: ThreatModel, iterative: bool, usual: str) -> None:
