@@ -30,16 +30,19 @@ OPTIONS = {
     "check-plugin": "parameter* victim without*",
     "explain": "",
     "audit": "dataset defense* attack* eps* norm n seed parameter* gate device store",
-    "verify": "store device",
+    "verify": "store device parameter* attest by sample seed",
+    "bundle": "out store device",
+    "break": "by out store device",
+    "store": "",
     "train": "dataset seed parameter* device store out",
     "traps": "only* gate out",
-    "leaderboard": "out changes",
+    "leaderboard": "out changes require",
     "compare": "out",
     "export": "to out",
     "report": "out figures tables",
     "doctor": "store",
     "completion": "",
-    "submit": "to store device",
+    "submit": "to by store device",
 }
 
 #: What a command needs beside the option that is tried.
@@ -51,6 +54,8 @@ NEEDS = {
     "explain": "{0}/card.json",
     "audit": "tiny-clip",
     "verify": "{0}/card.json",
+    "bundle": "{0}/card.json",
+    "break": "{0}/card.json {0}/card.json",
     "train": "mlp",
     "leaderboard": "{0}/card.json",
     "compare": "{0}/card.json {0}/card.json",
@@ -71,9 +76,14 @@ GOOD = {
     "gate-images": "5",
     "gate-cost": "1",
     "timeout": "60",
+    "sample": "1",
+    "require": "checked",
     "device": "cpu",
     "norm": "L2",
 }
+
+#: Options that cannot be left out.
+REQUIRED = (("export", "--to"), ("bundle", "--out"))
 
 Case = tuple[list[str], str, str]
 
@@ -86,7 +96,7 @@ def empty_and_doubled() -> dict[str, Case]:
         for entry in options.split():
             name = f"--{entry.rstrip('*')}"
             for title, value in (("empty", ""), ("blank", "  ")):
-                out = f"give it a value{'' if (command, name) == ('export', '--to') else f', or leave {name} out'}."
+                out = f"give it a value{'' if (command, name) in REQUIRED else f', or leave {name} out'}."
                 found[f"{command} {name} {title}"] = ([*start, name, value], f"{name} is empty {UNSET}", out)
             if not entry.endswith("*"):
                 value = GOOD.get(name[2:], "x")
@@ -359,6 +369,7 @@ CARD_COMMANDS = {
     "leaderboard": "leaderboard {0} -o {1}",
     "compare": "compare {0} {2}",
     "submit": "submit {0} --to {1}",
+    "bundle": "bundle {0} -o {1}/card.zip",
     "export": "export {0} --to csv",
     "report": "report {0} -o {1}/report.html",
 }

@@ -8,6 +8,7 @@ import click
 
 from robench.cli.audit import audit_command
 from robench.cli.break_row import break_command
+from robench.cli.bundle import bundle_command
 from robench.cli.check_plugin import check_plugin_command
 from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
@@ -57,6 +58,7 @@ for command in (
     audit_command,
     verify_command,
     break_command,
+    bundle_command,
     train_command,
     traps_command,
     leaderboard_command,
