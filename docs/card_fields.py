@@ -31,12 +31,13 @@ def card_fields() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _parts(record: type) -> list[type]:
-    """Return a record's class and those of its fields, each once, in order of appearance."""
+def _parts(record: type, known: tuple[type, ...] = ()) -> list[type]:
+    """Return a record's class and those of its fields, each once, in order of appearance; one may hold its own kind."""
     found: dict[type, None] = {record: None}
     for field in structs.fields(record):
         for part in _records(field.type):
-            found |= dict.fromkeys(_parts(part))
+            if part not in (record, *known):
+                found |= dict.fromkeys(_parts(part, (record, *known)))
     return list(found)
 
 

@@ -21,7 +21,7 @@ from robench.api import run
 from robench.cli.commands import robench
 from robench.contracts.components import ROLES
 from robench.contracts.parameters import format_value, parameters_of
-from robench.evidence import card_file, training_card_file
+from robench.evidence import attestation, card_file, training_card_file
 from robench.gate.registry import CHECKS
 from robench.plan.suite import read_suite
 from robench.plugin import hookspecs
@@ -245,7 +245,10 @@ def main() -> int:
         victim: marked(victims, "layouts", layouts()),
         gate: marked(gate.read_text(encoding="utf-8"), "checks", checks()),
     }
-    wanted |= {file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n" for file in (card_file, training_card_file)}
+    wanted |= {
+        file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n"
+        for file in (card_file, training_card_file, attestation)
+    }
     stale = [
         path for path, content in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != content
     ]

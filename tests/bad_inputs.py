@@ -20,6 +20,8 @@ UNSET = "(an unset shell variable?)"
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
     "workers gate gate-images gate-cost timeout store out fail-on without*",
+    "suites": "without*",
+    "predict": "victim captions* dataset attack eps parameter* size top out device without*",
     "list": "without*",
     "inspect": "dataset victim n output device parameter* without*",
     "show": "without*",
@@ -28,26 +30,32 @@ OPTIONS = {
     "check-plugin": "parameter* victim without*",
     "explain": "",
     "audit": "dataset defense* attack* eps* norm n seed parameter* gate device store",
-    "verify": "store device",
+    "verify": "store device parameter* attest by sample seed",
+    "bundle": "out store device",
+    "break": "by out store device",
+    "store": "",
     "train": "dataset seed parameter* device store out",
     "traps": "only* gate out",
-    "leaderboard": "out changes",
+    "leaderboard": "out changes require",
     "compare": "out",
     "export": "to out",
     "report": "out figures tables",
     "doctor": "store",
     "completion": "",
-    "submit": "to store device",
+    "submit": "to by store device",
 }
 
 #: What a command needs beside the option that is tried.
 NEEDS = {
+    "predict": "photo.jpg",
     "show": "pgd",
     "new": "defense my-defense",
     "check-plugin": "pgd",
     "explain": "{0}/card.json",
     "audit": "tiny-clip",
     "verify": "{0}/card.json",
+    "bundle": "{0}/card.json",
+    "break": "{0}/card.json {0}/card.json",
     "train": "mlp",
     "leaderboard": "{0}/card.json",
     "compare": "{0}/card.json {0}/card.json",
@@ -68,9 +76,14 @@ GOOD = {
     "gate-images": "5",
     "gate-cost": "1",
     "timeout": "60",
+    "sample": "1",
+    "require": "checked",
     "device": "cpu",
     "norm": "L2",
 }
+
+#: Options that cannot be left out.
+REQUIRED = (("export", "--to"), ("bundle", "--out"))
 
 Case = tuple[list[str], str, str]
 
@@ -83,7 +96,7 @@ def empty_and_doubled() -> dict[str, Case]:
         for entry in options.split():
             name = f"--{entry.rstrip('*')}"
             for title, value in (("empty", ""), ("blank", "  ")):
-                out = f"give it a value{'' if (command, name) == ('export', '--to') else f', or leave {name} out'}."
+                out = f"give it a value{'' if (command, name) in REQUIRED else f', or leave {name} out'}."
                 found[f"{command} {name} {title}"] = ([*start, name, value], f"{name} is empty {UNSET}", out)
             if not entry.endswith("*"):
                 value = GOOD.get(name[2:], "x")
@@ -247,9 +260,6 @@ lines(
     ("run --n 100000", "--n 100000 asks for more images than the test split of digits has (", "leave --n out for all."),
     ("run --n 999999999999999999 --dry-run", "--n 999999999999999999 asks for more images", "leave --n out for all."),
     ("train tiny-clip -p victim.epochs=0", "epochs", "at least"),
-    ("run {0}/suite.toml --defense none", "A suite file says which components run", "edit a copy of the file."),
-    ("run {0}/suite.toml --norm L2", "A suite file says which components run", "edit a copy of the file."),
-    ("run {0}/suite.toml --dataset digits", "A suite file says which components run", "edit a copy of the file."),
     # places
     ("run --n 20 --out {0}/file", "{0}/file cannot be written", "choose another folder with --out."),
     ("run --n 20 --out {0}/file/below", "{0}/file/below cannot be written", "choose another folder with --out."),
@@ -359,6 +369,7 @@ CARD_COMMANDS = {
     "leaderboard": "leaderboard {0} -o {1}",
     "compare": "compare {0} {2}",
     "submit": "submit {0} --to {1}",
+    "bundle": "bundle {0} -o {1}/card.zip",
     "export": "export {0} --to csv",
     "report": "report {0} -o {1}/report.html",
 }
@@ -386,7 +397,6 @@ def make_files(folder: Path) -> None:
     (folder / "folder" / "notes.txt").write_text("x", encoding="utf-8")
     os.mkfifo(folder / "pipe")
     (folder / "huge").write_bytes(b"#" * 1_000_001)
-    (folder / "suite.toml").write_text("n = 20", encoding="utf-8")
     (folder / "net.py").write_text("number = 5\ndef build():\n    return 5\n", encoding="utf-8")
     (folder / "broken.py").write_text("def build(:\n", encoding="utf-8")
     (folder / "leaves.py").write_text("raise SystemExit(0)\n", encoding="utf-8")

@@ -31,6 +31,7 @@ UP_FOR_TYPES = {
 
 #: (package, name) that several of its modules have -> what they have in common.
 ONE_NAME = {
+    ("robench", "bundle"): "a command, and what it does",
     ("robench", "submit"): "a command, and what it does",
     ("robench", "verify"): "a command, and the room of what it does",
     ("robench_builtins", "hf"): "a component of that name in two roles",

@@ -45,11 +45,11 @@ def test_there_are_three_workflows_and_an_action():
 
 
 @pytest.mark.parametrize("path", names(), ids=lambda path: path.stem)
-def test_actions_are_pinned_by_major_version_and_scripts_hold_no_expression(path):
+def test_actions_are_pinned_by_commit_and_scripts_hold_no_expression(path):
     for step in steps(path):
         assert ("uses" in step) != ("run" in step)
         if "uses" in step:
-            assert re.fullmatch(r"actions/[a-z-]+@v\d+|\./\.github/actions/leaderboard", step["uses"])
+            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}|\./\.github/actions/leaderboard", step["uses"])
         else:
             # An expression inside a script is code of whoever wrote the branch's name.
             assert "${{" not in step["run"]
@@ -57,14 +57,21 @@ def test_actions_are_pinned_by_major_version_and_scripts_hold_no_expression(path
             assert done.returncode == 0, done.stderr
 
 
+def test_one_commit_of_each_action_is_used_and_its_version_is_said():
+    used = re.findall(r"uses: (actions/\S+)@(\S+) # (v\d+\.\d+\.\d+)$", "\n".join(map(Path.read_text, names())), re.M)
+    assert sum(path.read_text().count("uses: actions/") for path in names()) == len(used)
+    assert len({action for action, _, _ in used}) == len(set(used)) == 4
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_permissions_are_the_least(path):
     found = load(path)
-    expected = {"actions": "read", "pull-requests": "write"} if "comment" in path.name else {"contents": "read"}
-    assert found["permissions"] == expected
+    assert found["permissions"] == {"contents": "read"}
     assert "pull_request_target" not in found["on"]
     assert "secrets." not in path.read_text()
-    assert all("permissions" not in job and job["timeout-minutes"] <= 60 for job in found["jobs"].values())
+    assert all(job["timeout-minutes"] <= 60 for job in found["jobs"].values())
+    writing = {"comment": {"actions": "read", "pull-requests": "write"}} if "comment" in path.name else {}
+    assert {name: job["permissions"] for name, job in found["jobs"].items() if "permissions" in job} == writing
     for step in steps(path):
         if step.get("uses", "").startswith("actions/checkout"):
             assert step["with"]["persist-credentials"] is False
@@ -74,7 +81,40 @@ def test_what_may_write_runs_nothing_that_a_pull_request_brought():
     path = ROOT / ".github" / "workflows" / "leaderboard-comment.yml"
     assert list(load(path)["on"]) == ["workflow_run"]
     assert load(path)["on"]["workflow_run"]["workflows"] == [load(ROOT / ".github/workflows/leaderboard.yml")["name"]]
-    assert not any("checkout" in step.get("uses", "") or "robench" in step.get("run", "") for step in steps(path))
+    jobs = load(path)["jobs"]
+    for step in jobs["comment"]["steps"]:
+        assert "checkout" not in step.get("uses", "")
+        assert "robench" not in step.get("run", "")
+    # What reads the cards of a pull request is the code of main: a checkout that names no commit of theirs.
+    (checkout,) = [step for step in jobs["changes"]["steps"] if "checkout" in step.get("uses", "")]
+    assert set(checkout["with"]) == {"persist-credentials"}
+    bounded = [step["run"] for job in jobs.values() for step in job["steps"] if "changes.md" in step.get("run", "")]
+    assert len(bounded) == 2
+    assert all("head -c 60000" in run for run in bounded)
+
+
+def test_the_cards_of_a_pull_request_are_taken_as_plain_files(fork, tmp_path):
+    path = ROOT / ".github" / "workflows" / "leaderboard-comment.yml"
+    (take,) = [step["run"] for step in load(path)["jobs"]["changes"]["steps"] if "git archive" in step.get("run", "")]
+
+    def taken() -> subprocess.CompletedProcess[str]:
+        fork.git("remote", "remove", "origin") if fork.git("remote") else None
+        fork.git("remote", "add", "origin", str(fork.root))
+        environment = {**os.environ, "HEAD": fork.git("rev-parse", "HEAD"), "RUNNER_TEMP": str(tmp_path / "runner")}
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", take]
+        return subprocess.run(command, cwd=fork.root, env=environment, capture_output=True, text=True, check=False)
+
+    done = taken()
+    assert done.returncode == 0, done.stdout + done.stderr
+    theirs = tmp_path / "runner" / "theirs" / "leaderboard" / "cards"
+    assert len(list(theirs.iterdir())) == len(list(fork.cards.iterdir()))
+
+    (fork.cards / "link.json").symlink_to("/etc/passwd")
+    fork.commit()
+    done = taken()
+    assert (done.returncode, "These are no plain files:" in done.stdout) == (1, True)
+    done = fork.step("Cards are plain files")
+    assert (done.returncode, "These are links, where cards have to be files:" in done.stdout) == (1, True)
 
 
 def test_ci_runs_what_a_newcomer_runs():
@@ -84,7 +124,11 @@ def test_ci_runs_what_a_newcomer_runs():
 
 def test_the_action_installs_all_that_ranking_imports():
     (install,) = [step["run"] for step in steps(ACTION) if step.get("name") == "Install"]
-    listed = {name.lower() for name in install.splitlines()[1].partition("--quiet ")[2].split()}
+    (light,) = [line for line in install.splitlines() if "--quiet click" in line]
+    listed = {name.lower() for name in light.partition("--quiet ")[2].split()}
+    comment = (ROOT / ".github" / "workflows" / "leaderboard-comment.yml").read_text()
+    assert light.strip() in comment
+    assert all('PIP_CONSTRAINT="$PWD/' in text for text in (install, comment))
     code = (
         "import sys\nbefore = set(sys.modules)\nfrom robench.cli import main\n"
         "sys.argv = ['robench', 'leaderboard', sys.argv[1], '--check', '-o', sys.argv[2]]\n"
@@ -149,7 +193,7 @@ class Fork:
 
     def step(self, name: str) -> subprocess.CompletedProcess[str]:
         (found,) = [step for step in steps(ACTION) if step.get("name") == name]
-        given = {"CARDS": "leaderboard/cards", "OUT": "leaderboard", "BASE": self.base}
+        given = {"CARDS": "leaderboard/cards", "OUT": "leaderboard", "BASE": self.base, "REQUIRE": "reported"}
         environment = {
             **os.environ,
             **{key: given[key] for key in found["env"]},

@@ -3,6 +3,8 @@
 from robench_leaderboard.ranking.board import Board as Board
 from robench_leaderboard.ranking.board import boards as boards
 from robench_leaderboard.ranking.board import same_boards as same_boards
+from robench_leaderboard.ranking.evidence_rule import EvidenceRule as EvidenceRule
+from robench_leaderboard.ranking.evidence_rule import rule_of as rule_of
 from robench_leaderboard.ranking.read_cards import read_cards as read_cards
 from robench_leaderboard.ranking.row import Row as Row
 from robench_leaderboard.render.markdown import render_markdown as render_markdown
@@ -14,6 +16,7 @@ from robench_leaderboard.render.to_json import publish as publish
 
 __all__ = [
     "Board",
+    "EvidenceRule",
     "Row",
     "boards",
     "check_leaderboard",
@@ -22,6 +25,7 @@ __all__ = [
     "read_cards",
     "render_markdown",
     "render_pages",
+    "rule_of",
     "same_boards",
     "write_leaderboard",
 ]

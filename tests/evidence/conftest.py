@@ -138,6 +138,7 @@ def build(
             dirty=False,
         ),
         clocks=list(CLOCKS),
+        schema_version=2,
     )
 
 

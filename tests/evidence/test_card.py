@@ -11,6 +11,7 @@ import pytest
 from robench.errors import CardError, StoreError
 from robench.evidence.card import CLOCKS, SCHEMA_VERSION
 from robench.evidence.card_file import SCHEMA_FILE, decode, encode, read, schema, write
+from robench.evidence.card_identity import CardIds
 from robench.evidence.statistics import pack_bits, proportion
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -127,7 +128,7 @@ def test_a_new_card_that_breaks_the_schema_is_not_written(card, tmp_path):
     with pytest.raises(CardError) as raised:
         write(wrong, tmp_path)
     assert str(raised.value) == (
-        "the new card does not follow card schema 2: at id, 'short' does not match '^[0-9a-f]{64}$'."
+        "the new card does not follow card schema 3: at id, 'short' does not match '^[0-9a-f]{64}$'."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -163,6 +164,14 @@ def test_a_card_of_version_2_counts_draws_and_says_how_hard_the_gate_tried():
     assert card.schema_version == 2
     assert (card.gate.level, card.gate.images, card.gate.share) == ("quick", 0, 0.0)
     assert (card.clean.draws, card.clean.hits, card.clean.rate) == (1, None, 0.9)
+    assert decode(encode(card), "again") == card
+
+
+def test_a_card_of_version_3_holds_what_its_id_and_its_verdict_follow_from():
+    card = read(GOLDEN / "card-v3.json")
+    assert card.schema_version == 3
+    assert CardIds(card).score == card.id
+    assert {check.name for check in card.gate.checks if check.figures} >= {"box and ball", "stronger attack"}
     assert decode(encode(card), "again") == card
 
 
@@ -248,9 +257,9 @@ def test_a_name_longer_than_a_file_system_takes_is_said(build_card, tmp_path):
         (b"\xff\xfe\xff", "x.json is not a robench card: "),
         (b"\x80", "x.json is not a robench card: 'utf-8' codec can't decode byte 0x80"),
         (b'{"a": "\\ud800"}', "x.json is not a robench card: 'utf-8' codec can't encode character '\\ud800'"),
-        (b"[]", "x.json does not follow card schema 2: at the top level, [] is not of type 'object'."),
-        (b"null", "x.json does not follow card schema 2: at the top level, None is not of type 'object'."),
-        (b"1", "x.json does not follow card schema 2: at the top level, 1 is not of type 'object'."),
+        (b"[]", "x.json does not follow card schema 3: at the top level, [] is not of type 'object'."),
+        (b"null", "x.json does not follow card schema 3: at the top level, None is not of type 'object'."),
+        (b"1", "x.json does not follow card schema 3: at the top level, 1 is not of type 'object'."),
     ],
 )
 def test_what_is_no_card_is_said_to_be_none(text, sentence):
@@ -260,7 +269,7 @@ def test_what_is_no_card_is_said_to_be_none(text, sentence):
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("schema_version", 3, "at schema_version, 3 is not one of [1, 2]"),
+        ("schema_version", 4, "at schema_version, 4 is not one of [1, 2, 3]"),
         ("id", "x", "at id, 'x' does not match '^[0-9a-f]{64}$'"),
         ("id", 5, "at id, 5 is not of type 'string'"),
         ("extra", 1, "at the top level, Additional properties are not allowed ('extra' was unexpected)"),
@@ -284,12 +293,12 @@ def test_what_is_no_card_is_said_to_be_none(text, sentence):
 )
 def test_a_wrong_value_is_named_by_its_place(raw, path, value, sentence):
     put(raw, path, value)
-    assert refusal(raw).startswith(f"x.json does not follow card schema 2: {sentence}")
+    assert refusal(raw).startswith(f"x.json does not follow card schema 3: {sentence}")
 
 
 def test_a_missing_key_is_named(raw):
     del raw["cell"]["seed"]
-    assert refusal(raw) == "x.json does not follow card schema 2: at cell, 'seed' is a required property."
+    assert refusal(raw) == "x.json does not follow card schema 3: at cell, 'seed' is a required property."
 
 
 @pytest.mark.parametrize("path", ["id", "cell.dataset.name", "gate.verdict", "clean.bits", "cell.threat.norm"])
@@ -301,7 +310,7 @@ def test_ten_megabytes_of_text_are_refused_in_a_short_sentence(raw, path):
 def test_ten_megabytes_of_a_key_are_refused_in_a_short_sentence(raw):
     put(raw, "environment.packages", {"k" * 10_000_000: 5})
     assert refusal(raw) == (
-        f"x.json does not follow card schema 2: at environment.packages.{'k' * 179}..., 5 is not of type 'string'."
+        f"x.json does not follow card schema 3: at environment.packages.{'k' * 179}..., 5 is not of type 'string'."
     )
 
 

@@ -181,6 +181,7 @@ def build(
             dirty=False,
         ),
         clocks=[],
+        schema_version=2,
     )
     with suppress(UnicodeEncodeError):  # a lone surrogate: a file can hold one, the encoder cannot write it
         encode(card)  # raises if it does not follow the schema

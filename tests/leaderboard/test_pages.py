@@ -173,7 +173,7 @@ def test_no_cards_are_three_pages_too():
     pages = render_pages([])
     assert "There are no cards yet." in pages["LEADERBOARD.md"]
     assert "There are no cards yet." in Page(pages["index.html"]).text
-    assert json.loads(pages["leaderboard.json"]) == {"schema_version": 1, "boards": []}
+    assert json.loads(pages["leaderboard.json"]) == {"schema_version": 1, "require": "reported", "boards": []}
 
 
 # The schema

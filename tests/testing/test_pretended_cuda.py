@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from robench import Attack, input_gradient
+from robench import Attack, Defense, input_gradient
 from robench.contracts.task import Task
-from robench.testing import pretended_cuda
+from robench.testing import conformance, pretended_cuda
+from robench.testing.conformance import attempt
 from robench.testing.fixtures import USUAL, network, pictures, zero_shot
 from robench_builtins.attacks.pgd import PGD
 from robench_builtins.attacks.shared.projected_gradient import Aims
@@ -220,3 +221,46 @@ def test_the_kit_finds_device_mistakes_on_a_machine_without_a_gpu(judged):
     found = judged(Forgetful)["on CUDA"]
     assert (found.status, MIXED in found.sentence) == ("failed", True)
     assert "test_pretended_cuda.py, line " in found.sentence
+
+
+class Weighted(Defense):
+    """Train a gain with weights of the images that lie on the CPU."""
+
+    name = "weighted"
+
+    def wrap(self, victim, task):
+        victim.gain = nn.Parameter(torch.ones(()))
+        victim.register_forward_hook(lambda module, _, logits: logits * module.gain)
+        return victim
+
+    def fit(self, defended, train, task):
+        for images, labels, _ in train.batches(8, task.device):
+            losses = cross_entropy(defended(images), labels, reduction="none")
+            self.weighted(losses).backward()
+            with torch.no_grad():
+                defended.gain -= 0.1 * defended.gain.grad
+            defended.gain.grad = None
+
+    def weighted(self, losses):
+        return (losses * torch.linspace(0, 1, len(losses))).sum()
+
+    def passes(self, images):
+        return images, images
+
+
+class Mended(Weighted):
+    """Weigh them where they are."""
+
+    name = "mended"
+
+    def weighted(self, losses):
+        return (losses * torch.linspace(0, 1, len(losses), device=losses.device)).sum()
+
+
+def test_the_kit_trains_a_defense_there():
+    def tried(defense):
+        (check,) = (check for check in conformance(defense) if check.name == "trains on CUDA")
+        return attempt(check)
+
+    assert tried(Mended).status == "passed"
+    assert (tried(Weighted).status, MIXED in tried(Weighted).sentence) == ("failed", True)

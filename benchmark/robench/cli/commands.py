@@ -8,6 +8,7 @@ import click
 
 from robench.cli.audit import audit_command
 from robench.cli.break_row import break_command
+from robench.cli.bundle import bundle_command
 from robench.cli.check_plugin import check_plugin_command
 from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
@@ -19,6 +20,7 @@ from robench.cli.leaderboard import leaderboard_command
 from robench.cli.list_show import list_command, show_command
 from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
+from robench.cli.predict import predict_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.store import store_command
@@ -48,6 +50,7 @@ for command in (
     list_command,
     show_command,
     inspect_command,
+    predict_command,
     plugins_command,
     new_command,
     check_plugin_command,
@@ -55,6 +58,7 @@ for command in (
     audit_command,
     verify_command,
     break_command,
+    bundle_command,
     train_command,
     traps_command,
     leaderboard_command,

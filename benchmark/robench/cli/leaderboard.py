@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from robench.cli import completers
 from robench.cli.strict import Command
+
+if TYPE_CHECKING:
+    from robench.evidence.attestation import Level
 
 
 @click.command("leaderboard", cls=Command)
@@ -24,8 +28,18 @@ from robench.cli.strict import Command
     metavar="BASE",
     help="Write nothing; print, as Markdown, the ranks that change against the cards in BASE, and the cards refused.",
 )
-def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool, base: Path | None) -> None:
+@click.option(
+    "--require",
+    type=click.Choice(["reported", "checked", "rerun"]),
+    default="reported",
+    show_default=True,
+    help="The least evidence that may rank: reported, checked (stored evidence), or rerun (computed again by others).",
+)
+def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool, base: Path | None, require: Level) -> None:
     """Write LEADERBOARD.md, index.html and leaderboard.json from cards (files or folders); no model is run.
+
+    Every card is weighed again: one whose verdict, id, counts or costs do not follow from what it holds is left out.
+    How far a row's evidence was checked, by the attestations beside the cards, stands in its row.
 
     \b
     robench leaderboard results/cards
@@ -34,24 +48,25 @@ def leaderboard_command(cards: tuple[Path, ...], out: Path, check: bool, base: P
     """
     from robench.cli.options import warn
     from robench.errors import CardError
-    from robench_leaderboard import check_leaderboard, read_cards, write_leaderboard
+    from robench_leaderboard import check_leaderboard, read_cards, rule_of, write_leaderboard
 
     if base is not None:
         from robench_leaderboard.compare.rank_changes import Reading, reading_of, render_changes
 
         # No folder of cards before the change: every card is new.
-        before = reading_of([base]) if base.exists() else Reading((), ())
-        click.echo(render_changes(before, reading_of(cards)), nl=False)
+        before = reading_of([base], require) if base.exists() else Reading((), ())
+        click.echo(render_changes(before, reading_of(cards, require)), nl=False)
         return
     # What is committed has to be whole: there a file that is no card is an error, elsewhere it costs a warning.
     found = read_cards(cards, None if check else warn)
     if not found and not check:
         names = ", ".join(map(str, cards))
         raise CardError(f"There are no cards in {names}, so no page is written; name a folder of cards.")
+    rule = rule_of(found, cards, require, warn)
     if not check:
-        click.echo(f"leaderboard: {write_leaderboard(found, out)}")
+        click.echo(f"leaderboard: {write_leaderboard(found, out, rule)}")
         return
-    difference = check_leaderboard(found, out)
+    difference = check_leaderboard(found, out, rule)
     if difference:
         click.echo(difference)
         click.echo(f"The pages in {out} are not what the cards give; write them with robench leaderboard, as they are.")

@@ -38,13 +38,13 @@ def finish(cards: list[Card], out: Path) -> list[Card]:
     from rich.console import Console
 
     from robench.evidence.row_verdict import judge_together
-    from robench_leaderboard import print_tables, read_cards, same_boards, write_leaderboard
+    from robench_leaderboard import print_tables, read_cards, rule_of, same_boards, write_leaderboard
 
     if not cards:
         return []
     folder = out / "cards"
     there = read_cards([folder], warn)
-    page = write_leaderboard(there, out)
+    page = write_leaderboard(there, out, rule_of(there, [folder], warn=warn))
     shown, made = same_boards(there, cards), {card.id for card in cards}
     print_tables(shown, Console())
     others = sum(card.id not in made for card in shown)

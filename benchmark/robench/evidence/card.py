@@ -15,7 +15,7 @@ from robench.contracts.parameters import format_value
 from robench.contracts.threat_model import Access, Norm, format_eps
 from robench.evidence.statistics import unpack_bits
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: Dotted paths of what may differ between two runs of one spec on one machine; all else is deterministic.
 CLOCKS = ("created", "cost.*.seconds", "cost.*.peak_bytes", "cost.*.joules", "environment")
@@ -63,6 +63,17 @@ class ComponentRecord(Record, frozen=True, kw_only=True):
         Meta(description="sha256 of a plugin's source, with what it imports from its own package; empty: built in"),
     ]
     files: Annotated[str, Meta(description="sha256 over the local files it reads; empty if none")] = ""
+    hashed: Annotated[
+        dict[str, Scalar | list[str]],
+        Meta(description="parameters that enter the id otherwise than they are shown, such as a folder's place"),
+    ] = {}
+    left_out: Annotated[
+        list[str], Meta(description="parameters that do not enter the id: newer than it, at what was the case before")
+    ] = []
+    members: Annotated[list[ComponentRecord], Meta(description="the models that this one is made of")] = []
+    untrained: Annotated[bool, Meta(description="it, or one it is made of, came without weights and was trained")] = (
+        False
+    )
 
     @property
     def label(self) -> str:
@@ -92,6 +103,7 @@ class CellRecord(Record, frozen=True, kw_only=True):
         list[ComponentRecord],
         Meta(description="models that the defense's fit, or a model made of others, loaded by name"),
     ] = []
+    fit_loads: Annotated[list[Natural], Meta(description="which of the loads, by place, the defense's fit loaded")] = []
     threat: ThreatRecord
     trained_on: Annotated[
         ComponentRecord | None,
@@ -99,6 +111,9 @@ class CellRecord(Record, frozen=True, kw_only=True):
     ] = None
     seed: int
     n: Positive
+    stages: Annotated[
+        dict[str, Natural], Meta(description="versions of the stages whose hash the id is; empty in old cards")
+    ] = {}
     undefended: Annotated[bool, Meta(description="true for the row that defenses are compared with")]
     iterative: Annotated[bool, Meta(description="true if the attack takes more than one step")]
     given: Annotated[dict[str, Any], Meta(description="the request as the user passed it, labels in place of paths")]
@@ -231,6 +246,9 @@ class Check(Record, frozen=True, kw_only=True):
     threshold: Annotated[str, Meta(description="what the value had to satisfy")]
     n: Annotated[Natural, Meta(description="images it was measured on")]
     meaning: Annotated[str, Meta(description="what it means and what to do")]
+    figures: Annotated[
+        dict[str, int | float], Meta(description="what status, value, threshold and n follow from; empty in old cards")
+    ] = {}
 
 
 class Gate(Record, frozen=True, kw_only=True):
@@ -242,6 +260,9 @@ class Gate(Record, frozen=True, kw_only=True):
     images: Annotated[Natural, Meta(description="most images that a dear probe took")] = 0
     limit: Annotated[float | None, Meta(description="most passes it could spend, as a share of the cell's own")] = None
     share: Annotated[float, Meta(ge=0, description="passes of the gate relative to the cell's own")] = 0.0
+    probed: Annotated[
+        list[Digest], Meta(description="ids of the cells whose survivors the gate tried to win, this one among them")
+    ] = []
 
 
 class Environment(Record, frozen=True, kw_only=True):
@@ -270,7 +291,7 @@ class Environment(Record, frozen=True, kw_only=True):
 class Card(FiledRecord, frozen=True, kw_only=True):
     """Hold the result of one cell."""
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     id: Annotated[Digest, Meta(description="fingerprint of the cell")]
     created: Annotated[str, Meta(description="UTC time at which it was recorded")]
     cell: CellRecord

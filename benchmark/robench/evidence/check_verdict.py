@@ -7,6 +7,7 @@ limit, but on too few images to be sure, the check says so, and how many would t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from robench.evidence.card import Check, Status
 from robench.evidence.statistics import binomial_tail
@@ -22,10 +23,22 @@ ONE_SIDED = 0.025
 MOST_NEEDED = 100_000
 
 
-def check(name: str, status: Status, value: float | None, threshold: str, n: int, meaning: str) -> Check:
-    """Return one entry of the verdict; ``value`` as float from the first, since 0 and 0.0 are two texts in JSON."""
+def check(
+    name: str,
+    status: Status,
+    value: float | None,
+    threshold: str,
+    n: int,
+    meaning: str,
+    figures: Mapping[str, float] | None = None,
+) -> Check:
+    """Return one entry of the verdict; ``value`` as float from the first, since 0 and 0.0 are two texts in JSON.
+
+    ``figures`` are what it follows from: whoever reads the card weighs them again.
+    """
     number = None if value is None else round(float(value), 9)
-    return Check(name=name, status=status, value=number, threshold=threshold, n=n, meaning=meaning)
+    counts = {key: int(one) if isinstance(one, int) else round(float(one), 9) for key, one in (figures or {}).items()}
+    return Check(name=name, status=status, value=number, threshold=threshold, n=n, meaning=meaning, figures=counts)
 
 
 def skip(name: str, threshold: str, reason: str) -> Check:
@@ -35,7 +48,8 @@ def skip(name: str, threshold: str, reason: str) -> Check:
 
 def zero(name: str, count: int, what: str, n: int, good: str, bad: str, fault: Status = "invalid") -> Check:
     """Return the entry of a check whose count has to be zero: of what never may happen, one case is enough."""
-    return check(name, fault if count else "pass", count, f"= 0 {what}", n, bad if count else good)
+    status = fault if count else "pass"
+    return check(name, status, count, f"= 0 {what}", n, bad if count else good, {"count": count, "n": n})
 
 
 def exceeds(count: float, n: float, limit: float) -> bool:
@@ -96,7 +110,9 @@ def share(
     threshold = threshold or f"<= {limits[0]:.0%} of the images tried"
     status = weighed(count, n, limits, worst)
     texts = {"pass": good, "skipped": too_few(count, n, limits[0], more) if status == "skipped" else ""}
-    return check(name, status, count / max(n, 1), threshold, n, texts.get(status, bad))
+    mild = worst == "suspect"
+    said = texts.get(status, bad)
+    return check(name, status, count / max(n, 1), threshold, n, said, {"count": count, "among": n, "mild": mild})
 
 
 def lost(
@@ -109,6 +125,7 @@ def lost(
     bad: str,
     limits: tuple[float, float] = (TOLERATED, INTOLERABLE),
     worst: Status = "invalid",
+    **figures: float,
 ) -> Check:
     """Return the entry of a check: ``won`` of ``tried`` images fell that the attacks on this model left standing.
 
@@ -119,13 +136,14 @@ def lost(
     if not tried:
         dear = "Not tried: dearer than what the gate may spend on this cell. Give it more with --gate-cost."
         return skip(name, threshold, "No image was left standing to be tried." if not standing else dear)
+    counts = {"won": won, "tried": tried, "standing": standing, "of": n, "mild": worst == "suspect", **figures}
     among = looked_at(tried, standing, n)
     status = weighed(won, among, limits, worst)
     meaning = good if status == "pass" else bad
     if status == "skipped":
         more = "--n" if tried >= standing else "--n, --gate-images or --gate-cost"
         meaning = too_few(won, round(among), limits[0], more)
-    return check(name, status, won / among, threshold, tried, meaning)
+    return check(name, status, won / among, threshold, tried, meaning, counts)
 
 
 def looked_at(tried: float, standing: float, n: float) -> float:

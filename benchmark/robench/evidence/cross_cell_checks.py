@@ -29,6 +29,7 @@ def transfer_check(won: int, n: int, *, gradient: str) -> Check:
         "is too weak, or the defense masks its gradients.",
         # Without gradients transfer is one of the attacks that count: it is in the headline, and accuses nobody.
         limits=(1.0, 1.0) if gradient == "none" else (TOLERATED, INTOLERABLE),
+        gradientless=gradient == "none",
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from robench.evidence.code_digest import of_class
 from robench.evidence.file_digest import of_files
 
 #: Raise a stage's number when robench itself begins to compute something else there.
-STAGES = {"load": 1, "train": 1, "fit": 4, "craft": 2, "score": 3, "illustrate": 2, "probe": 3, "judge": 6, "record": 2}
+STAGES = {"load": 1, "train": 1, "fit": 4, "craft": 2, "score": 3, "illustrate": 2, "probe": 3, "judge": 6, "record": 3}
 
 #: Images per stored adversarial artifact: what a kill can cost, and the most that is held at once.
 CHUNK = 256
@@ -28,8 +28,18 @@ CHUNK = 256
 
 def fingerprint(stage: str, **inputs: Any) -> str:
     """Return the sha256 of a stage's version and its inputs (anything JSON can hold)."""
-    text = json.dumps({"stage": stage, "version": STAGES[stage], **inputs}, sort_keys=True, allow_nan=False)
+    return hashed(stage, STAGES[stage], inputs)
+
+
+def hashed(stage: str, version: int, inputs: Mapping[str, Any]) -> str:
+    """Return the fingerprint that a stage of this version gives."""
+    text = json.dumps({"stage": stage, "version": version, **inputs}, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Tell whether two values are the same text in a fingerprint: 1, 1.0 and true are not."""
+    return json.dumps(one) == json.dumps(other)
 
 
 def of_component(component: Component) -> dict[str, Any]:

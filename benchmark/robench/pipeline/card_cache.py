@@ -16,6 +16,7 @@ from robench.evidence.gallery import gallery_key
 from robench.evidence.store import Store
 from robench.gate.level import Level
 from robench.plan.cell import Cell
+from robench.plan.place_labels import labels_of
 
 CARDS = "card"
 
@@ -37,17 +38,17 @@ def cached(
 
 
 def _labelled(card: Card, cell: Cell, request: Mapping[str, Any]) -> Card:
+    """Return the card with this request's labels of files and folders; of the same content, they enter no id."""
     roles = {"dataset": cell.dataset, "victim": cell.victim, "attack": cell.attack, "defense": cell.defense}
-    shown = {role: chosen.record() for role, chosen in roles.items()}
-    if all(getattr(card.cell, role).parameters == record.parameters for role, record in shown.items()):
-        return card
-    known = {
-        role: replace(getattr(card.cell, role), parameters=record.parameters, changed=record.changed)
-        for role, record in shown.items()
-    }
-    if cell.train is not None:
-        known["trained_on"] = cell.train.record()
-    return replace(card, cell=replace(card.cell, **known, given=dict(request)))
+    if cell.train is not None and card.cell.trained_on is not None:
+        roles["trained_on"] = cell.train
+    renamed = {}
+    for role, chosen in roles.items():
+        record, labels = getattr(card.cell, role), labels_of(chosen)
+        if any(record.parameters.get(name) != label for name, label in labels.items()):
+            changed = {name: labels.get(name, value) for name, value in record.changed.items()}
+            renamed[role] = replace(record, parameters={**record.parameters, **labels}, changed=changed)
+    return replace(card, cell=replace(card.cell, **renamed, given=dict(request))) if renamed else card
 
 
 def illustrated(group: Sequence[Cell], store: Store) -> bool:

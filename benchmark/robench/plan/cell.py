@@ -10,7 +10,7 @@ from robench.contracts.components import Component, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import ThreatModel, format_eps
 from robench.evidence.card import ComponentRecord, Scalar
-from robench.evidence.fingerprint import fingerprint, of_component
+from robench.evidence.fingerprint import fingerprint, of_component, same_json
 from robench.plan.place_labels import labels_of
 from robench.plugin.catalog import Offer
 
@@ -43,14 +43,19 @@ class SelectedComponent:
         labels = labels_of(self)
         # Data that is known by its checksums is the same wherever it lies.
         checked = {name for name, entry in parameters_of(type(self.component)).items() if entry.path == "checked"}
+        shown: dict[str, Scalar] = {**self.component.parameters, **labels}
         return ComponentRecord(
             name=self.component.name,
             version=self.component.version,
-            parameters={**self.component.parameters, **labels},
+            parameters=shown,
             changed={name: labels.get(name, value) for name, value in self.changed.items() if name not in checked},
             plugin=self.offer.plugin.label,
             code=self.key["code"],
             files=self.key["files"],
+            hashed={name: value for name, value in self.key["parameters"].items() if not same_json(value, shown[name])},
+            left_out=sorted({*shown} - {*self.key["parameters"]}),
+            members=[member.record() for member in self.members],
+            untrained=any(isinstance(part.component, Model) and part.component.untrained() for part in self.family),
         )
 
     @cached_property
@@ -136,6 +141,12 @@ class Cell:
             return self.home.model_id(chosen)
         device = self.device.partition(":")[0]
         return fingerprint("train", model=chosen.key, dataset=self.dataset.key, seed=self.seed, device=device)
+
+    @property
+    def fit_loads(self) -> list[int]:
+        """Return the places among the borrowed models of those that the defense's fit loads."""
+        places = [self.model_id(part) for part in self.borrowed]
+        return [places.index(self.model_id(part)) for part in self.loads]
 
     @cached_property
     def fit_id(self) -> str:

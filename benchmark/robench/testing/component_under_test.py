@@ -154,6 +154,13 @@ class Subject:
         with may_refuse(), fixtures.drawn_from(100 + again):
             return fit(self.component, victim, self._train, setting.task(seed), self.store, f"{seed:02}-{again}")
 
+    def fitted_on(self, device: str) -> Fitted:
+        """Return the defense fitted on a device, of the seed that ``fitted`` has."""
+        task = USUAL.task(0, device)
+        victim = freeze(copy.deepcopy(self.taken()), device)
+        with may_refuse(), fixtures.drawn_from(100):
+            return fit(self.component, victim, self._train, task, self.store, f"00-{device}")
+
     def restored(self, seed: int = 0) -> Fitted:
         """Return the defense of ``fitted(seed)``, built anew and its tensors loaded from the store."""
         self.fitted(seed)

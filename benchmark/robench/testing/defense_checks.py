@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import suppress
 from functools import partial
@@ -12,7 +13,16 @@ from robench.errors import require
 from robench.evidence.tensor_digests import tensor_digests
 from robench.pipeline.stages.fit import trains
 from robench.testing import fixtures, gradient_checks, model_checks
-from robench.testing.component_under_test import TRAIN_IMAGES, Checks, NotTried, Subject, close, logits_of, unchanged
+from robench.testing.component_under_test import (
+    TRAIN_IMAGES,
+    Checks,
+    NotTried,
+    Subject,
+    close,
+    logits_of,
+    on_gpu,
+    unchanged,
+)
 from robench.testing.fixtures import LARGE, SMALL, USUAL, Setting
 
 
@@ -124,6 +134,24 @@ def moves(subject: Subject) -> None:
     model_checks.check_moves(subject, subject.fitted().model, compare=not subject.component.randomized)
 
 
+def trains_on_cuda(subject: Subject) -> None:
+    """Trained on a GPU, or on one that is pretended, it answers much as when it is trained on a CPU."""
+    if not trains(subject.component):
+        raise NotTried("it trains nothing.")
+    images = fixtures.pictures(USUAL, 4)
+    wanted = subject.fitted().model
+    with on_gpu(subject.name):
+        found = copy.deepcopy(subject.fitted_on("cuda").model).to("cpu")
+    if subject.component.randomized:
+        return
+    gap = float((logits_of(found, images) - logits_of(wanted, images)).abs().max())
+    require(
+        close(logits_of(found, images), logits_of(wanted, images), 0.1),
+        f"{subject.name} trained on cuda gives other logits than trained on a CPU (by up to {gap:.3g}); draw from "
+        "task.generator and task.uniform, which are the same on every device.",
+    )
+
+
 def statements(subject: Subject) -> None:
     """Passes, recipe and surrogates are what the harness can read."""
     component = subject.component
@@ -164,6 +192,7 @@ CHECKS: Checks = {
     "randomness": gradient_checks.randomness,
     "gradient": gradient_checks.declared_gradient,
     "copies and devices": moves,
+    "trains on CUDA": trains_on_cuda,
     "statements": statements,
     str(SMALL): partial(gives_logits, setting=SMALL),
     str(LARGE): partial(gives_logits, setting=LARGE),

@@ -6,7 +6,7 @@ Nothing in a card is executed. A card may name code (``file[path=net.py]``); tha
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ from robench.contracts.task import Progress
 from robench.contracts.threat_model import parse_eps
 from robench.errors import CardError, attributed_to
 from robench.evidence.adversarial_set import KIND as ADVERSARIAL
-from robench.evidence.adversarial_set import chunk_keys, whole
-from robench.evidence.artifact_folder import Artifact
+from robench.evidence.adversarial_set import whole
 from robench.evidence.card import Card, ComponentRecord, Scalar
-from robench.evidence.statistics import pack_bits
 from robench.evidence.store import Store
 from robench.pipeline.stages.score import KIND as OUTCOMES
 from robench.pipeline.workbench import Options
@@ -28,9 +26,11 @@ from robench.plan.local_places import found_again, last_called, put_back
 from robench.plan.references import foreign_code, resolve_reference, split_reference
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
+from robench.verify.claims import false_claims
 from robench.verify.repetition import Finding as Finding
 from robench.verify.repetition import compare
 from robench.verify.rescore import against_images, margins_of
+from robench.verify.stored_evidence import against_artifacts, chunk_keys
 
 
 def request_of(card: Card) -> Spec:
@@ -128,9 +128,21 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def find_cell(card: Card, device: str) -> Cell | None:
-    """Return the card's cell as this installation plans it; None if code, files or versions differ."""
+    """Return the card's cell as this installation plans it; None if code, files or versions differ.
+
+    A request stands for several cells (the undefended victim is added): the one that has the card's id is returned,
+    and :func:`false_claims` says whether it is the one that the card claims to be.
+    """
     cells = plan(request_of(card), device, catalog())
     return next((cell for cell in cells if cell.score_id == card.id), None)
+
+
+def claimed(card: Card, cell: Cell) -> Finding:
+    """Say whether the cell that has a card's id is the one that the card claims to be."""
+    wrong = list(false_claims(card, cell))
+    if wrong:
+        return Finding("cell", False, f"the cell with this id is another than the card claims: {'; '.join(wrong[:4])}")
+    return Finding("cell", True, "the cell with this id is the one that the card claims")
 
 
 def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
@@ -140,12 +152,13 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
     """
     device = choose_device(device)
     artifacts = Store(store, warn=progress.note)
-    yield Finding("card", True, "follows the schema; counts, bits and intervals agree")
-    for name, outcome in (("clean", card.clean), ("robust", card.robust)):
-        yield _check_outcome(name, outcome.bits, outcome.correct, artifacts.get(OUTCOMES, outcome.artifact))
-    chunks = [artifacts.get(ADVERSARIAL, key) for key in chunk_keys(card.adversarial.artifact, card.cell.n)]
+    yield weighed_again(card)
+    where = f"in the store at {store}; give --store, or recompute with --rerun"
+    # A stranger's card may name another set of the store than its own, whose sizes then do not fit together.
+    with attributed_to("Comparing the card with the store", CardError):
+        yield from against_artifacts(card, artifacts, where)
+    chunks = [artifacts.get(ADVERSARIAL, key) for key in chunk_keys(card)]
     if any(chunk is None for chunk in chunks):
-        yield Finding("adversarial set", None, f"not in the store at {store}; give --store, or recompute with --rerun")
         return
     if not all(whole(chunk) for chunk in chunks if chunk):
         why = "not all of its images were kept (--keep-images), so the model cannot be asked about them again"
@@ -159,15 +172,27 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
     if not trust and (code := foreign_code([cell])):
         yield Finding("re-score", None, _untrusted(code))
         return
-    # A stranger's card may name another set of the store than its own, whose sizes then do not fit together.
+    is_so = claimed(card, cell)
+    yield is_so
+    if not is_so.good:
+        return
     with attributed_to("Comparing the card with the store", CardError):
         answers = artifacts.get(OUTCOMES, card.robust.artifact)
         found, options = [chunk for chunk in chunks if chunk], Options(store=store, progress=progress)
         yield from against_images(card, cell, found, answers, options, device)
 
 
-def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -> Iterator[Finding]:
+def rerun(
+    card: Card,
+    device: str,
+    progress: Progress,
+    *,
+    trust: bool = False,
+    on_again: Callable[[Card], None] = lambda card: None,
+) -> Iterator[Finding]:
     """Yield the differences between a card and the same cell computed from scratch in an empty store.
+
+    ``on_again`` is told the card that was computed.
 
     Raises:
         CardError: the card names code to run, and ``trust`` is not given.
@@ -189,8 +214,19 @@ def rerun(card: Card, device: str, progress: Progress, *, trust: bool = False) -
         if again is None:
             yield Finding("rerun", False, "this installation plans no such cell")
             return
+        on_again(again)
         cell = next(cell for cell in cells if cell.score_id == again.id)
         yield from compare(card, again, margins_of(cell, Options(store=Path(empty)), device))
+
+
+def weighed_again(card: Card) -> Finding:
+    """Say what reading a card has shown already: it raises CardError for one that contradicts itself."""
+    if card.schema_version < 3:
+        said = "follows the schema; counts and bits agree; of this older schema no check can be weighed again"
+        return Finding("card", True, said)
+    return Finding(
+        "card", True, "follows the schema; counts, costs, id and the verdict follow from the figures that it holds"
+    )
 
 
 def level_of_card(card: Card) -> dict[str, Any]:
@@ -202,17 +238,6 @@ def level_of_card(card: Card) -> dict[str, Any]:
 
 def _untrusted(code: str) -> str:
     return f"it names {code[:200]!r}, which runs code of a file; read that file, and if you trust it add --trust-code"
-
-
-def _check_outcome(name: str, bits: str, correct: int, artifact: Artifact | None) -> Finding:
-    if artifact is None:
-        return Finding(f"{name} outcomes", None, "not in the store")
-    tensors = artifact.tensors()
-    draws = int(artifact.meta["draws"])
-    right = (2 * tensors["hits"] > draws).tolist()
-    good = pack_bits(right) == bits and sum(right) == correct
-    detail = f"{sum(right)} of {len(right)} right in the store, {correct} in the card"
-    return Finding(f"{name} outcomes", good, detail)
 
 
 def _same_cell(card: Card, cards: list[Card]) -> Card | None:

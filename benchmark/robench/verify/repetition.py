@@ -194,11 +194,14 @@ def _deterministic(card: Card) -> dict[str, Any]:
             stage.pop(clock)
     values["adversarial"].pop("artifact")
     # What was typed asks for more than this cell; what names code may differ here, and is said elsewhere.
-    values["cell"].pop("given")
+    for asked in ("given", "stages", "fit_loads"):
+        values["cell"].pop(asked)
     parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
     for part in [*parts, *values["cell"]["loads"]]:
-        for code in ("plugin", "code", "files"):
+        for code in ("plugin", "code", "files", "hashed", "left_out", "members", "untrained"):
             part.pop(code)
+    for check in values["gate"]["checks"]:
+        check.pop("figures")
     for outcome in (values["clean"], values["robust"]):
         outcome.pop("artifact")
     return values

@@ -33,11 +33,6 @@ def against_images(
     data = workbench.data(cell)
     yield Finding("test images", data.test.fingerprint == card.data.test, "fingerprint of the images served here")
     adversarial = AdversarialSet(card.adversarial.artifact, chunks, data.test.labels, Meter(device=device))
-    yield Finding(
-        "adversarial set",
-        adversarial.fingerprint == card.adversarial.fingerprint,
-        "fingerprint of the stored images",
-    )
     defended = workbench.defended(cell)
     yield Finding("weights", defended.fitted.digest == card.model.defended, "digest of the defended victim")
     largest, right = 0.0, []

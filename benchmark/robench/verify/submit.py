@@ -15,20 +15,24 @@ from robench.evidence.judged_card import judged_with
 from robench.plan.cell import Cell
 from robench.plan.spec import plan
 from robench.plugin.catalog import catalog
-from robench.verify.recompute import Finding, request_of, verify
+from robench.verify.check_card import Subject
+from robench.verify.recompute import Finding, claimed, request_of
 
 #: What a card may say of a component that this installation could say differently.
 _PARTS = {"code": "source code", "version": "version", "files": "local files", "parameters": "parameters"}
 
 
-def examine(card: Card, store: Path, device: str, progress: Progress, beside: Iterable[Card] = ()) -> Iterator[Finding]:
+def examine(
+    subject: Subject, store: Path, device: str, progress: Progress, beside: Iterable[Card] = ()
+) -> Iterator[Finding]:
     """Yield what can be said of a card here, ``beside`` others; a finding that is not good forbids submitting it."""
+    card = subject.card
     yield _gate(judged_with(card, beside))
     yield fingerprints(card)
-    if not store.is_dir():
+    if subject.bundle is None and not store.is_dir():
         yield Finding("re-score", None, f"there is no store at {store}; the maintainers see the card's numbers only")
         return
-    yield from (finding for finding in verify(card, store, device, progress) if finding.what != "card")
+    yield from (finding for finding in subject.evidence(store, device, progress) if finding.what != "card")
 
 
 def fingerprints(card: Card) -> Finding:
@@ -40,8 +44,10 @@ def fingerprints(card: Card) -> Finding:
         raise
     except RobenchError as error:
         return Finding("id", None, f"it cannot be recomputed here: {error}")
-    if any(cell.score_id == card.id for cell in cells):
-        return Finding("id", True, "follows from this installation's components")
+    same = next((cell for cell in cells if cell.score_id == card.id), None)
+    if same is not None:
+        is_so = claimed(card, same)
+        return Finding("id", True, "follows from this installation's components") if is_so.good else is_so
     differences = sorted({difference for cell in cells for difference in _differences(card, cell)})
     if differences:
         parts = {part: ", ".join(whose for other, whose in differences if other == part) for part, _ in differences}

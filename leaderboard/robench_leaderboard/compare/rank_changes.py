@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from robench.evidence.attestation import Level
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.board import boards
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule, rule_of
 from robench_leaderboard.ranking.read_cards import read_tolerantly
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render import formatting
@@ -24,12 +26,15 @@ class Reading:
 
     cards: tuple[Card, ...]
     refused: tuple[str, ...]
+    rule: EvidenceRule = EVERYTHING
 
 
-def reading_of(paths: Iterable[Path]) -> Reading:
-    """Read cards as read_cards does, but go on after one that is refused."""
-    cards, refused = read_tolerantly(paths)
-    return Reading(tuple(cards), tuple(refused))
+def reading_of(paths: Iterable[Path], require: Level = "reported") -> Reading:
+    """Read cards as read_cards does, but go on after one that is refused, and what is attested of them."""
+    places, told = list(paths), list[str]()
+    cards, refused = read_tolerantly(places)
+    rule = rule_of(cards, places, require, told.append)
+    return Reading(tuple(cards), (*refused, *told), rule)
 
 
 def render_changes(before: Reading, after: Reading) -> str:
@@ -37,7 +42,7 @@ def render_changes(before: Reading, after: Reading) -> str:
     parts = ["## Leaderboard", _counts(before, after)]
     if after.refused:
         parts += ["### Refused", _capped([f"- {escape(sentence, 600)}" for sentence in after.refused])]
-    old, new = _rows(before.cards), _rows(after.cards)
+    old, new = _rows(before), _rows(after)
     moved = [line for key in sorted({*old, *new}) if (line := _line(key, old.get(key), new.get(key)))]
     if moved:
         head = ["| board | row | rank before | rank now | robust % before | now |", "|:--|:--|--:|--:|--:|--:|"]
@@ -67,10 +72,10 @@ def _counts(before: Reading, after: Reading) -> str:
 Key = tuple[str, str]
 
 
-def _rows(cards: Sequence[Card]) -> dict[Key, Row]:
+def _rows(reading: Reading) -> dict[Key, Row]:
     """Return the rows by board and title; titles tell the rows of a board apart."""
     found = {}
-    for board in boards(cards):
+    for board in boards(reading.cards, reading.rule):
         name = f"{board.setting.dataset}: {board.setting.contest} ({board.setting.test[:8]})"
         for row in board.rows:
             found[name, f"{formatting.title(row)} on {plain(row.victim, 80)}"] = row

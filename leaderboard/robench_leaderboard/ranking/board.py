@@ -15,6 +15,7 @@ from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench.evidence.row_verdict import judge_together
 from robench_leaderboard.ranking.duplicate_defenses import with_duplicates
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.fewer_attacks import fewer_attacks_below
 from robench_leaderboard.ranking.gain_over_undefended import with_gains
 from robench_leaderboard.ranking.pareto_front import with_front
@@ -62,6 +63,7 @@ class Board:
     ranked: tuple[Row, ...]
     unranked: tuple[Row, ...]
     repeated: tuple[Repeated, ...] = ()
+    rule: EvidenceRule = EVERYTHING
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -94,12 +96,17 @@ class Board:
         return any(row.missing for row in self.ranked)
 
 
-def boards(cards: Iterable[Card]) -> list[Board]:
-    """Return one board per setting, in a fixed order whatever the order of the cards."""
+def boards(cards: Iterable[Card], rule: EvidenceRule = EVERYTHING) -> list[Board]:
+    """Return one board per setting, in a fixed order whatever the order of the cards.
+
+    Args:
+        cards: of any settings.
+        rule: what is attested of them, and which rows may rank for it.
+    """
     grouped = _grouped(judge_together(newest(cards)), Setting.of)
     # The same images may have several names; a plain one says more than that of somebody's folder.
     named = [replace(setting, dataset=min(map(_name, same))[-1]) for setting, same in grouped.items()]
-    return [_board(setting, grouped[setting]) for setting in sorted(named, key=lambda each: (each.dataset, each))]
+    return [_board(setting, grouped[setting], rule) for setting in sorted(named, key=lambda each: (each.dataset, each))]
 
 
 def same_boards(cards: Iterable[Card], some: Iterable[Card]) -> list[Card]:
@@ -112,15 +119,21 @@ def _name(card: Card) -> tuple[int, str]:
     return len(card.cell.dataset.changed), card.cell.dataset.label
 
 
-def _board(setting: Setting, cards: Sequence[Card]) -> Board:
-    rows = [Row(tuple(group)) for _, group in sorted(_grouped(cards, _row_key).items())]
+def _board(setting: Setting, cards: Sequence[Card], rule: EvidenceRule) -> Board:
+    rows = [_row(tuple(group), rule) for _, group in sorted(_grouped(cards, _row_key).items())]
     rows = sorted(_with_titles(rows), key=_best_first)
     rows = with_gains(with_duplicates(rows))
     ranked = [row for row in rows if not row.reasons]
     ranked = fewer_attacks_below(_with_missing(ranked))
     ranks = shared_ranks([row.mask for row in ranked if row.mask is not None])
     ranked = [replace(row, rank=rank) for row, rank in zip(ranked, ranks, strict=True)]
-    return Board(setting, tuple(with_front(ranked)), tuple(row for row in rows if row.reasons), repeated_rows(ranked))
+    unranked = tuple(row for row in rows if row.reasons)
+    return Board(setting, tuple(with_front(ranked)), unranked, repeated_rows(ranked), rule)
+
+
+def _row(cards: tuple[Card, ...], rule: EvidenceRule) -> Row:
+    evidence = rule.of(cards)
+    return Row(cards, evidence=evidence, unchecked=rule.refusal(evidence))
 
 
 def _row_key(card: Card) -> tuple[str, str, int, int, int, str, str, tuple[str, ...]]:

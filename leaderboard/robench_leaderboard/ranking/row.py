@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from robench.contracts.threat_model import Access
+from robench.evidence.attestation import REPORTED, Evidence
 from robench.evidence.card import Card, Cost, Outcome, Verdict
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score, worst
 from robench_leaderboard.statistics.paired_difference import Difference
@@ -32,6 +33,8 @@ class Row:
     front: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     duplicate: str = ""
+    evidence: Evidence = REPORTED
+    unchecked: str = ""
 
     @property
     def gain(self) -> float | None:
@@ -167,7 +170,7 @@ class Row:
         sentences = [f"{failure}. Under: {'; '.join(attacks)}." for failure, attacks in found.items()]
         if self.mask is None:
             sentences.append(NO_WHITE_BOX)
-        return (*sentences, self.duplicate) if self.duplicate else tuple(sentences)
+        return (*sentences, *filter(None, (self.duplicate, self.unchecked)))
 
     @property
     def clean_top5(self) -> Score | None:

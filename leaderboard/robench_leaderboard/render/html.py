@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import per_image
 from robench_leaderboard.render import datasets_table, formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 PACKAGE = "robench_leaderboard.render"
 
 
-def html_of(found: Sequence[Board]) -> str:
+def html_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING) -> str:
     """Return the page of these rankings."""
     shown = shorten(found, page_limits.HTML)
     tables = across_datasets(found)
     template = environment().get_template("index.html.j2")
-    return template.render(boards=shown, total=Total.of(found), terms=TERMS, tables=tables)
+    return template.render(boards=shown, total=Total.of(found), terms=TERMS, tables=tables, rule=rule.words)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from robench.contracts.threat_model import Access, Norm
+from robench.evidence.attestation import Level
 from robench.evidence.card import Digest, Natural, Positive, Rate, Scalar, Verdict
 
 SCHEMA_VERSION = 1
@@ -69,6 +70,14 @@ class Attack(Part, frozen=True, kw_only=True):
     id: Digest
 
 
+class Evidence(Part, frozen=True, kw_only=True):
+    """State how far a row was checked, by whoever attests it: its least checked card."""
+
+    level: Annotated[Level, Meta(description="reported: its figures agree with each other, nothing more is known")]
+    others: Annotated[Natural, Meta(description="how many computed it again and found it to repeat")]
+    against: Annotated[Natural, Meta(description="how many found that it does not")]
+
+
 class RowCost(Part, frozen=True, kw_only=True):
     """State what the row cost, per image of the white-box attacks where it says so; null where not measured."""
 
@@ -103,6 +112,7 @@ class Row(Part, frozen=True, kw_only=True):
     gain: Annotated[Change | None, Meta(description="robust accuracy of this row minus the undefended victim's")]
     transfer: Annotated[dict[str, Accuracy], Meta(description="lowest per surrogate; never robust accuracy")]
     verdict: Verdict
+    evidence: Evidence
     reasons: Annotated[list[str], Meta(description="why the row is not ranked")]
     missing: Annotated[list[str], Meta(description="attacks that other rows met and this one did not")]
     front: Annotated[list[str], Meta(description="costs for which no ranked row is as robust for less")]
@@ -191,6 +201,7 @@ class Leaderboard(Part, frozen=True, kw_only=True):
     """Hold all rankings that a set of cards gives."""
 
     schema_version: Literal[1] = 1
+    require: Annotated[Level, Meta(description="the least level of evidence that may rank")] = "reported"
     boards: list[Board]
     across: Annotated[
         list[Across] | msgspec.UnsetType, Meta(description="tables over several datasets, where there are any")

@@ -44,4 +44,10 @@ TERMS = (
         "is the worst that the gate found over the row's cards: VALID, SUSPECT (do not rely on it) or INVALID "
         "(disproved).",
     ),
+    (
+        "evidence",
+        "is how far the row's least checked card was checked, by whoever attests it beside the cards. 'reported': its "
+        "figures agree with each other, and nothing more is known. 'evidence checked': stored answers and adversarial "
+        "images give its numbers. 're-run by n others': n computed it again, and it repeats.",
+    ),
 )

@@ -12,6 +12,7 @@ from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board, boards
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import Row, per_image
 from robench_leaderboard.render import datasets_table, formatting, page_limits, templates
 from robench_leaderboard.render.legend import TERMS
@@ -36,10 +37,11 @@ def render_markdown(cards: Iterable[Card]) -> str:
     return markdown_of(boards(cards))
 
 
-def markdown_of(found: Sequence[Board]) -> str:
+def markdown_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING) -> str:
     """Return the page of rankings that are made already."""
     shown = shorten(found, page_limits.MARKDOWN)
-    return _template().render(boards=shown, total=Total.of(found), terms=TERMS, tables=across_datasets(found))
+    tables = across_datasets(found)
+    return _template().render(boards=shown, total=Total.of(found), terms=TERMS, tables=tables, rule=Safe(rule.words))
 
 
 def escape(text: object, limit: int = 300) -> Safe:

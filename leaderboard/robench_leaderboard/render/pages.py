@@ -10,6 +10,7 @@ from robench.errors import StoreError
 from robench.evidence.card import Card
 from robench.evidence.files import write_whole
 from robench_leaderboard.ranking.board import boards
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.render.html import html_of
 from robench_leaderboard.render.markdown import markdown_of
 from robench_leaderboard.render.to_json import of_boards, render_json
@@ -20,25 +21,24 @@ MARKDOWN, HTML, JSON = FILE_NAMES = ("LEADERBOARD.md", "index.html", "leaderboar
 _MOST_LINES = 400
 
 
-def render_pages(cards: Iterable[Card]) -> dict[str, str]:
+def render_pages(cards: Iterable[Card], rule: EvidenceRule = EVERYTHING) -> dict[str, str]:
     """Return the content of each page by its file name."""
-    found = boards(cards)
-    published = of_boards(found)
-    return {MARKDOWN: markdown_of(found), HTML: html_of(found), JSON: render_json(published)}
+    found = boards(cards, rule)
+    published = of_boards(found, rule)
+    return {MARKDOWN: markdown_of(found, rule), HTML: html_of(found, rule), JSON: render_json(published)}
 
 
-def write_leaderboard(cards: Iterable[Card], folder: Path) -> Path:
+def write_leaderboard(cards: Iterable[Card], folder: Path, rule: EvidenceRule = EVERYTHING) -> Path:
     """Write the pages into ``folder``, atomically, unless the same bytes are there; return the Markdown page's path."""
-    for name, content in render_pages(cards).items():
+    for name, content in render_pages(cards, rule).items():
         write_whole(folder / name, content.encode())
     return folder / MARKDOWN
 
 
-def check_leaderboard(cards: Iterable[Card], folder: Path) -> str:
+def check_leaderboard(cards: Iterable[Card], folder: Path, rule: EvidenceRule = EVERYTHING) -> str:
     """Return the differences between the pages in ``folder`` and what the cards give; empty if there are none."""
-    return "\n".join(
-        difference for name, content in render_pages(cards).items() if (difference := _compare(folder / name, content))
-    )
+    pages = render_pages(cards, rule).items()
+    return "\n".join(difference for name, content in pages if (difference := _compare(folder / name, content)))
 
 
 def _compare(file: Path, content: str) -> str:

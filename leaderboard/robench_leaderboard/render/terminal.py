@@ -55,6 +55,7 @@ _TOP5 = (
 )
 _THROUGH = Column("transfer %", lambda row: _transfers(row), "left", name=True)
 _VERDICT = Column("verdict", lambda row: row.verdict, "left")
+_EVIDENCE = Column("evidence", lambda row: row.evidence.words, "left")
 _COST = (
     Column("trainable", lambda row: f"{row.trainable:,}"),
     Column("fit s", lambda row: formatting.decimal(row.fit_seconds)),
@@ -81,14 +82,14 @@ def _tables(board: Board, console: Console) -> list[Table]:
     names, title = _names(board), _title(board)
     through = [_THROUGH] if board.has_transfer else []
     top5 = list(_TOP5) if any(row.clean_top5 is not None for row in board.rows) else []
-    whole = _table(board, [_RANK, *names, *_OUTCOME, *top5, *through, _VERDICT, *_COST], title)
+    whole = _table(board, [_RANK, *names, *_OUTCOME, *top5, *through, _VERDICT, _EVIDENCE, *_COST], title)
     if _fits(whole, console):
         return [whole]
-    main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT], title)
+    main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE], title)
     if _fits(main, console):
         return [main, *_others(board, names, top5)]
     names = names if len(names) == 1 else [_BOTH]
-    main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT], title)
+    main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT, _EVIDENCE], title)
     transfer = [_table(board, [*names, *through], "Transfer")] if through else []
     return [main, *transfer, *_others(board, names, top5)]
 

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from robench.evidence.attestation import Evidence
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import Across, AcrossRow, Mean, across_datasets
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.board import Board, boards
+from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.repeated_seeds import Repeated
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render import formatting, json_schema
@@ -26,11 +28,12 @@ def publish(cards: Iterable[Card]) -> json_schema.Leaderboard:
     return of_boards(boards(cards))
 
 
-def of_boards(found: Iterable[Board]) -> json_schema.Leaderboard:
+def of_boards(found: Iterable[Board], rule: EvidenceRule = EVERYTHING) -> json_schema.Leaderboard:
     """Return rankings that are made already."""
     known = list(found)
     tables = [_across(table) for table in across_datasets(known)]
-    return json_schema.Leaderboard(boards=[_board(board) for board in known], across=tables or msgspec.UNSET)
+    shown = [_board(board) for board in known]
+    return json_schema.Leaderboard(require=rule.require, boards=shown, across=tables or msgspec.UNSET)
 
 
 def render_json(board: json_schema.Leaderboard) -> str:
@@ -70,12 +73,17 @@ def _row(row: Row) -> json_schema.Row:
         gain=None if row.gained is None else change(row.gained),
         transfer={plain(via, _NAME): accuracy(score) for via, score in row.transfer.items()},
         verdict=row.verdict,
+        evidence=_evidence(row.evidence),
         reasons=[plain(reason, _TEXT) for reason in row.reasons],
         missing=[plain(what, _NAME) for what in row.missing],
         front=list(row.front),
         cost=_cost(row),
         attacks=[_attack(attack) for attack in row.attacks],
     )
+
+
+def _evidence(found: Evidence) -> json_schema.Evidence:
+    return json_schema.Evidence(level=found.level, others=found.others, against=found.against)
 
 
 def _across(table: Across) -> json_schema.Across:

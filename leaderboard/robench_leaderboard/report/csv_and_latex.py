@@ -133,7 +133,7 @@ def _counted(score: Score | None) -> list[Cell]:
 
 def _rows(report: Report) -> Iterator[list[Cell]]:
     yield [
-        *("dataset", "shape", "n", "norm", "eps", "victim", "defense", "seed", "rank", "verdict"),
+        *("dataset", "shape", "n", "norm", "eps", "victim", "defense", "seed", "rank", "verdict", "evidence"),
         *("clean_correct", "clean_low", "clean_high", "robust_correct", "robust_low", "robust_high"),
         *("transfer_correct", "transfer_low", "transfer_high", "trainable", "fit_seconds"),
         *("craft_ms", "score_ms", "peak_bytes"),
@@ -142,7 +142,7 @@ def _rows(report: Report) -> Iterator[list[Cell]]:
         line = Line(report, board, row)
         yield [
             *_setting(board),
-            *(row.victim, row.title, row.seed, row.rank, row.verdict),
+            *(row.victim, row.title, row.seed, row.rank, row.verdict, row.evidence.words),
             *(*_counted(row.clean), *_counted(row.headline), *_counted(line.transfer)),
             *(row.trainable, row.fit_seconds, row.craft_ms, row.score_ms, row.peak_bytes),
         ]

@@ -14,6 +14,7 @@ from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import Across, across_datasets
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome
 from robench_leaderboard.ranking.board import Board, boards
+from robench_leaderboard.ranking.evidence_rule import rule_of
 from robench_leaderboard.ranking.read_cards import read_cards
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render.formatting import title
@@ -97,7 +98,8 @@ def collect(paths: Iterable[Path], warn: Callable[[str], None] | None = None) ->
         names = ", ".join(map(str, found))
         raise CardError(f"There are no cards in {names}; name a folder that robench run wrote (--out), or card files.")
     folders = list(dict.fromkeys(_gallery_folders(places)))
-    return Report(tuple(boards(cards)), dict(_galleries(cards, folders)))
+    rule = rule_of(cards, places, warn=warn or (lambda text: None))
+    return Report(tuple(boards(cards, rule)), dict(_galleries(cards, folders)))
 
 
 def _gallery_folders(places: Iterable[Path]) -> Iterator[Path]:

@@ -137,6 +137,12 @@ COLUMNS: tuple[Column, ...] = (
         lambda line: line.row.verdict,
         lambda line: line.row.verdict,
     ),
+    _text(
+        "evidence",
+        "How far the least checked card was checked: reported, evidence checked, or re-run by others.",
+        lambda line: line.row.evidence.words,
+        optional=False,
+    ),
     Column(
         "trainable",
         "Trainable parameters.",

@@ -23,6 +23,7 @@ class OpenClip(ZeroShotModel):
     """
 
     name = "open_clip"
+    version = 2  # a local file counts beside hf-hub:ORG/NAME too
     source = "Ilharco et al., OpenCLIP (2021, doi:10.5281/zenodo.5143773); each tag names its training data."
     licence = "open_clip: MIT; the weights: each tag's own"
 

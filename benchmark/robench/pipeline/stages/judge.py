@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from robench.evidence.card import Gate
 from robench.gate.measurement import Measurement
 from robench.gate.registry import CHECKS
+from robench.gate.worst_case import end_to_end, of_same_model
 
 
 def judge(measured: Measurement, group: Sequence[Measurement]) -> Gate:
@@ -21,4 +22,5 @@ def judge(measured: Measurement, group: Sequence[Measurement]) -> Gate:
         images=measured.level.images,
         limit=measured.level.cost,
         share=round(measured.gate_share, 6),
+        probed=sorted(other.cell.score_id for other in end_to_end(of_same_model(measured, group))),
     )

@@ -23,6 +23,7 @@ from robench.evidence.card import (
     ThreatRecord,
     TrainingRecord,
 )
+from robench.evidence.fingerprint import STAGES
 from robench.evidence.provenance import environment
 from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
@@ -54,10 +55,12 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             surrogate=surrogate,
             surrogate_is_victim=cell.by_self,
             loads=[chosen.record() for chosen in cell.borrowed],
+            fit_loads=cell.fit_loads,
             trained_on=cell.train.record() if cell.train is not None else None,
             threat=ThreatRecord(norm=cell.threat.norm, eps=cell.threat.eps, access=cell.threat.access),
             seed=cell.seed,
             n=measured.n,
+            stages=dict(STAGES),
             undefended=cell.undefended,
             iterative=measured.iterative,
             given=dict(request),

@@ -23,6 +23,7 @@ ENTRIES = {
     "state_dict_ema": "timm: averaged weights, where there are no others",
     "model_ema": "averaged weights, where there are no others",
     "checkpoint": "an entry that holds one of the others",
+    "vision_encoder_state_dict": "TeCoA, TTC, TGA-ZSR: the image tower of a CLIP",
     "last": "RobustBench: of the last and the best epoch",
 }
 
@@ -104,6 +105,8 @@ def fitted(state: State, wanted: Collection[str]) -> State:
 
 def _shorter(state: State) -> State | None:
     """Return the state with one prefix less; None if there is none."""
+    if not state:
+        return None
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in state):
             return _renamed(state, {name: name.removeprefix(prefix) for name in state}, f"without prefix '{prefix}'")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -22,6 +23,7 @@ from robench import SpecError, Task, WeightsError, ZeroShotClassifier
 from robench_builtins.models.shared.checkpoint_layouts import State
 from robench_builtins.models.shared.library_model import reason
 from robench_builtins.models.shared.library_pixels import Recipe, held_to, preprocessing
+from robench_builtins.models.shared.open_clip_towers import fine_tuned_from, image_tower, with_tower
 from robench_builtins.models.shared.preprocessing_preset import smooth, square
 from robench_builtins.models.shared.state_dict import read_state
 from robench_builtins.models.shared.transformers_clip import EncodeText, class_features
@@ -65,6 +67,9 @@ def build(asked: OpenClipRequest, task: Task, templates: Sequence[str]) -> ZeroS
             f"checkpoint {asked.checkpoint} does not exist; pass -p victim.checkpoint=PATH with one that does."
         )
     folder = asked.checkpoint if asked.checkpoint is not None and asked.checkpoint.is_dir() else None
+    if asked.checkpoint is not None and folder is None and asked.model.startswith("hf-hub:"):
+        model_name, tag = fine_tuned_from(asked.model, asked.weights)
+        asked = replace(asked, model=model_name, weights=tag)
     named = f"local-dir:{folder}" if folder else asked.model
     model = _folder(asked, named) if folder or named.startswith("hf-hub:") else _tagged(asked, task)
     model.eval()
@@ -94,8 +99,14 @@ def _tagged(asked: OpenClipRequest, task: Task) -> Any:
         return _created(asked, asked.model, pretrained=asked.weights, **options)
     prepared = {name: entry[name] for name in PREPARED if name in entry}
     model = _created(asked, asked.model, force_preprocess_cfg=prepared, **options)
+    state = _state(asked.checkpoint)
+    tower = image_tower(state, model.visual)
+    if tower is not None:
+        whole = replace(asked, checkpoint=None)
+        create = partial(_created, whole, asked.model, pretrained=asked.weights, **options)
+        return with_tower(tower, asked, create, task)
     try:
-        with _unwrapped(asked.checkpoint, task) as readable:
+        with _unwrapped(asked.checkpoint, state, task) as readable:
             open_clip.load_checkpoint(model, str(readable), weights_only=True)
     except Exception as error:  # readers of damaged files raise whatever they trip on
         raise WeightsError(
@@ -106,12 +117,8 @@ def _tagged(asked: OpenClipRequest, task: Task) -> Any:
 
 
 @contextmanager
-def _unwrapped(path: Path, task: Task) -> Iterator[Path]:
+def _unwrapped(path: Path, state: State, task: Task) -> Iterator[Path]:
     """Yield a file that open_clip reads: ``path``, or, if its tensors are wrapped, a copy of them alone."""
-    try:
-        state = read_state(path, "victim.checkpoint")
-    except WeightsError:  # such as OpenAI's own archives, which open_clip knows; or its error says what is wrong
-        state = State()
     if not state.unwrapped:
         yield path
         return
@@ -120,6 +127,14 @@ def _unwrapped(path: Path, task: Task) -> Iterator[Path]:
         alone = Path(folder) / "state_dict.pt"
         torch.save(dict(state), alone)
         yield alone
+
+
+def _state(path: Path) -> State:
+    """Return the tensors of a file; none of one that is read otherwise."""
+    try:
+        return read_state(path, "victim.checkpoint")
+    except WeightsError:  # such as OpenAI's own archives, which open_clip knows; or its error says what is wrong
+        return State()
 
 
 def _entry(asked: OpenClipRequest) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""What the checks of the gate weigh, for whoever reads a card: from figures to a status, without running anything.
+
+A card holds, per check, the figures that were weighed, as ``check_verdict`` writes them down. So a status, a value or a
+threshold that was written into a card by hand is found: the figures say otherwise. The limits stand here a second time;
+every run's own cards are read by these rules, so that a limit which is changed in the gate alone is found at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from robench.evidence.card import Status
+from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, looked_at, weighed
+
+Figures = Mapping[str, float]
+
+#: Every check of the gate, in the order of the card.
+CHECKS = (
+    *("box and ball", "eps = 0", "images moved", "model asked", "deterministic", "batch-mates", "evaluation mode"),
+    *("same answer while attacked", "re-score from disk", "clean answers again", "robust <= clean"),
+    *("reference clean accuracy", "above chance", "classes shown", "class order", "split leakage"),
+    *("generalisation gap", "trained parameters", "gradients present", "gradients true", "gradients useful"),
+    *("logit scale", "declared gradient", "straight-through path", "straight-through leads"),
+    *("undefended victim falls", "step size", "best iterate", "converged", "more steps", "accuracy falls with eps"),
+    *("unbounded attack", "one step <= many steps", "cheaper attack <= dearer", "transfer <= white-box"),
+    *("stronger attack", "another loss", "measured slopes <= gradients", "queries <= gradients"),
+    *("noise <= gradients", "stable loss", "binarization"),
+)
+
+#: Counts that have to be zero, and of what.
+ZERO: Mapping[str, str] = {
+    "box and ball": "images",
+    "eps = 0": "images moved",
+    "deterministic": "images differ",
+    "batch-mates": "images differ",
+    "evaluation mode": "modules",
+    "same answer while attacked": "images differ",
+    "re-score from disk": "images differ",
+    "clean answers again": "images differ",
+    "robust <= clean": "images",
+    "straight-through path": "images differ",
+    "best iterate": "images",
+}
+
+#: Shares of the images that were looked at: the limits, whether the second one makes a row INVALID, and the threshold's
+#: text where it is another than usual.
+SHARES: Mapping[str, tuple[tuple[float, float], bool, str]] = {
+    "gradients present": ((0.05, 0.5), True, ""),
+    "gradients true": ((0.25, 0.25), True, ""),
+    "gradients useful": ((0.25, 0.5), True, ""),
+    "logit scale": ((0.05, 1.0), False, ""),
+    "straight-through leads": ((0.25, 0.5), True, ""),
+    "step size": ((0.25, 1.0), False, "<= 25% of the paths"),
+    "unbounded attack": ((0.05, 1.0), False, ""),
+    "another loss": ((0.5, 1.0), False, ""),
+    "stable loss": ((0.5, 1.0), False, "<= 10% change on 50% of the images tried"),
+    "binarization": ((1 - 0.95, 1.0), False, "<= 5% not found"),
+}
+
+#: Shares of all images that other attacks win: the limits, and whether the second one makes a row INVALID.
+LOST: Mapping[str, tuple[tuple[float, float], bool]] = {
+    "more steps": ((0.02, 0.10), False),
+    "one step <= many steps": ((TOLERATED, INTOLERABLE), True),
+    "cheaper attack <= dearer": ((TOLERATED, INTOLERABLE), False),
+    "transfer <= white-box": ((TOLERATED, INTOLERABLE), True),
+    "stronger attack": (STRONGER, True),
+    "measured slopes <= gradients": ((TOLERATED, INTOLERABLE), True),
+    "queries <= gradients": ((TOLERATED, INTOLERABLE), True),
+    "noise <= gradients": ((TOLERATED, INTOLERABLE), True),
+}
+
+
+class Weighed(NamedTuple):
+    """Say what figures come to."""
+
+    status: Status
+    value: float | None
+    threshold: str
+    n: int
+
+
+def weigh(name: str, figures: Figures) -> Weighed | None:
+    """Return what the figures of a check come to; None for a check that weighs more than counts.
+
+    Raises:
+        KeyError: a figure that the check weighs is not there.
+    """
+    if name in LOST and "won" in figures:
+        return _lost(name, figures)
+    if name in SHARES and "among" in figures:
+        return _share(name, figures)
+    if name in ZERO and "count" in figures:
+        count = figures["count"]
+        return Weighed("invalid" if count else "pass", count, f"= 0 {ZERO[name]}", int(figures["n"]))
+    return None
+
+
+def _lost(name: str, figures: Figures) -> Weighed:
+    limits, invalid = LOST[name]
+    if name == "transfer <= white-box" and figures.get("gradientless"):
+        limits = (1.0, 1.0)  # without gradients transfer is one of the attacks that count, and accuses nobody
+    threshold, tried = f"<= {limits[0]:.0%} of the images", int(figures["tried"])
+    if not tried:
+        return Weighed("skipped", None, threshold, 0)
+    among = looked_at(tried, figures["standing"], figures["of"])
+    worst: Status = "invalid" if invalid and not figures.get("mild") else "suspect"
+    return Weighed(weighed(figures["won"], among, limits, worst), figures["won"] / among, threshold, tried)
+
+
+def _share(name: str, figures: Figures) -> Weighed:
+    limits, invalid, threshold = SHARES[name]
+    count, n = figures["count"], int(figures["among"])
+    worst: Status = "invalid" if invalid and not figures.get("mild") else "suspect"
+    text = threshold or f"<= {limits[0]:.0%} of the images tried"
+    return Weighed(weighed(count, n, limits, worst), count / max(n, 1), text, n)
