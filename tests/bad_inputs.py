@@ -20,6 +20,8 @@ UNSET = "(an unset shell variable?)"
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
     "workers gate gate-images gate-cost timeout store out fail-on without*",
+    "suites": "without*",
+    "predict": "victim captions* dataset attack eps parameter* size top out device without*",
     "list": "without*",
     "inspect": "dataset victim n output device parameter* without*",
     "show": "without*",
@@ -45,6 +47,7 @@ OPTIONS = {
 
 #: What a command needs beside the option that is tried.
 NEEDS = {
+    "predict": "photo.jpg",
     "show": "pgd",
     "new": "defense my-defense",
     "check-plugin": "pgd",
@@ -257,9 +260,6 @@ lines(
     ("run --n 100000", "--n 100000 asks for more images than the test split of digits has (", "leave --n out for all."),
     ("run --n 999999999999999999 --dry-run", "--n 999999999999999999 asks for more images", "leave --n out for all."),
     ("train tiny-clip -p victim.epochs=0", "epochs", "at least"),
-    ("run {0}/suite.toml --defense none", "A suite file says which components run", "edit a copy of the file."),
-    ("run {0}/suite.toml --norm L2", "A suite file says which components run", "edit a copy of the file."),
-    ("run {0}/suite.toml --dataset digits", "A suite file says which components run", "edit a copy of the file."),
     # places
     ("run --n 20 --out {0}/file", "{0}/file cannot be written", "choose another folder with --out."),
     ("run --n 20 --out {0}/file/below", "{0}/file/below cannot be written", "choose another folder with --out."),
@@ -397,7 +397,6 @@ def make_files(folder: Path) -> None:
     (folder / "folder" / "notes.txt").write_text("x", encoding="utf-8")
     os.mkfifo(folder / "pipe")
     (folder / "huge").write_bytes(b"#" * 1_000_001)
-    (folder / "suite.toml").write_text("n = 20", encoding="utf-8")
     (folder / "net.py").write_text("number = 5\ndef build():\n    return 5\n", encoding="utf-8")
     (folder / "broken.py").write_text("def build(:\n", encoding="utf-8")
     (folder / "leaves.py").write_text("raise SystemExit(0)\n", encoding="utf-8")

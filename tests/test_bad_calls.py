@@ -53,10 +53,10 @@ CALLS = {
     ),
     "no spec": (
         lambda: robench.run("pgd"),
-        "takes a Spec first, not 'pgd'",
-        "robench.run(defense='tecoa', attack='pgd').",
+        "takes a Spec or a suite first, not 'pgd'",
+        "robench.run(defense='tecoa', attack='pgd') or robench.run('suite:digits').",
     ),
-    "a dict": (lambda: robench.run({"n": 5}), "takes a Spec first, not {'n': 5}", "robench.run(defense="),
+    "a dict": (lambda: robench.run({"n": 5}), "takes a Spec or a suite first, not {'n': 5}", "robench.run(defense="),
     "evaluate: defense": (
         evaluate(defense="tecoa"),
         "robench.evaluate has no argument 'defense'",

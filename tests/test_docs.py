@@ -77,8 +77,8 @@ def test_every_command_of_the_readme_is_understood(line, tmp_path):
         cells = [cell for spec in specs for cell in plan(spec, choose_device("cpu"))]
         assert cells
         return
-    if words[0] in ("audit", "break", "submit", "traps"):
-        # They need a module of yours, a new card, five minutes: read, not carried out.
+    if words[0] in ("audit", "break", "predict", "submit", "traps"):
+        # They need a module of yours, a new card, five minutes, a photo: read, not carried out.
         from robench.cli.commands import robench as group
 
         command = group.commands[words[0]]

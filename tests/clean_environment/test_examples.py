@@ -1,4 +1,4 @@
-"""The two example plugins of the repository, installed by pip into a clean environment, checked and ranked."""
+"""The example plugins of the repository, installed by pip into a clean environment, checked and ranked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = {"blur": "defense", "mifgsm": "attack"}
+EXAMPLES = {"blur": "defense", "mifgsm": "attack", "ownconv": "victim"}
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +135,29 @@ def test_an_image_without_a_gradient_stays_and_its_neighbours_move(mifgsm):
     moved = mifgsm(steps=3).craft(model, images, torch.tensor([0, 0]), task)
     assert torch.equal(moved[0], images[0])
     assert float((moved[1] - images[1]).abs().max()) == pytest.approx(8 / 255, abs=1e-6)
+
+
+def test_the_own_convolution_is_torchs_forward_and_backward(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "ownconv"))
+    from robench_ownconv_layers import Convolution
+
+    torch.manual_seed(0)
+    own = Convolution(3, 5, stride=2)
+    images = torch.rand(2, 3, 9, 8, requires_grad=True)
+    theirs = torch.nn.functional.conv2d(images, own.weight, own.bias, stride=2, padding=1)
+    torch.testing.assert_close(own(images), theirs)
+    wanted = torch.autograd.grad(theirs.square().sum(), [images, own.weight, own.bias])
+    found = torch.autograd.grad(own(images).square().sum(), [images, own.weight, own.bias])
+    torch.testing.assert_close(found, wanted)
+    assert torch.autograd.gradcheck(own.double(), (torch.rand(1, 3, 5, 5, dtype=torch.double, requires_grad=True),))
+
+
+def test_the_own_convolution_is_trained_and_measured(installed):
+    installed.does(
+        "robench run --victim 'ownconv[epochs=2]' --attack fgsm --eps 4/255 --n 40 --device cpu --out own --gate quick"
+    )
+    (path,) = (installed.home / "own" / "cards").glob("*.json")
+    card = json.loads(path.read_text())
+    assert card["cell"]["victim"]["plugin"] == "robench-ownconv 1.0"
+    assert card["model"]["training"]["trainable"] > 0
+    assert len(card["model"]["training"]["history"]) == 2

@@ -20,6 +20,7 @@ from robench.cli.leaderboard import leaderboard_command
 from robench.cli.list_show import list_command, show_command
 from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
+from robench.cli.predict import predict_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.store import store_command
@@ -49,6 +50,7 @@ for command in (
     list_command,
     show_command,
     inspect_command,
+    predict_command,
     plugins_command,
     new_command,
     check_plugin_command,
