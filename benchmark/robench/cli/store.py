@@ -127,8 +127,8 @@ def prune_command(
     """Remove objects by age, size and kind, the longest unused first, never what a card still refers to.
 
     The cards that count are those at any depth under results and leaderboard in this folder, and under --cards. A card
-    refers to the answers, the adversarial images and the pictures of its cell, to the weights of its model, and to its
-    own copy. What another process works on stays.
+    refers to the answers, the adversarial images and the pictures of its cell, to what the gate tried on it, to the
+    weights of its model, and to its own copy. What another process works on stays.
 
     \b
     robench store prune --older-than 30d --dry-run
@@ -167,13 +167,20 @@ def _listed(store: Path | None) -> tuple[Path, list[StoredObject]]:
 
 def _references(folders: Iterable[Path]) -> References:
     from robench.errors import SpecError
-    from robench.evidence.stored_objects import References, cards_below
+    from robench.evidence.card import Card
+    from robench.evidence.stored_objects import PROBES, References, cards_below
 
     for folder in folders:
         if not folder.is_dir():
             raise SpecError(f"--cards {folder} is no folder, so it protects nothing; name a folder of cards.")
     there = [Path(name) for name in PROTECTING if Path(name).is_dir()]
-    return References(cards_below([*there, *folders], warn))
+    cards = [*cards_below([*there, *folders], warn)]
+    if not cards:
+        return References([])
+    from robench.verify.stored_probes import probe_keys  # torch takes seconds: only where a card has figures of probes
+
+    named = {(PROBES, key) for card in cards if isinstance(card, Card) for key in probe_keys(card)}
+    return References(cards, named)
 
 
 def _check_kinds(named: Iterable[str], objects: Sequence[StoredObject]) -> None:

@@ -19,6 +19,8 @@ from robench.evidence.training_card import TrainingCard
 
 #: Kinds of what lies under ``tmp/``: work that a killed run may take up again, and what was found damaged.
 UNFINISHED, DAMAGED = "unfinished", "damaged"
+#: Kind of what the gate's probes found, which verify holds a card's figures to.
+PROBES = "probes"
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class References:
     """Know which objects cards refer to.
 
     A card refers to the answers and the adversarial images that it names, to the fits with its weights and the
-    signatures of the images these were trained on, to its pictures, and to its own copy in the store.
+    signatures of the images these were trained on, to its pictures, and to its own copy in the store. What its checks
+    rest on, the probes, is named by whoever knows their keys.
     """
 
-    def __init__(self, cards: Iterable[Card | TrainingCard]) -> None:
-        self._named = set[tuple[str, str]]()
+    def __init__(self, cards: Iterable[Card | TrainingCard], named: Iterable[tuple[str, str]] = ()) -> None:
+        """Take the cards, and kinds and keys of what else they refer to."""
+        self._named = {*named}
         self._ids, self._weights = set[str](), set[str]()
         for card in cards:
             self._ids.add(card.id)
