@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import robench
-from robench.results import Results
+from robench.api.results import Results
 from robench.runtime.progress_bars import Terminal, usual
 
 REQUEST = {"attack": ["fgsm", "pgd"], "eps": ["2/255", "8/255"], "n": 20, "gate": "quick", "device": "cpu"}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from robench.api import evaluate as evaluate
     from robench.api import leaderboard as leaderboard
     from robench.api import run as run
+    from robench.api.results import Results as Results
     from robench.attacks import attack_sources as attack_sources
     from robench.attacks.apgd import apgd as apgd
     from robench.attacks.autoattack import autoattack as autoattack
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from robench.pipeline.load_test import load_test as load_test
     from robench.plugin.hookspecs import hookimpl as hookimpl
     from robench.plugin.versions import API_VERSION as API_VERSION
-    from robench.results import Results as Results
 
 _HOME = {
     "API_VERSION": "plugin.versions",

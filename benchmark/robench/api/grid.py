@@ -1,20 +1,19 @@
-"""The public API: run a grid, evaluate a module, say what a run would do."""
+"""``robench.run``: a grid of cells, from the store where it has them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.contracts.components import Dataset
+from robench.api.device import choose_device, go_offline
+from robench.api.results import Results
 from robench.contracts.task import Progress
-from robench.contracts.threat_model import Norm
 from robench.errors import RobenchError
 from robench.evidence.card import Card
 from robench.evidence.store import Store, default_root
@@ -26,30 +25,17 @@ from robench.pipeline.training_cards import trainings
 from robench.plan import arguments
 from robench.plan import flags_and_arguments as wording
 from robench.plan import request_values as values
-from robench.plan.arguments import spec_from as spec_from
 from robench.plan.cell import Cell
-from robench.plan.evaluate_arguments import offer
 from robench.plan.local_places import remember
 from robench.plan.place_labels import Places
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
-from robench.results import Results
 from robench.runtime.default_dtype import float32_by_default
 from robench.runtime.interruption import contained, watching
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from robench.gate.level import Level
     from robench.pipeline.workbench import Workbench
-    from robench_leaderboard.render.json_schema import Leaderboard
-
-
-#: What torchrun and Slurm call a process's number on its node.
-LOCAL = ("LOCAL_RANK", "SLURM_LOCALID")
-
-#: What a driver for NVIDIA GPUs puts there.
-NVIDIA = ("/dev/nvidiactl", "/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -235,96 +221,3 @@ def comparison_groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     for cell in cells:
         groups.setdefault(cell.comparison_group, []).append(cell)
     return list(groups.values())
-
-
-def leaderboard(cards: Iterable[Card]) -> Leaderboard:
-    """Return the rankings of these cards, as in ``leaderboard.json``: boards of rows, best first.
-
-    Names and sentences in it are cut to length and have no control characters; they are not escaped.
-    """
-    from robench_leaderboard.render.to_json import publish
-
-    return publish(cards)
-
-
-@float32_by_default()
-def evaluate(
-    module: nn.Module,
-    *,
-    dataset: str | Dataset | tuple[Tensor, Tensor] | None = None,
-    attack: str = "pgd",
-    eps: str | float = "8/255",
-    norm: Norm = "Linf",
-    n: int | None = None,
-    seed: int = 0,
-    name: str = "module",
-    parameters: Mapping[str, Any] | None = None,
-    store: Path | str | None = None,
-    **options: Any,
-) -> Card:
-    """Measure a bare ``nn.Module`` and return its card; no plugin is needed.
-
-    Args:
-        module: images (N, C, H, W) in [0, 1] -> logits; normalise inside. It is copied and left untouched.
-        dataset: a dataset's name, a Dataset of your own, or ``(images, labels)``: uint8 or float32 in [0, 1],
-            (N, C, H, W), and (N,), as tensors, arrays or lists. None is the default dataset.
-        attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
-        eps: radius in pixel units.
-        norm: ``Linf`` or ``L2``.
-        n: number of test images; None takes all.
-        seed: determines everything that is drawn.
-        name: what the card calls the module.
-        parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
-        store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
-        **options: device, batch_size, offline, compiled, prepared, gate, gate_images, gate_cost, timeout, progress,
-            gallery and keep_images as for :func:`run`.
-
-    Raises:
-        ArgumentError: an argument that there is not, such as ``defense``: a bare module has none.
-        RobenchError: what was asked for cannot be measured.
-    """
-    with wording.for_python():
-        arguments.check_evaluate(module, name, dataset, options)
-        known, dataset, content = offer(catalog(), module, name, dataset if dataset is not None else "")
-        spec = Spec(
-            dataset=dataset, victim=(name,), attack=(attack,), eps=(eps,), norm=norm, n=n, seed=(seed,),
-            parameters={**content, **(parameters if parameters is not None else {})},
-        )  # fmt: skip
-        with _folder(store) as root:
-            return run(spec, store=root, known=known, **options)[0]
-
-
-@contextmanager
-def _folder(store: Path | str | None) -> Iterator[Path]:
-    if store is not None:
-        yield Path(values.place("store", store))
-        return
-    with tempfile.TemporaryDirectory(prefix="robench-") as folder:
-        yield Path(folder)
-
-
-def go_offline(offline: bool) -> None:
-    """Keep every hub library from reaching out; it must happen before they are imported."""
-    if offline:
-        os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "ROBENCH_OFFLINE": "1"})
-
-
-def choose_device(device: str) -> str:
-    """Resolve ``auto`` without importing torch where there cannot be a GPU; of several GPUs take this process's own.
-
-    Which that is, torchrun and Slurm say: the first process of a node takes ``cuda:0``, the second ``cuda:1``.
-    """
-    if device not in ("auto", "cuda"):
-        return device
-    local = next((os.environ[name] for name in LOCAL if os.environ.get(name, "").isdigit()), "0")
-    if device == "cuda" and local == "0":
-        return device
-    # os.path, since a path that may not be looked at is no error there.
-    if device == "auto" and not (any(map(os.path.exists, NVIDIA)) or os.name == "nt"):
-        return "cpu"
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto" and not count:
-        return "cpu"
-    return f"cuda:{int(local) % count}" if local != "0" and count > 1 else "cuda"
