@@ -19,7 +19,7 @@ UNSET = "(an unset shell variable?)"
 #: Every option with a value of every command; a test holds this table to the commands.
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
-    "workers gate gate-images gate-cost timeout store out fail-on without*",
+    "workers gate gate-images gate-cost timeout store out fail-on keep-images label* without*",
     "suites": "without*",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",
     "list": "without*",
@@ -73,6 +73,7 @@ GOOD = {
     "seed": "1",
     "batch-size": "8",
     "workers": "2",
+    "keep-images": "2",
     "gate-images": "5",
     "gate-cost": "1",
     "timeout": "60",
