@@ -80,12 +80,13 @@ def verify_command(
 
     paths = draw(cards, sample, seed)
     chosen, outcomes = choose_device(device), []
+    subjects = [Subject(path) for path in paths]
+    for subject in subjects:
+        point_card(subject.card, read_parameters(parameters))  # one that contradicts itself ends the command
     with terminal() as progress:
-        for path in paths:
+        for path, subject in zip(paths, subjects, strict=True):
             if sample is not None:
                 click.echo(f"{path}:")
-            subject = Subject(path)
-            point_card(subject.card, read_parameters(parameters))  # one that contradicts itself ends the command
             try:
                 found = check_card(subject, store, chosen, progress, rerun=rerun, trust=trust_code, say=_say)
             except RobenchError as error:
