@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if server := config.stash.get(SERVER, None):
         server.close()
         del os.environ[PLACE]
+
+
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "ROBENCH_OFFLINE")
+
+
+@pytest.fixture(autouse=True)
+def _offline_as_before() -> Iterator[None]:
+    """Undo that a command which a test called in its own process stays offline for good."""
+    before = {name: os.environ.get(name) for name in OFFLINE}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 KIT = Path(os.environ.get("ROBENCH_KIT", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -32,6 +32,7 @@ UP_FOR_TYPES = {
 #: (package, name) that several of its modules have -> what they have in common.
 ONE_NAME = {
     ("robench", "bundle"): "a command, and what it does",
+    ("robench", "store"): "a command, and what it looks after",
     ("robench", "submit"): "a command, and what it does",
     ("robench", "verify"): "a command, and the room of what it does",
     ("robench_builtins", "hf"): "a component of that name in two roles",
@@ -173,10 +174,10 @@ def test_an_import_for_type_checkers_that_goes_up_is_found(tree):
 def test_modules_of_one_name_mean_the_same(tree):
     assert shared_names(ROOT) == set(ONE_NAME)
 
-    second = tree / "benchmark" / "robench" / "gate" / "store.py"
+    second = tree / "benchmark" / "robench" / "gate" / "card.py"
     second.write_text("", encoding="utf-8")
 
-    assert shared_names(tree) == {*ONE_NAME, ("robench", "store")}
+    assert shared_names(tree) == {*ONE_NAME, ("robench", "card")}
 
 
 def test_the_harness_names_no_built_in():

@@ -80,7 +80,7 @@ _HOME = {
     "Norm": "contracts.threat_model",
     "PluginError": "errors",
     "Preprocess": "contracts.classifier",
-    "Results": "results",
+    "Results": "api.results",
     "RobenchError": "errors",
     "SpecError": "errors",
     "Split": "contracts.components",

@@ -217,6 +217,6 @@ def test_it_is_measured_and_attacked_through_by_the_name_that_is_typed(tmp_path)
     request = {"dataset": "digits", "attack": "fgsm", "n": 20, "store": tmp_path / "store", "device": "cpu"}
     whitebox, transfer = robench.run(victim=typed, surrogate=typed, **request)
     for component in (whitebox.cell.victim, transfer.cell.surrogate):
-        assert (component.name, component.parameters["model"]) == ("hf", str(WEIGHTS))
+        assert (component.name, component.parameters["model"]) == ("hf", WEIGHTS.name)
     # The surrogate is the victim itself, so its images do the same harm.
     assert whitebox.robust.correct == transfer.robust.correct < whitebox.clean.correct

@@ -63,7 +63,7 @@ def test_a_folder_is_described(say, photos):
     code, out, _ = say("--dataset", f"folder:{photos}", "-p", "dataset.size=8", "-p", "dataset.test=1")
     said = lines(out)
     assert code == 0
-    assert said["dataset"] == f"imagefolder[path={photos},size=8,test=1.0]"
+    assert said["dataset"] == "imagefolder[path=photos,size=8,test=1.0]"
     assert said["formats"] == "8 PNG, 1 GIF, 1 JPEG, 1 TIFF"
     assert said["modes"] == "9 RGB, 1 I;16, 1 P"
     assert said["sizes"] == "9 of 20 x 10, 1 of 2 x 2, 1 of 20 x 30"

@@ -165,12 +165,12 @@ def test_a_card_cannot_drive_the_terminal(robench, copied_run):
 
 def test_a_run_fails_on_the_verdicts_that_it_is_told_to(robench, copied_run):
     # One step alone says little of a row: SUSPECT, and never INVALID.
-    words = ("run", "--attack", "fgsm", "--n", "60", "--store", copied_run.store)
+    words = ("run", "--attack", "fgsm", "--n", "60", "--store", copied_run.store, "--out", "alone")
     for least, code in ((None, 0), ("invalid", 0), ("suspect", 1)):
         done = robench(*words, *(("--fail-on", least) if least else ()))
         assert done.code == code, done.said
         assert ("--fail-on suspect: 1 of 1 numbers do not pass:" in done.err) == bool(code)
-    assert "SUSPECT: robench explain results/cards/digits-tiny-clip-none-fgsm-" in done.err
+    assert "SUSPECT: robench explain alone/cards/digits-tiny-clip-none-fgsm-" in done.err
 
 
 def test_a_row_is_shown_with_its_cards_of_earlier_runs(robench, copied_run):

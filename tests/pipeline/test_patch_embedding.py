@@ -12,8 +12,10 @@ from torch import nn
 
 from robench import Classifier, Examples, Preprocess, Task
 from robench.api import run
+from robench.evidence.adversarial_set import AdversarialSet
 from robench.evidence.card_file import write
 from robench.evidence.gallery import KIND, gallery_key, read_gallery, write_gallery
+from robench.evidence.meter import Meter
 from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE
 from robench.evidence.store import Store
 from robench.pipeline.stages.illustrate import components, illustrate
@@ -32,7 +34,7 @@ def shown(model: Classifier, images: torch.Tensor, folder) -> tuple[dict[str, to
         confidence=torch.full((len(images),), 0.5),
     )
     task = Task(classes=("a", "b"), shape=test.shape)
-    adversarial = SimpleNamespace(chunks=[chunk])
+    adversarial = AdversarialSet("a" * 64, [chunk], labels, Meter())
     artifact = illustrate(model.eval(), test, adversarial, scored, scored, task, store, "b" * 64)
     kept = artifact.tensors()
     found = {name: kept[name] for name in (IMAGE, FILTERS, CUT) if name in kept}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from robench.evidence.card import Status
-from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, looked_at, weighed
+from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, confirmed, looked_at, weighed
 
 Figures = Mapping[str, float]
 
@@ -105,7 +105,8 @@ def _lost(name: str, figures: Figures) -> Weighed:
         return Weighed("skipped", None, threshold, 0)
     among = looked_at(tried, figures["standing"], figures["of"])
     worst: Status = "invalid" if invalid and not figures.get("mild") else "suspect"
-    return Weighed(weighed(figures["won"], among, limits, worst), figures["won"] / among, threshold, tried)
+    status = confirmed(weighed(figures["won"], among, limits, worst), bool(figures.get("doubtful")))
+    return Weighed(status, figures["won"] / among, threshold, tried)
 
 
 def _share(name: str, figures: Figures) -> Weighed:

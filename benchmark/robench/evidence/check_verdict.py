@@ -86,6 +86,11 @@ def weighed(count: float, n: float, limits: tuple[float, float], worst: Status =
     return worst if exceeds(count, n, limits[1]) else "suspect"
 
 
+def confirmed(status: Status, doubtful: bool) -> Status:
+    """Return what a share says of a number: one step of one attack is too weak to stand on too few images to tell."""
+    return "suspect" if doubtful and status == "skipped" else status
+
+
 def too_few(count: float, n: float, limit: float, more: str = "--n") -> str:
     """Return the sentence of a share that is above its limit on too few images to accuse anybody."""
     return (
@@ -125,9 +130,12 @@ def lost(
     bad: str,
     limits: tuple[float, float] = (TOLERATED, INTOLERABLE),
     worst: Status = "invalid",
+    doubtful: bool = False,
     **figures: float,
 ) -> Check:
     """Return the entry of a check: ``won`` of ``tried`` images fell that the attacks on this model left standing.
+
+    ``doubtful`` is a number that needs to be confirmed: more than the limit makes it SUSPECT on few images too.
 
     What is limited is a share of all ``n`` images. To try a part of the ``standing`` ones is to look at that part of
     all images, of which the others are lost already.
@@ -137,8 +145,10 @@ def lost(
         dear = "Not tried: dearer than what the gate may spend on this cell. Give it more with --gate-cost."
         return skip(name, threshold, "No image was left standing to be tried." if not standing else dear)
     counts = {"won": won, "tried": tried, "standing": standing, "of": n, "mild": worst == "suspect", **figures}
+    if doubtful:
+        counts["doubtful"] = True
     among = looked_at(tried, standing, n)
-    status = weighed(won, among, limits, worst)
+    status = confirmed(weighed(won, among, limits, worst), doubtful)
     meaning = good if status == "pass" else bad
     if status == "skipped":
         more = "--n" if tried >= standing else "--n, --gate-images or --gate-cost"

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from robench.evidence.card import Check, Status
-from robench.evidence.check_verdict import INTOLERABLE, TOLERATED, check, looked_at, weighed
+from robench.evidence.check_verdict import INTOLERABLE, TOLERATED, check, confirmed, looked_at, weighed
 from robench.evidence.cross_cell_checks import DEARER, ONE_STEP
 from robench.evidence.row_cells import PROBES, DefendedRow, RowCell, check_of, iterative, standing, without_cheaper
 
@@ -33,7 +33,10 @@ def explained(one: Check, cell: RowCell, row: DefendedRow) -> Check:
     whole = one.name not in PROBES and one.n == n
     among = n if whole else looked_at(min(one.n, left), left, n) if left else 0.0
     mild = one.name == DEARER or (one.name in PROBES and row.one_step_only)
-    status = weighed((one.value - since / n) * among, among, limits, "suspect" if mild else "invalid")
+    doubtful = bool(one.figures.get("doubtful")) and row.one_step_only
+    status = confirmed(
+        weighed((one.value - since / n) * among, among, limits, "suspect" if mild else "invalid"), doubtful
+    )
     if not since:
         return one if status == one.status or one.name not in PROBES else msgspec.structs.replace(one, status=status)
     meaning = (

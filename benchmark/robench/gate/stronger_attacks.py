@@ -162,6 +162,7 @@ def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
         "on this model are too weak, so the robust accuracy is too high. Add --attack apgd or autoattack.",
         limits=STRONGER,
         worst="suspect" if one_step_only(measured, group) else "invalid",
+        doubtful=one_step_only(measured, group),
     )  # fmt: skip
 
 

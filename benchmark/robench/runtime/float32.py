@@ -16,6 +16,7 @@ from robench.evidence.provenance import PRODUCTS, rounded_products
 
 def compute_in_float32() -> None:
     """Make every product of float32 numbers a float32 one, and the choice of kernels repeatable."""
+    torch.backends.cudnn.allow_tf32 = False  # the older switch too: torch.export refuses two that differ
     for backend, operation in (("generic", "all"), *PRODUCTS):
         torch._C._set_fp32_precision_setter(backend, operation, "ieee")
     torch.backends.cudnn.deterministic = True

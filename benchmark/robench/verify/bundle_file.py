@@ -74,9 +74,11 @@ def _entry(name: str) -> zipfile.ZipInfo:
 def is_bundle(file: Path) -> bool:
     """Tell whether a file means to be a bundle: a zip."""
     try:
+        if not file.is_file():  # a pipe would never end
+            return False
         with file.open("rb") as opened:
             return opened.read(4) == b"PK\x03\x04"
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a null character
         return False
 
 

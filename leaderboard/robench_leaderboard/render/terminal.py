@@ -82,7 +82,7 @@ def _tables(board: Board, console: Console) -> list[Table]:
     names, title = _names(board), _title(board)
     through = [_THROUGH] if board.has_transfer else []
     top5 = list(_TOP5) if any(row.clean_top5 is not None for row in board.rows) else []
-    whole = _table(board, [_RANK, *names, *_OUTCOME, *top5, *through, _VERDICT, _EVIDENCE, *_COST], title)
+    whole = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE, *top5, *_COST], title)
     if _fits(whole, console):
         return [whole]
     main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE], title)
