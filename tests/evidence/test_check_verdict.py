@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binom, binomtest
 
-from robench.evidence.check_verdict import exceeds, lost, needed, share, too_few, weighed
+from robench.evidence.check_rules import weigh
+from robench.evidence.check_verdict import STRONGER, exceeds, lost, needed, share, too_few, weighed
 from robench.evidence.statistics import binomial_tail
 
 
@@ -72,3 +73,13 @@ def test_two_survivors_of_forty_images_accuse_nobody():
     # All four of the ten that stand which were tried fall: as if 4 of 16 had.
     assert lost("stronger attack", 4, 4, 10, 40, "good", "bad", (0.08, 0.2)).status == "skipped"
     assert lost("stronger attack", 4, 4, 20, 40, "good", "bad", (0.08, 0.2)).status == "suspect"
+
+
+@pytest.mark.parametrize(
+    ("won", "doubtful", "status"),
+    [(2, False, "skipped"), (2, True, "suspect"), (1, True, "skipped"), (0, True, "pass")],
+)
+def test_a_number_of_one_step_alone_does_not_stand_on_too_few_images(won, doubtful, status):
+    found = lost("stronger attack", won, 4, 24, 60, "good.", "bad.", STRONGER, doubtful=doubtful)
+    assert found.status == status
+    assert weigh("stronger attack", found.figures).status == status

@@ -105,7 +105,8 @@ def _lost(name: str, figures: Figures) -> Weighed:
         return Weighed("skipped", None, threshold, 0)
     among = looked_at(tried, figures["standing"], figures["of"])
     worst: Status = "invalid" if invalid and not figures.get("mild") else "suspect"
-    status = confirmed(weighed(figures["won"], among, limits, worst), bool(figures.get("doubtful")))
+    won = figures["won"]
+    status = confirmed(weighed(won, among, limits, worst), won, bool(figures.get("doubtful")))
     return Weighed(status, figures["won"] / among, threshold, tried)
 
 

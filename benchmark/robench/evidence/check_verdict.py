@@ -86,9 +86,9 @@ def weighed(count: float, n: float, limits: tuple[float, float], worst: Status =
     return worst if exceeds(count, n, limits[1]) else "suspect"
 
 
-def confirmed(status: Status, doubtful: bool) -> Status:
-    """Return what a share says of a number: one step of one attack is too weak to stand on too few images to tell."""
-    return "suspect" if doubtful and status == "skipped" else status
+def confirmed(status: Status, count: float, doubtful: bool) -> Status:
+    """Return what a share says of a number that is doubted, as that of one step alone: two images are enough."""
+    return "suspect" if doubtful and status == "skipped" and math.floor(count + 1e-9) > 1 else status
 
 
 def too_few(count: float, n: float, limit: float, more: str = "--n") -> str:
@@ -148,7 +148,7 @@ def lost(
     if doubtful:
         counts["doubtful"] = True
     among = looked_at(tried, standing, n)
-    status = confirmed(weighed(won, among, limits, worst), doubtful)
+    status = confirmed(weighed(won, among, limits, worst), won, doubtful)
     meaning = good if status == "pass" else bad
     if status == "skipped":
         more = "--n" if tried >= standing else "--n, --gate-images or --gate-cost"
