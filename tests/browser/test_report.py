@@ -341,12 +341,16 @@ EVIL = (
 
 
 def poisoned(card: dict, evil: str) -> dict:
-    """Return the card with hostile text wherever a card has free text."""
+    """Return the card with hostile text wherever a card has free text; one of schema 2, whose id hashes no names."""
     cell = card["cell"]
+    card["schema_version"] = 2
+    cell["stages"] = {}
     for role in ("dataset", "victim", "defense", "attack"):
         cell[role]["name"] = f"{evil} {role}"[:190]
         cell[role]["plugin"] = evil
         cell[role]["parameters"] = cell[role]["changed"] = {evil: evil}
+    if cell["surrogate"]:
+        cell["surrogate"] = cell["victim"]
     cell["given"] = {"n": evil}
     card["data"]["classes"] = [f"{evil} {place}" for place in range(10)]
     card["training"]["history"] = [{evil: 1.0, "epoch": 1.0}, {evil: 2.0, "epoch": 2.0}]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from robench import Attack, Classifier, Examples, ThreatModel, api
-from robench.api import choose_device
+from robench import Attack, Classifier, Examples, ThreatModel
+from robench.api import choose_device, grid
 from robench.contracts.task import Task
 from robench.evidence.adversarial_set import KIND, chunk_key
 from robench.evidence.store import Store
@@ -94,8 +94,8 @@ def test_chunks_that_another_crafts_are_waited_for_last(tmp_path, monkeypatch):
 def test_cards_come_in_the_order_of_the_request(grey, monkeypatch):
     finished: list[float] = []
     keys: list[str] = []
-    named = api._key
-    monkeypatch.setattr(api, "_key", lambda group: keys.append(named(group)) or keys[-1])
+    named = grid._key
+    monkeypatch.setattr(grid, "_key", lambda group: keys.append(named(group)) or keys[-1])
     known = grey.run(eps=["4/255", "8/255"])
     holding = Other(grey.store / "again", GROUP, keys[0])
     try:

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from robench import Classifier, Dataset, Examples, Task
+from robench.evidence.adversarial_set import AdversarialSet
 from robench.evidence.gallery import KIND, PICTURES, gallery_key
+from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.pipeline.stages.illustrate import choose, illustrate
 from robench.pipeline.stages.score import KIND as OUTCOMES
@@ -192,7 +194,8 @@ def test_a_model_without_gradients_has_pictures_without_maps(grey, tmp_path, kin
     )
     task = Task(classes=("bright", "dark"), shape=test.shape)
     model = kind(MeanOf(), classes=2)
-    artifact = illustrate(model, test, SimpleNamespace(chunks=[chunk]), scored, scored, task, store, "b" * 64)
+    adversarial = AdversarialSet("a" * 64, [chunk], test.labels, Meter())
+    artifact = illustrate(model, test, adversarial, scored, scored, task, store, "b" * 64)
     assert artifact.meta["no_saliency"].startswith(reason)
     assert not any(name.startswith("saliency") for name in artifact.tensors())
     assert torch.equal(artifact.tensors()["adversarial"], images[artifact.tensors()["indices"]])

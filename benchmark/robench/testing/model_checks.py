@@ -135,6 +135,10 @@ def check_moves(subject: Subject, model: Classifier, *, compare: bool = True) ->
     images = fixtures.pictures(USUAL, 2)
     wanted = logits_of(model, images)
     for place in ("cpu", "cuda"):
+        if place == "cuda" and not torch.cuda.is_available():
+            scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+            if scripted:
+                raise NotTried("TorchScript runs outside Python, where a GPU cannot be pretended; run this on one.")
         with on_gpu(subject.name) if place == "cuda" else nullcontext():
             copied = freeze(copy.deepcopy(model), place)
             with attributed_to(f"{subject.name} on {place}"):
