@@ -22,7 +22,8 @@ def robench(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def call(*words: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False, **options)
+    given = {"cwd": ROOT, **options}
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, **given)
 
 
 def test_generated_parts_are_what_the_code_gives():
@@ -101,7 +102,7 @@ def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch):
     quick = example.replace('attack="pgd",', 'attack="pgd", parameters={"defense.epochs": 1, "attack.steps": 2},')
     assert quick != example
     monkeypatch.setenv("ROBENCH_STORE", str(tmp_path))
-    done = call("-c", preamble + quick, timeout=300)
+    done = call("-c", preamble + quick, timeout=300, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     # An untrained map: what the gate says of it is no matter of this test.
