@@ -6,7 +6,7 @@ import random
 from math import comb
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
@@ -61,6 +61,7 @@ def test_holm_of_nothing():
     assert holm([]) == []
 
 
+@settings(max_examples=25)  # theirs takes a second for four
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_agrees_with_statsmodels(p_values: list[float]):
     assert holm(p_values) == list(multipletests(p_values, 0.05, "holm")[0])
