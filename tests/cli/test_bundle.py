@@ -76,8 +76,8 @@ def test_a_bundle_is_checked_without_a_plugin_a_model_or_the_data(bundled, tmp_p
     code = (
         "import os, sys\n"
         f"here = {str(core)!r}\n"
-        "ours = ('robench', 'robench_builtins', 'robench_leaderboard')\n"
-        "other = [place for place in sys.path if not any(os.path.isdir(os.path.join(place, name)) for name in ours)]\n"
+        "ours = [f'{name}/__init__.py' for name in ('robench', 'robench_builtins', 'robench_leaderboard')]\n"
+        "other = [place for place in sys.path if not any(os.path.isfile(os.path.join(place, name)) for name in ours)]\n"
         "sys.path[:] = [here, *other]\n"
         "import importlib.util as find\n"
         "assert find.find_spec('robench').origin.startswith(here)\n"
