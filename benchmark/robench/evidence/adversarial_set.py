@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import StoreError
 from robench.evidence.artifact_folder import Artifact
-from robench.evidence.fingerprint import CHUNK, fingerprint
+from robench.evidence.fingerprint import CHUNK
+from robench.evidence.stage_ids import CURRENT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ KEPT = "kept"
 
 def chunk_key(key: str, start: int) -> str:
     """Return the store's key of the images from number ``start`` on, of the set ``key``."""
-    return fingerprint("craft", set=key, start=start)
+    return CURRENT.chunk(key, start)
 
 
 def chunk_keys(key: str, n: int) -> list[str]:

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from robench.evidence.card import Card, ComponentRecord
-from robench.evidence.fingerprint import CHUNK, hashed, same_json
+from robench.evidence.fingerprint import CHUNK, same_json
+from robench.evidence.stage_ids import StageIds
 
 #: The stages whose versions enter an id.
 NEEDED = ("load", "train", "fit", "craft", "score")
@@ -34,11 +35,15 @@ class CardIds:
         """Return the kind of device that the card was made on."""
         return self.card.environment.device.partition(" ")[0].partition(":")[0]
 
+    @property
+    def _ids(self) -> StageIds:
+        return StageIds(self.card.cell.stages)
+
     @cached_property
     def data(self) -> str:
         """Return the fingerprint of the test images."""
         cell = self.card.cell
-        return self._hash("load", dataset=key_of(cell.dataset), n=cell.given.get("n"))
+        return self._ids.data(key_of(cell.dataset), cell.given.get("n"))
 
     @property
     def _fits_elsewhere(self) -> bool:
@@ -50,61 +55,44 @@ class CardIds:
         """Return the fingerprint of a victim or surrogate, ``elsewhere`` as on the dataset that is trained on."""
         cell = self.card.cell
         home = cell.trained_on or cell.dataset
-        inputs: dict[str, Any] = {
-            "model": key_of(record),
-            "dataset": key_of(home if elsewhere or record.untrained else cell.dataset),
-        }
+        dataset = key_of(home if elsewhere or record.untrained else cell.dataset)
         if not record.untrained:
-            return self._hash("load", **inputs)
-        return self._hash("train", **inputs, seed=cell.seed, device=self.device)
+            return self._ids.loaded(key_of(record), dataset)
+        return self._ids.trained(key_of(record), dataset, cell.seed, self.device)
 
     @cached_property
     def fit(self) -> str:
         """Return the fingerprint of the defended victim."""
         cell, elsewhere = self.card.cell, self._fits_elsewhere
         loaded = [cell.loads[place] for place in cell.fit_loads if place < len(cell.loads)]
-        return self._hash(
-            "fit",
-            victim=self.model(cell.victim, elsewhere=elsewhere),
-            defense=key_of(cell.defense),
-            loads=[self.model(record, elsewhere=elsewhere) for record in loaded],
-            seed=None if cell.undefended else cell.seed,
-            device=self.device,
-        )
+        loads = [self.model(record, elsewhere=elsewhere) for record in loaded]
+        victim = self.model(cell.victim, elsewhere=elsewhere)
+        return self._ids.fit(victim, key_of(cell.defense), loads, None if cell.undefended else cell.seed, self.device)
 
     @cached_property
     def craft(self) -> str:
         """Return the fingerprint of the adversarial set."""
         cell = self.card.cell
-        return self._hash(
-            "craft",
-            target=self.fit if cell.surrogate is None else self.model(cell.surrogate),
-            data=self.data,
-            attack=key_of(cell.attack),
-            norm=cell.threat.norm,
-            eps=cell.threat.eps,
-            transfer=cell.surrogate is not None,
-            seed=cell.seed,
-            device=self.device,
-        )
+        target = self.fit if cell.surrogate is None else self.model(cell.surrogate)
+        return self._ids.craft(
+            target, self.data, key_of(cell.attack), cell.threat.norm, cell.threat.eps,
+            transfer=cell.surrogate is not None, seed=cell.seed, device=self.device,
+        )  # fmt: skip
 
     @property
     def clean(self) -> str:
         """Return the fingerprint of the outcomes on the clean images."""
-        return self._hash("score", model=self.fit, images=self.data)
+        return self._ids.score(self.fit, self.data)
 
     @property
     def score(self) -> str:
         """Return the fingerprint of the outcomes on the adversarial images: the card's id."""
-        return self._hash("score", model=self.fit, images=self.craft)
+        return self._ids.score(self.fit, self.craft)
 
     def chunks(self) -> list[str]:
         """Return the keys of the adversarial images, in order."""
         starts = range(0, self.card.cell.n, CHUNK)
-        return [self._hash("craft", set=self.craft, start=start) for start in starts]
-
-    def _hash(self, stage: str, **inputs: Any) -> str:
-        return hashed(stage, self.card.cell.stages[stage], inputs)
+        return [self._ids.chunk(self.craft, start) for start in starts]
 
 
 def key_of(record: ComponentRecord) -> dict[str, Any]:

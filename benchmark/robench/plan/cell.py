@@ -10,7 +10,8 @@ from robench.contracts.components import Component, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import ThreatModel, format_eps
 from robench.evidence.card import ComponentRecord, Scalar
-from robench.evidence.fingerprint import fingerprint, of_component, same_json
+from robench.evidence.fingerprint import of_component, same_json
+from robench.evidence.stage_ids import CURRENT
 from robench.plan.place_labels import labels_of
 from robench.plugin.catalog import Offer
 
@@ -131,16 +132,20 @@ class Cell:
     @cached_property
     def data_id(self) -> str:
         """Return the fingerprint of the test images."""
-        return fingerprint("load", dataset=self.dataset.key, n=self.n)
+        return CURRENT.data(self.dataset.key, self.n)
 
     def model_id(self, chosen: SelectedComponent) -> str:
         """Return the fingerprint of a victim or surrogate; one that is trained here depends on seed and device."""
         if not _untrained(chosen):
-            return fingerprint("load", model=chosen.key, dataset=self.dataset.key)
+            return CURRENT.loaded(chosen.key, self.dataset.key)
         if self.train is not None:
             return self.home.model_id(chosen)
-        device = self.device.partition(":")[0]
-        return fingerprint("train", model=chosen.key, dataset=self.dataset.key, seed=self.seed, device=device)
+        return CURRENT.trained(chosen.key, self.dataset.key, self.seed, self._kind)
+
+    @property
+    def _kind(self) -> str:
+        """Return the kind of device, whichever of several it is."""
+        return self.device.partition(":")[0]
 
     @property
     def fit_loads(self) -> list[int]:
@@ -153,41 +158,28 @@ class Cell:
         """Return the fingerprint of the defended victim; one that is fitted elsewhere has that of the fit there."""
         if self.train is not None and self.fits:
             return self.home.fit_id
-        return fingerprint(
-            "fit",
-            victim=self.model_id(self.victim),
-            defense=self.defense.key,
-            loads=[self.model_id(chosen) for chosen in self.loads],
-            # What trains nothing does not depend on the seed.
-            seed=None if self.undefended else self.seed,
-            device=self.device.partition(":")[0],
-        )
+        loads = [self.model_id(chosen) for chosen in self.loads]
+        seed = None if self.undefended else self.seed
+        return CURRENT.fit(self.model_id(self.victim), self.defense.key, loads, seed, self._kind)
 
     @cached_property
     def craft_id(self) -> str:
         """Return the fingerprint of the adversarial set; a transfer set does not depend on the defense."""
         target = self.fit_id if self.surrogate is None else self.model_id(self.surrogate)
-        return fingerprint(
-            "craft",
-            target=target,
-            data=self.data_id,
-            attack=self.attack.key,
-            norm=self.threat.norm,
-            eps=self.threat.eps,
-            transfer=self.surrogate is not None,
-            seed=self.seed,
-            device=self.device.partition(":")[0],
-        )
+        return CURRENT.craft(
+            target, self.data_id, self.attack.key, self.threat.norm, self.threat.eps,
+            transfer=self.surrogate is not None, seed=self.seed, device=self._kind,
+        )  # fmt: skip
 
     @cached_property
     def clean_id(self) -> str:
         """Return the fingerprint of the defended victim's outcomes on the clean images."""
-        return fingerprint("score", model=self.fit_id, images=self.data_id)
+        return CURRENT.score(self.fit_id, self.data_id)
 
     @cached_property
     def score_id(self) -> str:
         """Return the fingerprint of the outcomes on the adversarial images; it identifies the cell."""
-        return fingerprint("score", model=self.fit_id, images=self.craft_id)
+        return CURRENT.score(self.fit_id, self.craft_id)
 
     @cached_property
     def comparison_group(self) -> tuple[Any, ...]:

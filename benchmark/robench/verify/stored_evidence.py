@@ -10,11 +10,11 @@ import msgspec
 import torch
 
 from robench.errors import CardError
+from robench.evidence import adversarial_set
 from robench.evidence.adversarial_set import KEPT
 from robench.evidence.adversarial_set import KIND as ADVERSARIAL
 from robench.evidence.card import Card, Cost, Outcome
 from robench.evidence.card_identity import CardIds
-from robench.evidence.fingerprint import CHUNK, fingerprint
 from robench.evidence.image_signatures import image_hashes
 from robench.evidence.meter import Meter
 from robench.evidence.tensor_digests import digest
@@ -56,8 +56,7 @@ def chunk_keys(card: Card) -> list[str]:
     ids = CardIds(card)
     if ids.stated:
         return ids.chunks()
-    starts = range(0, card.cell.n, CHUNK)
-    return [fingerprint("craft", set=card.adversarial.artifact, start=start) for start in starts]
+    return adversarial_set.chunk_keys(card.adversarial.artifact, card.cell.n)
 
 
 def scored(artifact: Stored, key: str) -> Outcomes:

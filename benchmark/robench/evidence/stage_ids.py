@@ -1,0 +1,60 @@
+"""The fingerprints of a cell's stages from keys of components: one formula for plans, and for readers of cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from robench.contracts.threat_model import Norm
+from robench.evidence.fingerprint import STAGES, hashed
+
+#: What a component puts into a fingerprint.
+Key = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StageIds:
+    """Hash inputs into ids, by stages of these versions: this release's, or those that a card states."""
+
+    versions: Mapping[str, int]
+
+    def data(self, dataset: Key, n: int | None) -> str:
+        """Return the fingerprint of test images."""
+        return self._hash("load", dataset=dataset, n=n)
+
+    def loaded(self, model: Key, dataset: Key) -> str:
+        """Return the fingerprint of a model that comes with weights."""
+        return self._hash("load", model=model, dataset=dataset)
+
+    def trained(self, model: Key, dataset: Key, seed: int, device: str) -> str:
+        """Return the fingerprint of a model that is trained here, on a kind of device."""
+        return self._hash("train", model=model, dataset=dataset, seed=seed, device=device)
+
+    def fit(self, victim: str, defense: Key, loads: Sequence[str], seed: int | None, device: str) -> str:
+        """Return the fingerprint of a defended victim; what trains nothing does not depend on the seed."""
+        return self._hash("fit", victim=victim, defense=defense, loads=list(loads), seed=seed, device=device)
+
+    def craft(
+        self, target: str, data: str, attack: Key, norm: Norm, eps: float, *, transfer: bool, seed: int, device: str
+    ) -> str:
+        """Return the fingerprint of an adversarial set; a transfer set does not depend on the defense."""
+        return self._hash(
+            "craft", target=target, data=data, attack=attack, norm=norm, eps=eps, transfer=transfer, seed=seed,
+            device=device,
+        )  # fmt: skip
+
+    def chunk(self, craft: str, start: int) -> str:
+        """Return the fingerprint of a set's images from number ``start`` on."""
+        return self._hash("craft", set=craft, start=start)
+
+    def score(self, model: str, images: str) -> str:
+        """Return the fingerprint of the outcomes of a defended victim on clean or adversarial images."""
+        return self._hash("score", model=model, images=images)
+
+    def _hash(self, stage: str, **inputs: Any) -> str:
+        return hashed(stage, self.versions[stage], inputs)
+
+
+#: Those of this release.
+CURRENT = StageIds(STAGES)
