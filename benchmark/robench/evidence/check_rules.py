@@ -1,8 +1,7 @@
 """What the checks of the gate weigh, for whoever reads a card: from figures to a status, without running anything.
 
 A card holds, per check, the figures that were weighed, as ``check_verdict`` writes them down. So a status, a value or a
-threshold that was written into a card by hand is found: the figures say otherwise. The limits stand here a second time;
-every run's own cards are read by these rules, so that a limit which is changed in the gate alone is found at once.
+threshold that was written into a card by hand is found: the figures say otherwise. The gate takes its limits from here.
 """
 
 from __future__ import annotations
@@ -43,19 +42,37 @@ ZERO: Mapping[str, str] = {
     "best iterate": "images",
 }
 
-#: Shares of the images that were looked at: the limits, whether the second one makes a row INVALID, and the threshold's
-#: text where it is another than usual.
-SHARES: Mapping[str, tuple[tuple[float, float], bool, str]] = {
-    "gradients present": ((0.05, 0.5), True, ""),
-    "gradients true": ((0.25, 0.25), True, ""),
-    "gradients useful": ((0.25, 0.5), True, ""),
-    "logit scale": ((0.05, 1.0), False, ""),
-    "straight-through leads": ((0.25, 0.5), True, ""),
-    "step size": ((0.25, 1.0), False, "<= 25% of the paths"),
-    "unbounded attack": ((0.05, 1.0), False, ""),
-    "another loss": ((0.5, 1.0), False, ""),
-    "stable loss": ((0.5, 1.0), False, "<= 10% change on 50% of the images tried"),
-    "binarization": ((1 - 0.95, 1.0), False, "<= 5% not found"),
+#: Shares of test images: that lie in the training split, bit by bit (SUSPECT, INVALID), and by which a relabelling may
+#: explain the answers better.
+LEAKED, RELABELLED = (0.01, 0.05), 0.2
+
+
+class ShareRule(NamedTuple):
+    """Say which shares of the images that were looked at are too large.
+
+    Attributes:
+        limits: above the first a row is SUSPECT, above the second INVALID.
+        invalid: whether the second one counts.
+        threshold: the text where it is another than usual.
+    """
+
+    limits: tuple[float, float]
+    invalid: bool
+    threshold: str = ""
+
+
+#: Rules by check.
+SHARES: Mapping[str, ShareRule] = {
+    "gradients present": ShareRule((0.05, 0.5), True),
+    "gradients true": ShareRule((0.25, 0.25), True),
+    "gradients useful": ShareRule((0.25, 0.5), True),
+    "logit scale": ShareRule((0.05, 1.0), False),
+    "straight-through leads": ShareRule((0.25, 0.5), True),
+    "step size": ShareRule((0.25, 1.0), False, "<= 25% of the paths"),
+    "unbounded attack": ShareRule((0.05, 1.0), False),
+    "another loss": ShareRule((0.5, 1.0), False),
+    "stable loss": ShareRule((0.5, 1.0), False, "<= 10% change on 50% of the images tried"),
+    "binarization": ShareRule((1 - 0.95, 1.0), False, "<= 5% not found"),
 }
 
 #: Shares of all images that other attacks win: the limits, and whether the second one makes a row INVALID.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from robench.evidence.card import Card, Check, Verdict
-from robench.evidence.check_rules import CHECKS, LOST, SHARES, ZERO, weigh
+from robench.evidence.check_rules import CHECKS, LEAKED, LOST, RELABELLED, SHARES, ZERO, weigh
 from robench.evidence.check_verdict import exceeds
 from robench.evidence.fingerprint import STAGES
 from robench.evidence.statistics import wilson
@@ -92,8 +92,8 @@ PASSED: Mapping[str, Callable[[float, Check, Card], bool]] = {
     "model asked": lambda value, one, card: value >= 1,
     "trained parameters": lambda value, one, card: value == 0,
     "declared gradient": lambda value, one, card: value == 0,
-    "split leakage": lambda value, one, card: value <= 0.01,
-    "class order": lambda value, one, card: not exceeds(value * one.n, one.n, 0.2),
+    "split leakage": lambda value, one, card: value <= LEAKED[0],
+    "class order": lambda value, one, card: not exceeds(value * one.n, one.n, RELABELLED),
     "above chance": lambda value, one, card: _beats_chance(card),
     "deterministic": lambda value, one, card: bool(value) == card.training.randomized,
 }

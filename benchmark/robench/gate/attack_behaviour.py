@@ -12,6 +12,7 @@ from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel
 from robench.errors import ContractError
 from robench.evidence.card import Check
+from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import check, share, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
@@ -23,7 +24,7 @@ IDENTITY_IMAGES = 4
 #: Images whose path through the attack is recorded.
 TRACE_IMAGES = 8
 #: Share of the recorded paths whose steps may be as long as the ball is wide, or too short to cross it.
-BAD_STEPS = 0.25
+BAD_STEPS = SHARES["step size"].limits[0]
 #: A step counts as the whole ball from this share of eps.
 WHOLE = 0.99
 #: I4: the loss still moves by more than this share of its whole rise over the last iterates.

@@ -11,6 +11,7 @@ from typing import Any
 from robench.contracts.components import Attack
 from robench.contracts.threat_model import ThreatModel
 from robench.evidence.card import Check
+from robench.evidence.check_rules import LOST, SHARES
 from robench.evidence.check_verdict import TOLERATED, check, exceeds, looked_at, lost, share, skip
 from robench.gate.attack_behaviour import MOVING
 from robench.gate.measurement import Measurement
@@ -18,11 +19,11 @@ from robench.gate.probe_context import AttackContext
 from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Share of all images that twice the steps, or another seed, may win.
-MORE = (0.02, 0.10)
+MORE = LOST["more steps"][0]
 #: Share of the tried images that may stand at a larger radius though they fell at a smaller one.
 RISING = 0.10
 #: Share of the tried images that may stand when only the box holds the attack: one or two by a bad start.
-WITHSTANDING = 0.05
+WITHSTANDING = SHARES["unbounded attack"].limits[0]
 #: Share of the recorded paths that may still rise at their end.
 STILL_MOVING = 0.5
 #: An Linf radius at which any image can be turned into any other's grey: nothing may be recognised there.

@@ -17,6 +17,7 @@ from robench.contracts.classifier import Classifier, ZeroShotClassifier
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
+from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import share, skip
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
@@ -24,8 +25,8 @@ from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Points inside the ball, and how far inside they end, relative to eps (the paper's recipe).
 INNER, GAP = 999, 0.05
-#: Attack success that a working attack reaches (the paper's threshold).
-WORKS = 0.95
+#: Share of the planted adversarial examples that a working attack may miss (the paper's threshold).
+NOT_FOUND = SHARES["binarization"].limits[0]
 
 
 def probe(probed: AttackContext) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class _Readout(nn.Module):
 
 def binarization(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the attack finds the adversarial examples that were planted in the model's features."""
-    name, threshold, found = "binarization", f"<= {1 - WORKS:.0%} not found", measured.probes["binarization"]
+    name, threshold, found = "binarization", f"<= {NOT_FOUND:.0%} not found", measured.probes["binarization"]
     if not found["n"]:
         reason = (
             "Part of --gate thorough; needs a white-box gradient attack, a linear last layer, and features in which a "
@@ -143,7 +144,7 @@ def binarization(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         return skip(name, threshold, reason)
     easy = found["random"] / found["n"] > 0.5
     return share(
-        name, found["n"] - found["won"], found["n"], (1 - WORKS, 1.0),
+        name, found["n"] - found["won"], found["n"], (NOT_FOUND, 1.0),
         f"It finds the planted adversarial examples; random search finds {found['random']} of {found['n']}"
         + (", so the test was easy." if easy else "."),
         f"{measured.attack_name} finds {found['won']} of {found['n']} adversarial examples that were planted in the "

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 
 from robench.evidence.card import Check, Status
+from robench.evidence.check_rules import LEAKED
 from robench.evidence.check_verdict import check
 from robench.evidence.near_duplicates import groups, shown_again, varied_thumbnails
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 
-#: Share of the test images that may lie in the training split, bit by bit: above, SUSPECT; far above, INVALID.
-LEAKED = (0.01, 0.05)
 #: Share of test images that may be copies of others.
 COPIES = 0.05
 #: Share of test images of which the training split may hold a near copy; CIFAR-100, with 1 in 10 by a wider measure,

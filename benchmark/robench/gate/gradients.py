@@ -15,6 +15,7 @@ from robench.contracts.adaptive import drawing
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
+from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import check, share, skip
 from robench.gate.finite_differences import COARSE_STEP, contradicted, margin_of, slopes_disagree
 from robench.gate.measurement import Measurement
@@ -24,12 +25,12 @@ from robench.runtime.out_of_memory import is_out_of_memory
 #: Images on which gradients are looked at, those still standing first.
 IMAGES = 16
 #: Largest share of images that may have no gradient at all; above the second the model is INVALID.
-BLIND = (0.05, 0.5)
+BLIND = SHARES["gradients present"].limits
 #: Share of the images whose gradient finite differences may contradict.
-UNTRUE = (0.25, 0.25)
+UNTRUE = SHARES["gradients true"].limits
 #: How far the lead of the label must fall along the gradient, as a share of what the gradient says, over a sixteenth of
 #: the ball and at most this far, or over an eighth of that; and the shares of images on which it may fall less.
-LED, LED_STEP, STUCK = 0.25, 0.5 / 255, (0.25, 0.5)
+LED, LED_STEP, STUCK = 0.25, 0.5 / 255, SHARES["gradients useful"].limits
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robench.evidence.card import Check, Status
+from robench.evidence.check_rules import RELABELLED
 from robench.evidence.check_verdict import check, exceeds, skip
 from robench.evidence.statistics import proportion, wilson
 from robench.gate.measurement import Measurement
@@ -18,8 +19,6 @@ from robench.gate.measurement import Measurement
 SHOWN = 0.4
 #: A model that certainly reaches less than this part of the way from chance to always right is no classifier.
 USELESS = 1 / 3
-#: A relabelling that explains the answers by this much better means that the class order is wrong.
-RELABELLED = 0.20
 
 
 def reference(measured: Measurement, group: Sequence[Measurement]) -> Check:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robench.contracts.adaptive import drawing
 from robench.evidence.card import Check
+from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import share, skip
 from robench.gate.finite_differences import margin_of
 from robench.gate.measurement import Measurement
@@ -21,7 +22,7 @@ RADIUS = 4 / 255
 #: Relative change of the loss from which a landscape counts as unstable.
 UNSTABLE = 0.10
 #: Share of the images on which it may be.
-MOST_ROUGH = 0.5
+MOST_ROUGH = SHARES["stable loss"].limits[0]
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:

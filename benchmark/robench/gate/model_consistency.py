@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.evidence.card import Check
+from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import check, share, skip, zero
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
@@ -21,7 +22,7 @@ TOLERANCE = 1e-3
 #: Softmax confidence at which float32 has no room left for another class.
 SATURATED = 1 - 1e-7
 #: Share of the images tried on which the softmax may leave the cross-entropy no gradient.
-MOST_SATURATED = 0.05
+MOST_SATURATED = SHARES["logit scale"].limits[0]
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from robench.contracts.classifier import input_gradient
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
+from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import share, skip, zero
 from robench.gate.finite_differences import margin_of
 from robench.gate.measurement import Measurement
@@ -24,7 +25,7 @@ IMAGES, FOLLOWED = 16, 16
 #: Random corners of the ball that the end of the path has to beat, on the mean.
 CORNERS = 3
 #: Shares of the images on which the path may lead no lower than they do: above, SUSPECT; INVALID.
-ASTRAY = (0.25, 0.5)
+ASTRAY = SHARES["straight-through leads"].limits
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from robench.contracts.classifier import input_gradient
 from robench.contracts.task import Task
 from robench.errors import RobenchError
 from robench.evidence.card import Check
+from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import STRONGER, TOLERATED, lost, share, skip
 from robench.evidence.cross_cell_checks import ONE_STEP, one_step_check
 from robench.gate.measurement import Measurement
@@ -27,7 +28,7 @@ from robench.runtime.out_of_memory import is_out_of_memory
 #: Images on which one plain gradient step is tried.
 ONE_STEP_IMAGES = 256
 #: Share of the images tried that one loss may win beyond another.
-MASKED = 0.5
+MASKED = SHARES["another loss"].limits[0]
 #: Draws of the random-noise control that are answered at a time.
 NOISE_BATCH = 4
 
