@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
 
 from ..fork_server import script
+from ..without_clocks import cards_in
 
 COMMAND = ["run", "--attack", "pgd", "--eps", "2/255,4/255,8/255", "--n", "8", "--gate", "quick", "--device", "cpu"]
 COMMAND += ["--no-gallery", "-p", "attack.steps=2"]
@@ -28,15 +28,7 @@ def finish(process):
 
 
 def cards(folder, store):
-    found = {}
-    for path in (folder / "out" / store / "cards").glob("*.json"):
-        card = json.loads(path.read_text())
-        del card["created"], card["environment"]
-        for stage in card["cost"].values():
-            for clock in ("seconds", "peak_bytes", "joules"):
-                del stage[clock]
-        found[path.name] = card
-    return found
+    return cards_in(folder / "out" / store / "cards")
 
 
 def test_workers_give_the_cards_of_one_process(tmp_path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 
-import msgspec
 import pytest
+
+from ..without_clocks import without_clocks
 
 KINDS = ("adversarial", "card", "fit", "gallery", "outcomes", "prints", "probes")
 
@@ -126,14 +127,7 @@ def again(grey):
     """Return a function that runs a small grid, with everything but clocks of its cards."""
 
     def cards():
-        found = [msgspec.to_builtins(card) for card in grey.run(defense="scale", eps="4/255", gallery=True)]
-        for card in found:
-            for name in ("created", "environment"):
-                card.pop(name)
-            for cost in card["cost"].values():
-                for clock in ("seconds", "peak_bytes", "joules"):
-                    cost.pop(clock)
-        return found
+        return [without_clocks(card) for card in grey.run(defense="scale", eps="4/255", gallery=True)]
 
     return cards
 

@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 
-import msgspec
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from robench.errors import RobenchError
 from robench.evidence import craft_checkpoint
 
 from ..grey import Steps
+from ..without_clocks import without_clocks
 
 #: Whether attack and defense break off half-way; no parameter, so that what is broken off has the id of what is not.
 BREAK = {"craft": False, "fit": False}
@@ -84,14 +84,7 @@ def cards(grey):
             ("attack", Crumbling), ("defense", Patient), attack="crumbling", defense="patient", eps="4/255",
             batch_size=16, store=store, gate="quick",
         )  # fmt: skip
-        plain = [msgspec.to_builtins(card) for card in found]
-        for card in plain:
-            for name in ("created", "environment"):
-                card.pop(name)
-            for cost in card["cost"].values():
-                for clock in ("seconds", "peak_bytes", "joules"):
-                    cost.pop(clock)
-        return plain
+        return [without_clocks(card) for card in found]
 
     return go
 

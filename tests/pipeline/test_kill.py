@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 from ..fork_server import script
+from ..without_clocks import cards_in
 
 COMMAND = [
     "run", "--defense", "tecoa", "--attack", "pgd", "--surrogate", "self", "--n", "300", "--device", "cpu",
@@ -44,15 +44,7 @@ def kill_when(folder: Path, pattern: str, count: int) -> None:
 
 
 def cards(folder: Path) -> dict[str, dict]:
-    found = {}
-    for path in (folder / "out" / "cards").glob("*.json"):
-        card = json.loads(path.read_text())
-        del card["created"], card["environment"]
-        for stage in card["cost"].values():
-            for clock in ("seconds", "peak_bytes", "joules"):
-                del stage[clock]
-        found[path.name] = card
-    return found
+    return cards_in(folder / "out" / "cards")
 
 
 def test_killed_while_fitting_crafting_and_scoring(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import msgspec
 import pytest
 import torch
 
@@ -14,16 +13,7 @@ from robench.errors import DataError, SpecError
 from robench.evidence.card_file import decode, encode
 from robench.plan.spec import plan
 
-
-def stripped(card):
-    """Return a card as JSON values without its clocks."""
-    values = msgspec.to_builtins(card)
-    values.pop("created")
-    values.pop("environment")
-    for stage in values["cost"].values():
-        for clock in ("seconds", "peak_bytes", "joules"):
-            stage.pop(clock)
-    return values
+from ..without_clocks import without_clocks
 
 
 @pytest.mark.parametrize("levels", [0, 1, 4, 8, 16, 20])
@@ -102,7 +92,7 @@ def test_the_same_request_in_another_store_gives_the_same_card_but_for_clocks(gr
     first = grey.run(**request)
     second = grey.run(**request, store=tmp_path / "other")
 
-    assert [stripped(card) for card in first] == [stripped(card) for card in second]
+    assert [without_clocks(card) for card in first] == [without_clocks(card) for card in second]
 
 
 def test_the_batch_size_changes_no_number(grey, tmp_path):
