@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from robench.api.device import choose_device as choose_device
 from robench.api.device import go_offline as go_offline
+from robench.api.device import is_offline as is_offline
 from robench.api.evaluation import evaluate as evaluate
 from robench.api.grid import CellsFailed as CellsFailed
 from robench.api.grid import comparison_groups as comparison_groups

@@ -11,6 +11,12 @@ LOCAL = ("LOCAL_RANK", "SLURM_LOCALID")
 NVIDIA = ("/dev/nvidiactl", "/proc/driver/nvidia/version")
 
 
+def is_offline() -> bool:
+    """Tell whether the user's variables forbid reaching for a hub."""
+    words = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "ROBENCH_OFFLINE"))
+    return any(word.lower() in ("1", "true", "yes", "on") for word in words)
+
+
 def go_offline(offline: bool) -> None:
     """Keep every hub library from reaching out; it must happen before they are imported."""
     if offline:

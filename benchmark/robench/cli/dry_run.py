@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +26,10 @@ MANY = 100_000
 
 def print_plan(specs: Sequence[Spec], store: Path | None, device: str, offline: bool, level: Level) -> None:
     """Print a line a cell, the forwards and backwards that are left, and all that is missing; nothing is downloaded."""
-    from robench.api import choose_device, go_offline
+    from robench.api import choose_device, go_offline, is_offline
     from robench.evidence.store import Store, default_root
 
-    forbidden = offline or any(os.environ.get(name) for name in ("HF_HUB_OFFLINE", "ROBENCH_OFFLINE"))
+    forbidden = offline or is_offline()
     go_offline(True)  # whatever a component would fetch to say how large it is
     stored = Store(store or default_root())
     counted = _Count(stored, level)

@@ -112,13 +112,14 @@ def predict(
 def _loaded(cell: Cell, data: Data, task: Task, captions: Sequence[str]) -> Classifier:
     model: Model = type_of(cell.victim, Model)
     label = cell.victim.record().label
+    unread = f"{label} reads no text; leave --captions out, or name a CLIP such as --victim clip-vit-b32."
     if model.untrained():
         raise SpecError(f"{label} comes without weights, so it has no answers; name a victim that is trained.")
     if captions and "template" not in model.parameters:
-        raise SpecError(f"{label} reads no text; leave --captions out, or name a CLIP such as --victim clip-vit-b32.")
+        raise SpecError(unread)
     classifier = load_model(model, data, task)
     if captions and not isinstance(classifier, ZeroShotClassifier):
-        raise SpecError(f"{label} reads no text; leave --captions out, or name a CLIP such as --victim clip-vit-b32.")
+        raise SpecError(unread)
     return classifier
 
 

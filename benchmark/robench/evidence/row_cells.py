@@ -11,15 +11,13 @@ from functools import cached_property
 from typing import Any
 
 from robench.evidence.card import Card, Check, ComponentRecord
-from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED
+from robench.evidence.check_rules import LOST
 from robench.evidence.cross_cell_checks import CHANCE, MUCH_DEARER, fell
 
 #: Attacks of the harness's own on the images that a row's attacks leave standing, with what they may win of all images.
 PROBES = {
-    "stronger attack": STRONGER,
-    "measured slopes <= gradients": (TOLERATED, INTOLERABLE),
-    "queries <= gradients": (TOLERATED, INTOLERABLE),
-    "noise <= gradients": (TOLERATED, INTOLERABLE),
+    name: LOST[name][0]
+    for name in ("stronger attack", "measured slopes <= gradients", "queries <= gradients", "noise <= gradients")
 }
 #: What the gate saw on the images left standing, without a count that other attacks could lower.
 IMPRESSIONS = ("another loss", "stable loss")
@@ -137,6 +135,12 @@ def standing(cells: Iterable[RowCell]) -> int:
     for cell in cells:
         found &= cell.robust
     return found
+
+
+def lowered(cell: RowCell, others: Sequence[RowCell]) -> tuple[int, int]:
+    """Return how many images stand under ``others`` (without any, how many are right clean), and fall to ``cell``."""
+    stood = standing(others) if others else cell.clean
+    return stood.bit_count(), (stood & ~cell.robust).bit_count()
 
 
 def iterative(cells: Sequence[RowCell]) -> list[RowCell]:

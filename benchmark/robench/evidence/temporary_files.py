@@ -47,7 +47,11 @@ def collect_beside(path: Path) -> None:
 def left_over(path: Path) -> bool:
     """Tell whether nobody fills this folder any more; ValueError for a name that is none of :func:`new_folder`'s."""
     place, process, *_ = path.name.removeprefix(WRITING).split("-")
-    return _old(path) if place != _here() else not _runs(int(process))
+    if place != _here():
+        return _old(path)
+    import psutil
+
+    return not psutil.pid_exists(int(process))  # os.kill(process, 0) would end it on Windows
 
 
 def _old(path: Path) -> bool:
@@ -57,13 +61,3 @@ def _old(path: Path) -> bool:
 def _here() -> str:
     """Return a short word for this machine that does not tell its name."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -114,6 +114,12 @@ class Places:
         """Return a sentence with labels in place of these places, and any other path without its folders."""
         return without_folders(self._paths.sub(lambda found: self._shown[found[0]], text))
 
+    def recipe(self, stated: Mapping[str, Value], chosen: SelectedComponent) -> dict[str, Value]:
+        """Return the recipe of a component as cards show it."""
+        shown = {name: self.hide(value) if isinstance(value, str) else value for name, value in stated.items()}
+        labels = labels_of(chosen)
+        return {name: labels.get(name, value) for name, value in shown.items()}
+
     def request(self, value: Any) -> Any:
         """Return the JSON values of a request with labels in place of these places, however they were typed."""
         if isinstance(value, str):

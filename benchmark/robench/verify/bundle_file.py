@@ -44,8 +44,7 @@ def write_bundle(file: Path, contents: Iterator[tuple[str, bytes]], card: bytes)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, content in [(CARD, card)]:
-                _add(archive, name, content, listed)
+            _add(archive, CARD, card, listed)
             for name, content in contents:
                 _add(archive, name, content, listed)
             manifest = {"kind": "robench bundle", "version": VERSION, "files": listed}

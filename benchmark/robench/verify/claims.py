@@ -8,7 +8,7 @@ from typing import Any
 from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Card, ComponentRecord
 from robench.plan.cell import Cell, type_of
-from robench.plan.place_labels import Places, labels_of
+from robench.plan.place_labels import Places
 
 #: What a card says of a component, in words.
 PARTS = {
@@ -53,18 +53,11 @@ def false_claims(card: Card, cell: Cell) -> Iterator[str]:
         "gradient": (card.training.gradient, defense.gradient),
         "randomized": (card.training.randomized, defense.randomized),
         "draws": (card.robust.draws, defense.draws if defense.randomized else 1),
-        "recipe": (dict(card.training.recipe), _recipe(cell, defense)),
+        "recipe": (dict(card.training.recipe), Places(cell.components).recipe(defense.recipe(), cell.defense)),
     }
     for what, (claimed, holds) in facts.items():
         if claimed != holds:
             yield f"{what} is {_short(claimed)}, not {_short(holds)}"
-
-
-def _recipe(cell: Cell, defense: Defense) -> dict[str, Any]:
-    """Return a defense's recipe as cards show it: with labels in place of paths."""
-    places, labels = Places(cell.components), labels_of(cell.defense)
-    shown = {name: places.hide(value) if isinstance(value, str) else value for name, value in defense.recipe().items()}
-    return {name: labels.get(name, value) for name, value in shown.items()}
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ from robench.api import run
 from robench.contracts.task import Progress
 from robench.errors import CardError
 from robench.evidence.card import Card
+from robench.evidence.row_cells import RowCell, lowered
 from robench.plan.references import foreign_code
 from robench.plan.spec import plan
 from robench.plugin.catalog import catalog
@@ -65,21 +66,14 @@ def lower(
             f"{card.model.defended[:8]}, on test images {made.data.test[:8]} and {card.data.test[:8]}. Bring the store "
             "that its fit lies in (--store)."
         )
-    masks = [other.robust.mask() for other in row if other.id != made.id]
-    stood = [all(flags) for flags in zip(*masks, strict=True)] if masks else card.clean.mask()
-    fell = sum(before and not after for before, after in zip(stood, made.robust.mask(), strict=True))
-    return Lowered(with_fields(made, credit=credit), made.cell.n, len(masks), sum(stood), fell)
+    others = [RowCell(other) for other in row if other.id != made.id]
+    stood, fell = lowered(RowCell(made), others)
+    return Lowered(with_fields(made, credit=credit), made.cell.n, len(others), stood, fell)
 
 
 def same_row(card: Card, other: Card) -> bool:
     """Tell whether two cards are of one defended victim on the same images, under one threat model and seed."""
-    return _row(card) == _row(other)
-
-
-def _row(card: Card) -> tuple[Any, ...]:
-    cell, model = card.cell, card.model
-    where = (card.data.test, card.data.shape, cell.n, cell.threat.norm, cell.threat.eps, cell.seed)
-    return (*where, cell.victim.label, cell.defense.label, model.victim, model.defended)
+    return RowCell(card).row == RowCell(other).row
 
 
 def _request(card: Card, file: Path) -> Any:

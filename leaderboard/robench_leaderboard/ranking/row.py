@@ -10,6 +10,7 @@ from functools import cached_property
 from robench.contracts.threat_model import Access
 from robench.evidence.attestation import REPORTED, Evidence
 from robench.evidence.card import Card, Cost, Outcome, Verdict
+from robench.evidence.row_cells import RowCell, lowered
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score, worst
 from robench_leaderboard.statistics.paired_difference import Difference
 
@@ -150,10 +151,9 @@ class Row:
         return tuple(self._broken_by(attack) for attack in self.attacks if attack.made_elsewhere)
 
     def _broken_by(self, images: AttackOutcome) -> str:
-        others = [attack.card.robust.mask() for attack in self.attacks if attack is not images]
-        stood = [all(flags) for flags in zip(*others, strict=True)] if others else self.clean_mask
-        fell = sum(before and not after for before, after in zip(stood, images.card.robust.mask(), strict=True))
-        return f"{self.title}: {fell} of {sum(stood)} images that stood under all else fall to {images.description}."
+        others = [RowCell(attack.card) for attack in self.attacks if attack is not images]
+        stood, fell = lowered(RowCell(images.card), others)
+        return f"{self.title}: {fell} of {stood} images that stood under all else fall to {images.description}."
 
     @cached_property
     def verdict(self) -> Verdict:

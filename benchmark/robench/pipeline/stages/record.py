@@ -29,7 +29,7 @@ from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
 from robench.gate.measurement import Measurement
 from robench.plan.cell import Cell, SelectedComponent
-from robench.plan.place_labels import Places, labels_of
+from robench.plan.place_labels import Places
 
 if TYPE_CHECKING:
     from robench.pipeline.stages.fit import Fitted  # the types of what is handed on, not the stages
@@ -118,9 +118,7 @@ def record_training(
 
 
 def _training(training: TrainingRecord, chosen: SelectedComponent, places: Places) -> TrainingRecord:
-    labels = labels_of(chosen)
-    recipe = {name: places.hide(value) if isinstance(value, str) else value for name, value in training.recipe.items()}
-    return replace(training, recipe={name: labels.get(name, value) for name, value in recipe.items()})
+    return replace(training, recipe=places.recipe(training.recipe, chosen))
 
 
 def _model(model: ModelRecord, victim: SelectedComponent, places: Places) -> ModelRecord:
