@@ -166,12 +166,41 @@ IN_THE_CARD = {
         figure("stronger attack", of=61), "the check 'stronger attack' weighs of = 61, but the card has 60"
     ),
     "no figures": Forgery(in_check("stronger attack", figures={}), "the check 'stronger attack' lacks figures"),
+    "a loss that still rises": Forgery(
+        figure("converged", moving=9, among=9, won=4, tried=4),
+        "the status of the check 'converged' is pass, but its figures come to suspect",
+    ),
+    "images that stand at larger radii": Forgery(
+        figure("accuracy falls with eps", rising=4),
+        "the status of the check 'accuracy falls with eps' is pass, but its figures come to suspect",
+    ),
+    "images recognised where nothing can be": Forgery(
+        figure("accuracy falls with eps", blinding=4),
+        "the status of the check 'accuracy falls with eps' is pass, but its figures come to suspect",
+    ),
+    "a gap to validation images": Forgery(
+        figure("generalisation gap", clean_others_right=0),
+        "the status of the check 'generalisation gap' is pass, but its figures come to invalid",
+    ),
+    "a gap under attack to validation images": Forgery(
+        figure("generalisation gap", robust_others=200, robust_others_right=0),
+        "the status of the check 'generalisation gap' is pass, but its figures come to ",
+    ),
+    "an attack that does not work on the undefended victim": Forgery(
+        figure("undefended victim falls", lost=0, others=0),
+        "the status of the check 'undefended victim falls' is pass, but its figures come to suspect",
+    ),
+    "images of the undefended victim itself": Forgery(
+        figure("undefended victim falls", lost=50),
+        "the check 'undefended victim falls' weighs lost = 50, but the card has ",
+        UNDEFENDED,
+    ),
     "a check is left out": Forgery(drop("stronger attack"), "its gate lacks the check 'stronger attack'", failed=True),
     "a check stands twice": Forgery(
         lambda raw, other: raw["gate"]["checks"].append(raw["gate"]["checks"][0]), "its gate lists a check twice."
     ),
     "a gate of another version": Forgery(set_in("cell", "stages", "judge", to=5), "version 5 of the gate judged it"),
-    "robust = clean": Forgery(robust_as_clean, "the check 'more steps' weighs standing = "),
+    "robust = clean": Forgery(robust_as_clean, "the check 'generalisation gap' weighs robust = "),
     "one more robust image": Forgery(one_more, "robust: "),
     "passes": Forgery(scale("craft", "forwards", 0.1), "the gate's share of passes is"),
     "the gate's passes": Forgery(scale("gate", "forwards", 3), "the gate's share of passes is"),
@@ -227,8 +256,8 @@ def _reweigh(raw, name):
     from robench.evidence.check_rules import weigh
 
     one = check_of(raw, name)
-    status, value, threshold, n = weigh(name, one["figures"])
-    one.update(status=status, value=round(value, 9), threshold=threshold, n=n)
+    found = weigh(name, one["figures"])
+    one.update(status=found.status, value=round(found.value, 9), threshold=found.threshold, n=found.n)
 
 
 @dataclass(frozen=True)

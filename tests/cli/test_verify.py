@@ -74,7 +74,7 @@ def test_outcomes_of_another_cell_are_found_out(robench, tamper, copied_run):
 
     done = robench("verify", tamper("tecoa-pgd", flatter), "--store", copied_run.store)
     assert done.code == 2
-    assert "contradicts itself: the check 'more steps' weighs standing = " in done.said
+    assert "contradicts itself: the check 'generalisation gap' weighs robust = " in done.said
 
 
 def test_a_stated_fingerprint_that_is_not_the_images(robench, tamper, copied_run):

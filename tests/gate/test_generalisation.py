@@ -7,7 +7,7 @@ import torch
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from robench import Examples
-from robench.gate.generalisation import certain_gap
+from robench.evidence.compound_rules import certain_gap
 
 from ..grey import Greys, attack, checks, corner
 

@@ -13,6 +13,7 @@ import pytest
 
 from robench.evidence.card import Card, Check
 from robench.evidence.check_verdict import STRONGER, TOLERATED, lost, skip
+from robench.evidence.compound_rules import fell
 from robench.evidence.cross_cell_checks import (
     DEARER,
     ONE_STEP,
@@ -20,7 +21,6 @@ from robench.evidence.cross_cell_checks import (
     dearer_check,
     declared_check,
     falls_check,
-    fell,
     not_attacked_check,
     one_step_check,
     transfer_check,
@@ -79,8 +79,11 @@ def checks_of(cell: Cell, run: Sequence[Cell], grid: Grid) -> list[Check]:
         not_attacked_check()
         if same is None
         else falls_check(
-            cell.attack, N, N - len(same.fallen), N,
-            works=works[same], beside=any(works[one] for one in controls if one != same),
+            cell.attack,
+            {
+                "control": N, "lost": len(same.fallen), "gained": 0, "of": N,
+                "others": any(works[one] for one in controls if one != same),
+            },
         ),
     ]  # fmt: skip
     climbers = [one for one in white if one.iterative]

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from robench.evidence.card import Status
 from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, confirmed, looked_at, weighed
-
-Figures = Mapping[str, float]
+from robench.evidence.compound_rules import RULES, Figures, Weighed
 
 #: Every check of the gate, in the order of the card.
 CHECKS = (
@@ -88,15 +87,6 @@ LOST: Mapping[str, tuple[tuple[float, float], bool]] = {
 }
 
 
-class Weighed(NamedTuple):
-    """Say what figures come to."""
-
-    status: Status
-    value: float | None
-    threshold: str
-    n: int
-
-
 def weigh(name: str, figures: Figures) -> Weighed | None:
     """Return what the figures of a check come to; None for a check that weighs more than counts.
 
@@ -107,6 +97,8 @@ def weigh(name: str, figures: Figures) -> Weighed | None:
         return _lost(name, figures)
     if name in SHARES and "among" in figures:
         return _share(name, figures)
+    if name in RULES and figures:
+        return RULES[name](figures)
     if name in ZERO and "count" in figures:
         count = figures["count"]
         return Weighed("invalid" if count else "pass", count, f"= 0 {ZERO[name]}", int(figures["n"]))

@@ -19,6 +19,8 @@ TOLERATED, INTOLERABLE = 0.01, 0.05
 STRONGER = (0.08, 0.20)
 #: How often a share that is exactly at its limit may be accused: the lower end of a 95 % interval.
 ONE_SIDED = 0.025
+#: How to have a check look at more images.
+FEWER = "--n or --gate-images"
 #: Most images that are ever asked for.
 MOST_NEEDED = 100_000
 
@@ -109,7 +111,7 @@ def share(
     *,
     threshold: str = "",
     worst: Status = "invalid",
-    more: str = "--n or --gate-images",
+    more: str = FEWER,
 ) -> Check:
     """Return the entry of a check on ``count`` of ``n`` images looked at, by the one rule of this module."""
     threshold = threshold or f"<= {limits[0]:.0%} of the images tried"

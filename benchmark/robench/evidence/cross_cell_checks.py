@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import INTOLERABLE, TOLERATED, check, lost, skip
-from robench.evidence.statistics import wilson
+from robench.evidence.check_verdict import INTOLERABLE, TOLERATED, check, lost
+from robench.evidence.compound_rules import FALLING, FALLS, undefended_falls
 
-TRANSFER, DEARER, FALLS = "transfer <= white-box", "cheaper attack <= dearer", "undefended victim falls"
+TRANSFER, DEARER = "transfer <= white-box", "cheaper attack <= dearer"
 DECLARED, ONE_STEP = "declared gradient", "one step <= many steps"
 
 #: An attack this many times dearer than another has to win what the cheaper one wins.
 MUCH_DEARER = 4
-#: An attack hardly moves a model if certainly fewer than this share of the images fall.
-HARDLY = 0.2
 #: Standard errors by which the answers to two sets of images must differ where they are random (99 %).
 CHANCE = 2.6
-FALLING = "significantly more images fall than rise"
 
 
 def transfer_check(won: int, n: int, *, gradient: str) -> Check:
@@ -55,11 +52,6 @@ def one_step_check(won: int, tried: int, standing: int, n: int, shown: int, atta
     )  # fmt: skip
 
 
-def fell(lost_images: int, gained: int) -> bool:
-    """Tell whether attacked images fell more often than they rose: a 99 % score test on the pairs that differ."""
-    return lost_images + gained > 0 and wilson(lost_images, lost_images + gained, 0.99)[0] > 0.5
-
-
 def not_attacked_check() -> Check:
     """Say that nobody knows whether the attack works where there is no defense."""
     return check(
@@ -69,25 +61,23 @@ def not_attacked_check() -> Check:
     )  # fmt: skip
 
 
-def falls_check(attack: str, clean: int, robust: int, n: int, *, works: bool, beside: bool) -> Check:
-    """See that ``attack`` works where there is no defense: ``works``, or it stands ``beside`` others that do."""
-    if not works and beside:
-        return skip(FALLS, FALLING, "A control: other attacks do work there, and the headline comes from those.")
-    fallen = max(clean - robust, 0)
-    if not works and clean and wilson(fallen, clean)[1] >= HARDLY:
-        few = (
-            f"Not enough images: {fallen} of {clean} of the undefended victim fall to {attack}, which is neither "
-            "certainly more than chance nor certainly few. Add --n."
-        )
-        return check(FALLS, "skipped", robust / n, FALLING, n, few)
-    meaning = (
-        "The attack works where there is no defense."
-        if works
-        else f"{attack} hardly moves the undefended victim (clean {clean / n:.1%}, "
-        f"attacked {robust / n:.1%}), so it cannot show what a defense is worth: more steps, another "
-        "step size, a larger eps or more images."
-    )
-    return check(FALLS, "pass" if works else "suspect", robust / n, FALLING, n, meaning)
+def falls_check(attack: str, figures: Mapping[str, float]) -> Check:
+    """See that ``attack`` works where there is no defense; the figures are those of ``undefended_falls``."""
+    found, n, clean = undefended_falls(figures), int(figures["of"]), int(figures["control"])
+    fallen = max(int(figures["lost"] - figures["gained"]), 0)
+    meaning = {
+        "works": "The attack works where there is no defense.",
+        "others": "A control: other attacks do work there, and the headline comes from those.",
+        "unbounded": "The undefended victim hardly falls at this radius, and to none of the gate's own attacks either. "
+        f"That {attack} works is seen without bounds, where {figures.get('swept', 0) - figures.get('unbounded', 0):g} "
+        f"of {figures.get('swept', 0):g} images fall to it.",
+        "few": f"Not enough images: {fallen} of {clean} of the undefended victim fall to {attack}, which is neither "
+        "certainly more than chance nor certainly few. Add --n.",
+        "hardly": f"{attack} hardly moves the undefended victim (clean {clean / n:.1%}, attacked "
+        f"{found.value or 0:.1%}), so it cannot show what a defense is worth: more steps, another step size, a larger "
+        "eps or more images.",
+    }
+    return check(FALLS, found.status, found.value, found.threshold, found.n, meaning[found.by], figures)
 
 
 def declared_check(

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from robench.evidence.card import Card, Check, Verdict
 from robench.evidence.check_rules import CHECKS, LEAKED, LOST, RELABELLED, SHARES, ZERO, weigh
 from robench.evidence.check_verdict import exceeds
+from robench.evidence.compound_rules import CONVERGED, FALLS, RULES
 from robench.evidence.fingerprint import STAGES
 from robench.evidence.statistics import wilson
 
-#: The first version of the gate whose cards hold figures.
-FIRST = 6
+#: The first version of the gate whose cards hold figures, and the first whose cards hold them for rules of several
+#: counts too.
+FIRST, COMPOUND = 6, 7
 REFERENCE = "reference clean accuracy"
 #: Checks of a defense that answers by chance, which then weigh more than counts.
 OF_CHANCE = ("deterministic", "re-score from disk", "clean answers again", "robust <= clean")
@@ -44,7 +46,7 @@ def gate_problems(card: Card) -> Iterator[str]:
         yield "its gate lists a check twice."
     facts, values = facts_of(card), _values(card)
     for one in card.gate.checks:
-        own = {"standing": card.robust.correct} if one.name == "more steps" else {}
+        own = {"standing": card.robust.correct} if one.name in ("more steps", CONVERGED) else {}
         yield from _figure_problems(one, {**facts, **own}, _exempt(one, card))
         yield from _value_problems(one, values, card)
     if (made := verdict_of(card.gate.checks)) != card.gate.verdict:
@@ -55,6 +57,10 @@ def _exempt(one: Check, card: Card) -> bool:
     """Tell whether a check weighs more than counts, or was not made."""
     if one.status == "skipped" and one.value is None:
         return True
+    if one.name in RULES and card.cell.stages["judge"] < COMPOUND:
+        return True
+    if one.name == FALLS and one.status == "suspect" and one.value is None:
+        return True  # nobody attacked the undefended victim so
     drawn = card.training.randomized and one.name in OF_CHANCE
     return drawn or (card.training.gradient == "none" and one.name == "gradients present")
 
@@ -70,7 +76,7 @@ def _figure_problems(one: Check, facts: Mapping[str, float], exempt: bool) -> It
         found = None
         exempt = False
     if found is None:
-        if not exempt and (one.name in ZERO or one.name in SHARES or one.name in LOST):
+        if not exempt and (one.name in {*ZERO, *SHARES, *LOST, *RULES}):
             yield f"the check '{one.name}' lacks figures that it weighs."
         return
     value = None if found.value is None else round(float(found.value), 9)
@@ -115,7 +121,18 @@ def _value_problems(one: Check, values: Mapping[str, float], card: Card) -> Iter
 
 def facts_of(card: Card) -> dict[str, float]:
     """Return, by name, the figures that a card states elsewhere too; a check that weighs one must have the same."""
-    return {"of": card.cell.n, "gradientless": card.training.gradient == "none"}
+    counts = {"clean": card.clean.correct, "robust": card.robust.correct, "classes": len(card.data.classes)}
+    own = {"control": card.clean.correct, **_changed(card)} if card.cell.undefended and not card.cell.surrogate else {}
+    return {"of": card.cell.n, "gradientless": card.training.gradient == "none", **counts, **own}
+
+
+def _changed(card: Card) -> dict[str, float]:
+    """Return how many images fell, and how many rose."""
+    pairs = list(zip(card.clean.mask(), card.robust.mask(), strict=True))
+    return {
+        "lost": sum(before and not now for before, now in pairs),
+        "gained": sum(now and not before for before, now in pairs),
+    }
 
 
 def _values(card: Card) -> dict[str, float]:
@@ -131,9 +148,7 @@ def _values(card: Card) -> dict[str, float]:
     if card.adversarial.attacked:
         found["model asked"] = (craft.forwards + craft.backwards) / card.adversarial.attacked
     if card.robust.draws == 1:
-        found["robust <= clean"] = sum(
-            now and not before for before, now in zip(card.clean.mask(), card.robust.mask(), strict=True)
-        )
+        found["robust <= clean"] = _changed(card)["gained"]
     if cell.undefended and cell.surrogate is None:
         found["undefended victim falls"] = card.robust.correct / n
         found["reference clean accuracy"] = card.clean.correct / n

@@ -12,7 +12,7 @@ from typing import Any
 
 from robench.evidence.card import Card, Check, ComponentRecord
 from robench.evidence.check_rules import LOST
-from robench.evidence.cross_cell_checks import CHANCE, MUCH_DEARER, fell
+from robench.evidence.cross_cell_checks import CHANCE, MUCH_DEARER
 
 #: Attacks of the harness's own on the images that a row's attacks leave standing, with what they may win of all images.
 PROBES = {
@@ -56,9 +56,9 @@ class RowCell:
         return (cost.forwards + cost.backwards) / max(cost.images, 1)
 
     @property
-    def fell(self) -> bool:
-        """Tell whether significantly more images fell than rose."""
-        return fell((self.clean & ~self.robust).bit_count(), (~self.clean & self.robust).bit_count())
+    def changed(self) -> tuple[int, int]:
+        """Return how many images fell, and how many rose."""
+        return (self.clean & ~self.robust).bit_count(), (~self.clean & self.robust).bit_count()
 
     @property
     def probes(self) -> tuple[object, ...]:

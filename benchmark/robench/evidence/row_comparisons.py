@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robench.evidence.card import Check
+from robench.evidence.compound_rules import FALLS, fell
 from robench.evidence.cross_cell_checks import (
     dearer_check,
     declared_check,
@@ -16,6 +17,7 @@ from robench.evidence.row_cells import (
     DefendedRow,
     RowCell,
     cheaper,
+    check_of,
     iterative,
     key_of_part,
     without_cheaper,
@@ -60,15 +62,18 @@ def one_step_over(cell: RowCell, row: DefendedRow) -> Check | None:
 
 
 def falls_over(one: Check, cell: RowCell, undefended: Sequence[RowCell]) -> Check:
-    """Return what the undefended victim says of the attack, which nobody had tried on it in the card's run."""
+    """Return what the cards of the undefended victim say of the attack, whatever was known of it in the card's run."""
     same = [other for other in undefended if key_of_part(other.card.cell.attack) == key_of_part(cell.card.cell.attack)]
     if not same:
         return one
     control = min(same, key=lambda other: other.card.id)
-    beside = any(other.fell for other in undefended if other.row == control.row and other is not control)
-    counts = control.clean.bit_count(), control.robust.bit_count()
-    name = cell.card.cell.attack.name
-    return falls_check(name, *counts, control.card.cell.n, works=control.fell, beside=beside)
+    others = any(fell(*other.changed) for other in undefended if other.row == control.row and other is not control)
+    own = check_of(control, FALLS)
+    known = own.figures if own else {}
+    swept = {name: known[name] for name in sorted({"swept", "unbounded"} & set(known))}
+    lost, gained = control.changed
+    counts = {"control": control.clean.bit_count(), "lost": lost, "gained": gained, "of": control.card.cell.n}
+    return falls_check(cell.card.cell.attack.name, {**counts, "others": others, **swept})
 
 
 def declared_over(cell: RowCell, row: DefendedRow) -> Check:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from robench.evidence.card import Card, Check, Verdict
-from robench.evidence.cross_cell_checks import DEARER, DECLARED, FALLS, ONE_STEP, TRANSFER
+from robench.evidence.compound_rules import FALLS
+from robench.evidence.cross_cell_checks import DEARER, DECLARED, ONE_STEP, TRANSFER
 from robench.evidence.gate_consistency import verdict_of
 from robench.evidence.row_cells import IMPRESSIONS, PROBES, DefendedRow, RowCell, check_of
 from robench.evidence.row_comparisons import dearer_over, declared_over, falls_over, one_step_over, transfer_over
@@ -54,7 +55,7 @@ def _again(one: Check, cell: RowCell, row: DefendedRow, undefended: Sequence[Row
         return probed(one.name, row) or one
     if one.name in IMPRESSIONS:
         return check_of(row.strongest.cells[0], one.name) or one
-    if one.name == FALLS and one.status == "suspect":
+    if one.name == FALLS and (one.figures or one.status == "suspect"):
         return falls_over(one, cell, undefended)
     if one.name == DECLARED and one.status == "suspect":
         return declared_over(cell, row)

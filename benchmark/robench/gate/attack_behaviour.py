@@ -14,6 +14,7 @@ from robench.errors import ContractError
 from robench.evidence.card import Check
 from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import check, share, skip, zero
+from robench.evidence.compound_rules import MOVING
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
 from robench.gate.query_paths import QueryPath, QueryPaths
@@ -27,8 +28,8 @@ TRACE_IMAGES = 8
 BAD_STEPS = SHARES["step size"].limits[0]
 #: A step counts as the whole ball from this share of eps.
 WHOLE = 0.99
-#: I4: the loss still moves by more than this share of its whole rise over the last iterates.
-MOVING, LAST = 0.05, 10
+#: I4: over how many of the last iterates the loss is looked at.
+LAST = 10
 
 
 def probe(probed: AttackContext) -> dict[str, Any]:

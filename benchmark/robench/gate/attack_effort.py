@@ -12,20 +12,18 @@ from robench.contracts.components import Attack
 from robench.contracts.threat_model import ThreatModel
 from robench.evidence.card import Check
 from robench.evidence.check_rules import LOST, SHARES
-from robench.evidence.check_verdict import TOLERATED, check, exceeds, looked_at, lost, share, skip
-from robench.gate.attack_behaviour import MOVING
+from robench.evidence.check_verdict import FEWER, check, lost, share, skip, too_few
+from robench.evidence.compound_rules import CONVERGED, EPS, MOVING, RISING, STILL_MOVING
+from robench.evidence.compound_rules import converged as weigh_convergence
+from robench.evidence.compound_rules import falls_with_eps as weigh_growth
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext
 from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Share of all images that twice the steps, or another seed, may win.
 MORE = LOST["more steps"][0]
-#: Share of the tried images that may stand at a larger radius though they fell at a smaller one.
-RISING = 0.10
 #: Share of the tried images that may stand when only the box holds the attack: one or two by a bad start.
 WITHSTANDING = SHARES["unbounded attack"].limits[0]
-#: Share of the recorded paths that may still rise at their end.
-STILL_MOVING = 0.5
 #: An Linf radius at which any image can be turned into any other's grey: nothing may be recognised there.
 BLINDING = 0.5
 IMAGES = 16
@@ -129,51 +127,48 @@ def more(measured: Measurement, group: Sequence[Measurement]) -> Check:
 
 def converged(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the loss no longer rises at the end (indicator I4), where twice the steps confirm it."""
-    name, threshold = "converged", f"<= {MOVING:.0%} of the rise in the last 10 iterates"
     trace, effort = measured.probes["trace"], measured.probes["effort"]
     if not trace["n"]:
-        return skip(name, threshold, "No path was recorded: nothing iterative, or no robust image.")
-    double, standing = effort["double"] if effort["tried"] else {"n": 0, "won": 0}, int(measured.robust.correct.sum())
-    more_wins = exceeds(double["won"], looked_at(double["n"], standing, measured.n), TOLERATED) if standing else False
-    good = "The loss has levelled off where it was recorded, or more steps win nothing."
-    if not more_wins:
-        return check(name, "pass", trace["moving"] / trace["n"], threshold, trace["n"], good)
-    return share(
-        name, trace["moving"], trace["n"], (STILL_MOVING, 1.0), good,
-        f"On {trace['moving']} of {trace['n']} images the loss still rises at the end, and twice the steps win more: "
-        "the attack stopped too early. Give it more steps.",
-        threshold=threshold,
-        worst="suspect",
-    )  # fmt: skip
+        threshold = f"<= {MOVING:.0%} of the rise in the last 10 iterates"
+        return skip(CONVERGED, threshold, "No path was recorded: nothing iterative, or no robust image.")
+    moving, n, standing = trace["moving"], trace["n"], int(measured.robust.correct.sum())
+    double = effort["double"] if effort["tried"] else {"n": 0, "won": 0}
+    figures = {"moving": moving, "among": n, "won": double["won"], "tried": double["n"], "standing": standing}
+    found = weigh_convergence(figures | {"of": measured.n})
+    meaning = "The loss has levelled off where it was recorded, or more steps win nothing."
+    if found.status == "suspect":
+        meaning = (
+            f"On {moving} of {n} images the loss still rises at the end, and twice the steps win more: the attack "
+            "stopped too early. Give it more steps."
+        )
+    elif found.status == "skipped":
+        meaning = too_few(moving, n, STILL_MOVING, FEWER)
+    return check(CONVERGED, found.status, found.value, found.threshold, n, meaning, figures | {"of": measured.n})
 
 
 def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that a larger ball never helps the model, and that a blinding one leaves it at chance."""
-    name, threshold = "accuracy falls with eps", "monotone, and at chance at eps = 0.5"
-    found = measured.probes["effort"]
-    if not found["tried"] or not found["sweep"]["n"]:
-        return skip(name, threshold, "Not part of --gate quick, or not an iterative attack.")
-    sweep, classes = found["sweep"], len(measured.data.classes)
+    threshold, effort = "monotone, and at chance at eps = 0.5", measured.probes["effort"]
+    if not effort["tried"] or not effort["sweep"]["n"]:
+        return skip(EPS, threshold, "Not part of --gate quick, or not an iterative attack.")
+    sweep, classes = effort["sweep"], len(measured.data.classes)
     if not {"half", "double", "blinding"} & set(sweep):
-        return skip(name, threshold, "No other radius was tried: too dear, or refused by the attack.")
-    n = sweep["n"]
-    good = "Accuracy falls as the ball grows, to chance or below."
-    rising = share(
-        name, sweep["rising"], n, (RISING, 1.0), good,
-        f"{sweep['rising']} of {n} images fall at a smaller eps and stand at a larger one: the attack is led astray.",
-        threshold=threshold,
-        worst="suspect",
-    )  # fmt: skip
-    if rising.status == "suspect" or "blinding" not in sweep or classes < 2:
-        return rising
-    seeing = share(
-        name, sweep["blinding"], n, (1 / classes, 1.0), good,
-        f"At eps = 0.5, where no image can be recognised, {sweep['blinding']} of {n} images are still answered "
-        f"right (chance: {1 / classes:.0%}): the attack or its gradients fail.",
-        threshold=threshold,
-        worst="suspect",
-    )  # fmt: skip
-    return rising if seeing.status == "pass" else seeing
+        return skip(EPS, threshold, "No other radius was tried: too dear, or refused by the attack.")
+    n, figures = sweep["n"], {"rising": sweep["rising"], "among": sweep["n"], "classes": classes}
+    figures |= {"blinding": sweep["blinding"]} if "blinding" in sweep else {}
+    found = weigh_growth(figures)
+    count, limit = figures[found.by], RISING if found.by == "rising" else 1 / classes
+    meaning = "Accuracy falls as the ball grows, to chance or below."
+    if found.status == "skipped":
+        meaning = too_few(count, n, limit, FEWER)
+    elif found.status == "suspect" and found.by == "rising":
+        meaning = f"{count} of {n} images fall at a smaller eps and stand at a larger one: the attack is led astray."
+    elif found.status == "suspect":
+        meaning = (
+            f"At eps = 0.5, where no image can be recognised, {count} of {n} images are still answered right (chance: "
+            f"{limit:.0%}): the attack or its gradients fail."
+        )
+    return check(EPS, found.status, found.value, found.threshold, n, meaning, figures)
 
 
 def unbounded(measured: Measurement, _group: Sequence[Measurement]) -> Check:

@@ -8,18 +8,16 @@ from typing import Any
 
 from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Check
-from robench.evidence.check_verdict import TOLERATED, check, exceeds, skip, zero
+from robench.evidence.check_verdict import TOLERATED, check, skip, zero
+from robench.evidence.compound_rules import FALLING, FALLS, fell
 from robench.evidence.cross_cell_checks import (
     CHANCE,
     DEARER,
-    FALLING,
-    FALLS,
     MUCH_DEARER,
     TRANSFER,
     dearer_check,
     declared_check,
     falls_check,
-    fell,
     not_attacked_check,
     transfer_check,
 )
@@ -95,44 +93,30 @@ def falls(measured: Measurement, group: Sequence[Measurement]) -> Check:
     same = [other for other in undefended if other.attack_key == measured.attack_key]
     if not same:
         return not_attacked_check()
-    clean, robust = same[0].clean.correct, same[0].robust.correct
-    others = [
-        other for other in undefended if other.defended_victim == same[0].defended_victim and other is not same[0]
-    ]
-    if not _fell(same[0]) and not any(map(_fell, others)) and _works_beyond(same[0]):
-        sweep = same[0].probes["effort"]["sweep"]
-        return check(
-            FALLS, "pass", int(robust.sum()) / len(robust), FALLING, len(robust),
-            f"The undefended victim hardly falls at this radius, and to none of the gate's own attacks either. That "
-            f"{measured.attack_name} works is seen without bounds, where {sweep['n'] - sweep['unbounded']} of "
-            f"{sweep['n']} images fall to it.",
-        )  # fmt: skip
-    return falls_check(
-        measured.attack_name, int(clean.sum()), int(robust.sum()), len(robust),
-        works=_fell(same[0]), beside=any(map(_fell, others)),
-    )  # fmt: skip
+    control = same[0]
+    row = [other for other in undefended if other.defended_victim == control.defended_victim]
+    others = any(fell(*_changed(other)) for other in row if other is not control)
+    return falls_check(measured.attack_name, _control_figures(control, others))
 
 
-def _fell(measured: Measurement) -> bool:
+def _changed(measured: Measurement) -> tuple[int, int]:
+    """Return how many images fell, and how many rose."""
     clean, robust = measured.clean.correct, measured.robust.correct
-    return fell(int((clean & ~robust).sum()), int((~clean & robust).sum()))
+    return int((clean & ~robust).sum()), int((~clean & robust).sum())
 
 
-#: Share of the images that an attack certainly has to win without bounds to count as one that works.
-WINS = 0.25
-
-
-def _works_beyond(control: Measurement) -> bool:
-    """Tell whether an attack wins without bounds where nothing of the gate's own wins at the cell's radius.
-
-    Then the undefended model holds there, and that is no failure of the attack.
-    """
+def _control_figures(control: Measurement, others: bool) -> dict[str, int]:
+    """Return what tells whether an attack works on the undefended victim, without bounds too."""
+    lost, gained = _changed(control)
+    figures = {"control": int(control.clean.correct.sum()), "lost": lost, "gained": gained, "others": int(others)}
+    figures["of"] = control.n
     effort, strength = control.probes["effort"], control.model_probes["strength"]
     if not effort["tried"] or "unbounded" not in effort["sweep"] or strength["stronger"]["n"] < 4:
-        return False
-    wins = sum(strength[name]["won"] for name in ("one_step", "stronger", "tiles", "queries", "noise"))
-    sweep = effort["sweep"]
-    return not wins and exceeds(sweep["n"] - sweep["unbounded"], sweep["n"], WINS)
+        return figures
+    if any(strength[name]["won"] for name in ("one_step", "stronger", "tiles", "queries", "noise")):
+        return figures
+    # Nothing of the gate's own wins at the cell's radius: if the model holds there, that is no failure of the attack.
+    return figures | {"swept": effort["sweep"]["n"], "unbounded": effort["sweep"]["unbounded"]}
 
 
 def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:

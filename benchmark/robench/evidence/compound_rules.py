@@ -1,0 +1,152 @@
+"""Checks that weigh several counts against each other, as functions of the figures that a card holds.
+
+The gate takes its verdicts from here, and so does whoever reads a card.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from robench.evidence.card import Status
+from robench.evidence.check_verdict import TOLERATED, exceeds, looked_at, weighed
+from robench.evidence.statistics import wilson
+
+Figures = Mapping[str, float]
+
+CONVERGED, EPS, GAP = "converged", "accuracy falls with eps", "generalisation gap"
+FALLS = "undefended victim falls"
+
+#: A loss still rises if its last iterates bring more than this share of the whole rise; share of the recorded paths
+#: that may do so.
+MOVING, STILL_MOVING = 0.05, 0.5
+#: Share of the tried images that may stand at a larger radius though they fell at a smaller one.
+RISING = 0.10
+#: Honest models have no gap at all, so that one in forty of them would be accused at 95 %.
+CONFIDENCE = 0.999
+#: Certain gap to validation images, and to moved images, which are strange to an honest model too: above, SUSPECT;
+#: INVALID.
+TO_VALIDATION, TO_MOVED = (0.05, 0.20), (0.25, 1.0)
+#: An attack hardly moves a model if certainly fewer than this share of the images fall.
+HARDLY = 0.2
+#: Share of the images that an attack certainly has to win without bounds to count as one that works.
+WINS = 0.25
+FALLING = "significantly more images fall than rise"
+
+
+class Weighed(NamedTuple):
+    """Say what figures come to.
+
+    Attributes:
+        status, value, threshold, n: as in the card's check.
+        by: which of the things that the check weighs decided, where it weighs several.
+    """
+
+    status: Status
+    value: float | None
+    threshold: str
+    n: int
+    by: str = ""
+
+
+def converged(figures: Figures) -> Weighed:
+    """Weigh the paths whose loss still rises at the end (``moving`` of ``among``), where twice the steps win more.
+
+    Twice the steps won ``won`` of the ``tried`` images, ``standing`` of ``of`` images having been left.
+    """
+    moving, among, standing = figures["moving"], int(figures["among"]), figures["standing"]
+    wins = (
+        exceeds(figures["won"], looked_at(figures["tried"], standing, figures["of"]), TOLERATED) if standing else False
+    )
+    status = weighed(moving, among, (STILL_MOVING, 1.0), "suspect") if wins else "pass"
+    return Weighed(status, moving / among, f"<= {MOVING:.0%} of the rise in the last 10 iterates", among)
+
+
+def falls_with_eps(figures: Figures) -> Weighed:
+    """Weigh the images that stand at a larger radius only (``rising``), and those right at eps = 0.5 (``blinding``)."""
+    among, threshold = int(figures["among"]), "monotone, and at chance at eps = 0.5"
+
+    def of(count: float, limit: float, by: str) -> Weighed:
+        return Weighed(weighed(count, among, (limit, 1.0), "suspect"), count / max(among, 1), threshold, among, by)
+
+    rising = of(figures["rising"], RISING, "rising")
+    if rising.status == "suspect" or "blinding" not in figures or figures["classes"] < 2:
+        return rising
+    seeing = of(figures["blinding"], 1 / figures["classes"], "blinding")
+    return rising if seeing.status == "pass" else seeing
+
+
+def generalises(figures: Figures) -> Weighed:
+    """Weigh how many more of ``of`` test images are right than of others, without and under attack.
+
+    The others are validation images (``validation``), or else test images moved by one pixel: ``clean_others_right``
+    of ``clean_others`` and, where they were attacked, ``robust_others_right`` of ``robust_others``.
+    """
+    validation, of = bool(figures["validation"]), int(figures["of"])
+    limits = TO_VALIDATION if validation else TO_MOVED
+    gaps = {
+        kind: certain_gap(figures[kind], of, figures[f"{kind}_others_right"], figures[f"{kind}_others"])
+        for kind in ("clean", "robust")
+        if figures.get(f"{kind}_others")
+    }
+    by = max(gaps, key=lambda kind: gaps[kind])
+    status: Status = "invalid" if gaps[by] > limits[1] else "suspect" if gaps[by] > limits[0] else "pass"
+    others, right = int(figures[f"{by}_others"]), figures[f"{by}_others_right"]
+    wrong = int(figures["clean_others"] - figures["clean_others_right"])
+    if (
+        status == "pass"
+        and validation
+        and figures["clean"] == of
+        and _no_chance(wrong, int(figures["clean_others"]), of)
+    ):
+        status, by = "suspect", "all right"
+    value = figures["robust" if by == "robust" else "clean"] / of - right / others
+    return Weighed(status, value, f"<= {limits[0]:.0%} certainly", others, by)
+
+
+def certain_gap(right: float, n: int, other: float, others: float) -> float:
+    """Return the lower end of the 99.9 % interval of the difference of two shares (Newcombe 1998, from Wilson's)."""
+    one, two = right / n, other / others
+    below, above = one - wilson(int(right), n, CONFIDENCE)[0], wilson(int(other), int(others), CONFIDENCE)[1] - two
+    return one - two - math.hypot(below, above)
+
+
+def _no_chance(wrong: int, others: int, n: int) -> bool:
+    """Tell whether it is no chance that all mistakes are among the other images (Fisher's exact test)."""
+    chance: float = math.prod((others - place) / (n + others - place) for place in range(wrong))
+    return bool(wrong) and bool(chance < (1 - CONFIDENCE) / 2)
+
+
+def undefended_falls(figures: Figures) -> Weighed:
+    """Weigh how many images of the undefended victim fell to the attack (``lost``), and how many rose (``gained``).
+
+    Before it ``control`` of ``of`` were right. ``others``: whether other attacks of the run work there. ``unbounded``
+    of ``swept`` images withstood the attack without bounds, where nothing of the gate's own wins at the cell's radius.
+    """
+    n, right = int(figures["of"]), figures["control"]
+    robust = right - figures["lost"] + figures["gained"]
+    works, fallen = fell(int(figures["lost"]), int(figures["gained"])), max(right - robust, 0)
+    if works:
+        return Weighed("pass", robust / n, FALLING, n, "works")
+    if figures["others"]:
+        return Weighed("skipped", None, FALLING, 0, "others")
+    if "swept" in figures and exceeds(figures["swept"] - figures["unbounded"], figures["swept"], WINS):
+        return Weighed("pass", robust / n, FALLING, n, "unbounded")
+    if right and wilson(int(fallen), int(right))[1] >= HARDLY:
+        return Weighed("skipped", robust / n, FALLING, n, "few")
+    return Weighed("suspect", robust / n, FALLING, n, "hardly")
+
+
+def fell(lost_images: int, gained: int) -> bool:
+    """Tell whether attacked images fell more often than they rose: a 99 % score test on the pairs that differ."""
+    return lost_images + gained > 0 and wilson(lost_images, lost_images + gained, 0.99)[0] > 0.5
+
+
+#: By check, what its figures come to.
+RULES: Mapping[str, Callable[[Figures], Weighed]] = {
+    CONVERGED: converged,
+    EPS: falls_with_eps,
+    GAP: generalises,
+    FALLS: undefended_falls,
+}
