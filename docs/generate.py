@@ -1,7 +1,7 @@
 """Write the parts of the documentation that the code knows, or check that they are what it gives.
 
 python docs/generate.py           write docs/reference.md, docs/card.md, the marked parts of README.md, docs/plugins.md,
-                                  docs/gate.md and docs/how-to/victim.md, and the schemas of cards
+                                  docs/gate.md and docs/how-to/victim.md, and the schemas of cards and of leaderboard.json
 python docs/generate.py --check   exit 1 and name what differs
 """
 
@@ -27,7 +27,7 @@ from robench.plan.suite import read_suite
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench_leaderboard import Row, boards, read_cards
-from robench_leaderboard.render import formatting
+from robench_leaderboard.render import formatting, json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "blur" / "robench_blur.py"
@@ -247,7 +247,7 @@ def main() -> int:
     }
     wanted |= {
         file.SCHEMA_FILE: json.dumps(file.schema(), indent=1) + "\n"
-        for file in (card_file, training_card_file, attestation)
+        for file in (card_file, training_card_file, attestation, json_schema)
     }
     stale = [
         path for path, content in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != content

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -80,6 +81,11 @@ def words_in(folder):
         content = path.read_bytes() if path.is_file() else b""
         if path.suffix == ".gz":
             content = gzip.decompress(content)
+        elif path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                content = b"\n".join(
+                    [part for name in archive.namelist() for part in (name.encode(), archive.read(name))]
+                )
         name = str(path.relative_to(folder))
         found += [(name, word) for word in WORDS if word in name.lower() or word.encode() in content.lower()]
     return found
@@ -104,6 +110,7 @@ def test_nothing_that_is_written_names_the_machine_its_user_or_its_folders(there
     assert {"LEADERBOARD.md", "report.html", "index.html", "leaderboard.json", "gallery"} <= {
         path.name for path in out.iterdir()
     }
+    assert run("bundle", card, "-o", out / "bundle.zip").code == 0
     assert words_in(out) == []
     assert {path.parts[-3] for path in (root / "store").glob("*/??/*")} >= {"adversarial", "card", "fit", "gallery"}
     assert words_in(root / "store") == []

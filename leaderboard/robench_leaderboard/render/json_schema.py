@@ -68,6 +68,7 @@ class Attack(Part, frozen=True, kw_only=True):
     verdict: Verdict
     card: Annotated[str, Meta(description="canonical file name of the card")]
     id: Digest
+    credit: Annotated[str, Meta(description="who submitted the images; empty: they were crafted by the run")]
 
 
 class Evidence(Part, frozen=True, kw_only=True):

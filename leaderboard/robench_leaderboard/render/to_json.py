@@ -184,6 +184,7 @@ def _attack(attack: AttackOutcome) -> json_schema.Attack:
         verdict=attack.verdict,
         card=attack.card.file_name,
         id=attack.card.id,
+        credit=plain(attack.card.credit, _NAME),
     )
 
 
