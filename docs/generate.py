@@ -1,7 +1,7 @@
 """Write the parts of the documentation that the code knows, or check that they are what it gives.
 
 python docs/generate.py           write docs/reference.md, docs/card.md, the marked parts of README.md, docs/plugins.md,
-                                  docs/gate.md and docs/how-to/victim.md, and the schemas of cards and of leaderboard.json
+                                  docs/gate.md and docs/how-to/victim.md, and the schemas of cards and leaderboard.json
 python docs/generate.py --check   exit 1 and name what differs
 """
 

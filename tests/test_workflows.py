@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,10 @@ class Fork:
 
     def step(self, name: str) -> subprocess.CompletedProcess[str]:
         (found,) = [step for step in steps(ACTION) if step.get("name") == name]
-        given = {"CARDS": "leaderboard/cards", "OUT": "leaderboard", "BASE": self.base, "REQUIRE": "reported"}
+        given = {
+            "CARDS": "leaderboard/cards", "OUT": "leaderboard", "BASE": self.base, "REQUIRE": "reported",
+            "RERUN": "1", "SEED": "7",
+        }  # fmt: skip
         environment = {
             **os.environ,
             **{key: given[key] for key in found["env"]},
@@ -279,3 +283,28 @@ def test_a_base_without_cards_makes_every_card_new(fork):
     empty = fork.git("commit-tree", fork.git("hash-object", "-t", "tree", "--stdin", "-w"), "-m", "empty")
     fork.base = empty
     assert "12 cards: 12 new, 0 changed, 0 removed, 0 refused." in fork.changes()
+
+
+def test_a_sample_of_the_new_cards_is_computed_again(fork):
+    assert fork.step("Re-run a sample").returncode == 0
+    assert (fork.temp / "summary.md").read_text() == "No card is new or changed.\n"
+
+    with tarfile.open(ROOT / "tests" / "golden" / "release.tar.gz") as archive:
+        archive.extractall(fork.temp, filter="data")
+    for card in (fork.temp / "cards").glob("*.json"):
+        shutil.copy(card, fork.cards)
+    fork.commit()
+    done = fork.step("Re-run a sample")
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = (fork.temp / "summary.md").read_text()
+    assert "### A sample, computed again (seed 7)" in summary
+    assert re.search(r"n8-[0-9a-f]{8}\.json (is identical|repeats within rounding)\.", " ".join(summary.split()))
+    assert not (fork.cards / "attestations").exists()
+
+    for card in fork.cards.glob("*n8-*.json"):
+        raw = json.loads(card.read_text())
+        raw["cost"]["craft"]["forwards"] += 8
+        card.write_text(json.dumps(raw))
+    fork.commit()
+    done = fork.step("Re-run a sample")
+    assert (done.returncode, "contradicts itself: " in done.stdout) == (1, True), "an edited card fails"
