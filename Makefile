@@ -1,4 +1,4 @@
-.PHONY: check lint types test smoke format bench leaderboard docs
+.PHONY: check lint types test smoke format bench leaderboard docs site
 
 #: Each process computes in one thread. Files are dealt out whole, because tests of one file share what is trained, and
 #: the long ones first (tests/conftest.py), or one process would end alone. Few hang or crash before all are given up.
@@ -30,6 +30,9 @@ smoke:  ## about a minute: the contracts, what is planned, whole runs on a bench
 	$(PYTEST) tests/contracts tests/plan tests/pipeline/test_run.py tests/cli/test_startup.py tests/test_surface.py \
 	  tests/test_import_rules.py \
 	  tests/test_docs.py::test_generated_parts_are_what_the_code_gives
+
+site:  ## the documentation as pages in build/site, links checked; needs pip install -e '.[docs]'
+	mkdocs build --strict --quiet
 
 bench:  ## speed, as ratios to floors and peers measured in the same run
 	python -m pytest benchmarks --benchmark-disable-gc -s

@@ -40,8 +40,9 @@ def names() -> list[Path]:
     return [*WORKFLOWS, ACTION]
 
 
-def test_there_are_three_workflows_and_an_action():
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "leaderboard-comment.yml", "leaderboard.yml"]
+def test_there_are_five_workflows_and_an_action():
+    names = ["ci.yml", "leaderboard-comment.yml", "leaderboard.yml", "pages.yml", "release.yml"]
+    assert [path.name for path in WORKFLOWS] == names
     assert load(ACTION)["runs"]["using"] == "composite"
 
 
@@ -61,7 +62,7 @@ def test_actions_are_pinned_by_commit_and_scripts_hold_no_expression(path):
 def test_one_commit_of_each_action_is_used_and_its_version_is_said():
     used = re.findall(r"uses: (actions/\S+)@(\S+) # (v\d+\.\d+\.\d+)$", "\n".join(map(Path.read_text, names())), re.M)
     assert sum(path.read_text().count("uses: actions/") for path in names()) == len(used)
-    assert len({action for action, _, _ in used}) == len(set(used)) == 4
+    assert len({action for action, _, _ in used}) == len(set(used)) == 6
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -71,7 +72,10 @@ def test_permissions_are_the_least(path):
     assert "pull_request_target" not in found["on"]
     assert "secrets." not in path.read_text()
     assert all(job["timeout-minutes"] <= 60 for job in found["jobs"].values())
-    writing = {"comment": {"actions": "read", "pull-requests": "write"}} if "comment" in path.name else {}
+    writing = {
+        "leaderboard-comment": {"comment": {"actions": "read", "pull-requests": "write"}},
+        "pages": {"deploy": {"pages": "write", "id-token": "write"}},
+    }.get(path.stem, {})
     assert {name: job["permissions"] for name, job in found["jobs"].items() if "permissions" in job} == writing
     for step in steps(path):
         if step.get("uses", "").startswith("actions/checkout"):
@@ -156,6 +160,35 @@ def test_the_action_installs_all_that_ranking_imports():
     brought |= {"mdurl", "typing-extensions", "typing_extensions"}
     brought |= {"charset-normalizer"}  # tried by one of them, and done without
     assert used - brought <= listed, used - brought - listed
+
+
+def test_the_site_is_built_with_every_link_checked(tmp_path):
+    pytest.importorskip("material")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
+        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    start = (tmp_path / "index.html").read_text()
+    assert "https://github.com/robench/robench/blob/main/ARCHITECTURE.md" in start
+    assert (tmp_path / "how-to" / "victim" / "index.html").is_file()
+
+
+def test_what_is_published_is_checked_first():
+    build = [
+        step["run"] for step in load(ROOT / ".github/workflows/pages.yml")["jobs"]["build"]["steps"] if "run" in step
+    ]
+    assert [name for name in ("--check", "suite:digits", "make site") if any(name in run for run in build)] == [
+        "--check", "suite:digits", "make site",
+    ]  # fmt: skip
+    tags = load(ROOT / ".github/workflows/release.yml")["jobs"]
+    (check,) = [step for step in tags["build"]["steps"] if step.get("name") == "The tag is the version"]
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    for tag, code in ((f"v{version}", 0), ("v99.0", 1)):
+        environment = {**os.environ, "KIND": "tag", "TAG": tag}
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", check["run"]]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout
 
 
 # Our own steps, in a real repository

@@ -7,8 +7,10 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 import torch
+from packaging.version import Version
 from PIL import Image, ImageCms, features
 
 from robench import DataError, decode_image, describe_image, image_suffixes
@@ -73,7 +75,12 @@ EXACT = {
     ),
     "CMYK": (stored(Image.new("CMYK", (1, 1), (255, 0, 0, 0)), "TIFF"), [(0, 255, 255)]),
     "CMYK as Adobe's JPEG": (stored(Image.new("CMYK", (1, 1), (255, 0, 0, 0)), "JPEG", quality=100), [(0, 255, 255)]),
-    "YCbCr": (stored(Image.new("YCbCr", (1, 1), (90, 128, 128)), "TIFF"), [90]),
+    # Before 13, Pillow writes files of this mode that it cannot read.
+    **(
+        {"YCbCr": (stored(Image.new("YCbCr", (1, 1), (90, 128, 128)), "TIFF"), [90])}
+        if Version(PIL.__version__) >= Version("13")
+        else {}
+    ),
     "animated GIF": (animated("GIF"), [(255, 0, 0)] * 4),
     "animated PNG": (animated("PNG"), [(255, 0, 0)] * 4),
     "TIFF of several pages": (animated("TIFF"), [(255, 0, 0)] * 4),
