@@ -31,6 +31,7 @@ NAMES = [
     "Norm",
     "PluginError",
     "Preprocess",
+    "Resize",
     "Results",
     "RobenchError",
     "SpecError",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from robench.contracts.image_files import describe_image as describe_image
     from robench.contracts.image_files import image_suffixes as image_suffixes
     from robench.contracts.image_files import to_uint8 as to_uint8
+    from robench.contracts.image_resize import Resize as Resize
     from robench.contracts.parameters import Value as Value
     from robench.contracts.parameters import parameter as parameter
     from robench.contracts.task import Task as Task
@@ -80,6 +81,7 @@ _HOME = {
     "Norm": "contracts.threat_model",
     "PluginError": "errors",
     "Preprocess": "contracts.classifier",
+    "Resize": "contracts.image_resize",
     "Results": "api.results",
     "RobenchError": "errors",
     "SpecError": "errors",

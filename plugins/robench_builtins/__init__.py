@@ -20,8 +20,10 @@ def robench_datasets() -> list[type[Dataset]]:
     from robench_builtins.datasets.imagenet import ImageNet
     from robench_builtins.datasets.mnist import FashionMnist, Mnist
     from robench_builtins.datasets.plantvillage import PlantVillage
+    from robench_builtins.datasets.torchvision_sets import SETS
 
-    return [Cifar10, Cifar100, Digits, FashionMnist, Flickr, Hf, ImageFolder, ImageNet, Mnist, PlantVillage]
+    own = [Cifar10, Cifar100, Digits, FashionMnist, Flickr, Hf, ImageFolder, ImageNet, Mnist, PlantVillage]
+    return [*own, *SETS]
 
 
 @hookimpl

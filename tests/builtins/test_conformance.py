@@ -17,6 +17,7 @@ from robench.testing import Check, check_component, conformance
 from robench.testing.component_under_test import Subject
 from robench.testing.declaration_checks import CHECKS as DECLARED
 from robench.testing.fixtures import LARGE, SMALL
+from robench_builtins.datasets.torchvision_sets import SETS
 from robench_builtins.models.tiny_clip import WEIGHTS
 
 BUILT_IN = [
@@ -27,6 +28,7 @@ BUILT_IN = [
 #: What is nothing without a file, a name or a download is tried on real files: below, and in the tests of each.
 BROUGHT_IN = {
     *("cifar10", "cifar100", "mnist", "fashion-mnist", "imagenet", "imagefolder", "plantvillage", "flickr", "hf"),
+    *(source.name for source in SETS),
     *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
     *("clip-rn50", "clip-vit-b16", "clip-vit-b32", "clip-vit-l14", "images", "robustbench"),
 }

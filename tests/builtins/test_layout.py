@@ -10,6 +10,7 @@ import pytest
 import robench_builtins
 from robench import Exporter
 from robench.plugin.catalog import catalog
+from robench_builtins.datasets.torchvision_sets import SETS
 
 ROOT = Path(robench_builtins.__file__).parent
 FILES = {
@@ -19,6 +20,7 @@ FILES = {
 ROLES = {"attack": "attacks", "dataset": "datasets", "defense": "defenses", "victim": "models", "surrogate": "models"}
 #: Components whose file is that of their family.
 FAMILIES = {
+    **{source.name: "torchvision_sets" for source in SETS},
     "fashion-mnist": "mnist",
     "linear": "mlp",
     "resnet32": "resnet20",

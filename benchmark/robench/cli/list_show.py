@@ -96,6 +96,8 @@ def _show(component: type, roles: list[str], offer: Offer) -> None:
     for label, text in (("source", kind.source), ("licence", kind.licence)):
         if text:
             console.print(f"\n{label}: {text}", markup=False)
+    if prompts := getattr(kind, "templates", ()):
+        console.print(f"\nprompts, the first by default: {' | '.join(prompts)}", markup=False)
     reference, tuning = getattr(kind, "reference", {}), getattr(kind, "tuning", {})
     for origin, accuracy in reference.items():
         console.print(f"\nstated clean accuracy on {origin}: {accuracy:.2%}")

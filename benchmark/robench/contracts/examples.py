@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from robench.contracts.array_inputs import as_labels, as_tensor, check_images
-from robench.contracts.image_files import StoredImage, decode_image, describe_image, read_bytes
+from robench.contracts.image_files import StoredImage, decode_image, describe_image, read_bytes, resizing, to_uint8
+from robench.contracts.image_resize import Resize
 from robench.errors import ContractError, DataError
 
 #: Threads that decode files; decoding releases the interpreter lock.
@@ -93,18 +94,20 @@ class Examples:
         return cls(labels, shape, lambda rows: images[list(rows)], digest)
 
     @classmethod
-    def from_files(cls, paths: Sequence[Path], labels: Sequence[int], size: int) -> Examples:
-        """Serve image files as RGB, resized (bicubic) so that the short side is ``size``, and centre-cropped.
+    def from_files(cls, paths: Sequence[Path], labels: Sequence[int], size: int | Resize) -> Examples:
+        """Serve image files as RGB, the largest square in the middle resized (bicubic) to ``size``, or by a ``Resize``.
 
         They are decoded by :func:`robench.decode_image`: the first frame, upright, on white.
         """
 
+        how = resizing(size)
+
         def fetch(rows: Sequence[int]) -> Tensor:
             with ThreadPoolExecutor(DECODERS) as pool:
-                return torch.stack(list(pool.map(lambda row: decode_image(paths[row], size=size), rows)))
+                return torch.stack(list(pool.map(lambda row: decode_image(paths[row], size=how), rows)))
 
         def digest(rows: Sequence[int]) -> bytes:
-            hasher = hashlib.sha256(f"rgb {size} upright on white".encode())
+            hasher = hashlib.sha256(f"rgb {how} upright on white".encode())
             for row in rows:
                 hasher.update(hashlib.sha256(read_bytes(paths[row])).digest())
             return hasher.digest()
@@ -112,7 +115,7 @@ class Examples:
         def describe(row: int) -> StoredImage:
             return describe_image(paths[row])
 
-        shape = (3, size, size)
+        shape = (3, how.size, how.size)
         return cls(torch.tensor(labels, dtype=torch.long), shape, fetch, digest, describe=describe)
 
     def __len__(self) -> int:
@@ -135,6 +138,21 @@ class Examples:
     def stored(self, place: int) -> StoredImage | None:
         """Return how the image at ``place`` is stored; None where that is not known, as of images from memory."""
         return self._describe(self._rows[place]) if self._describe is not None else None
+
+    def resized(self, how: Resize | None) -> Examples:
+        """Return the examples brought to another resolution; as they are for None. Their images must be uint8."""
+        if how is None:
+            return self
+
+        def fetch(rows: Sequence[int]) -> Tensor:
+            from torchvision.transforms.functional import to_pil_image
+
+            return torch.stack([to_uint8(how(to_pil_image(image))) for image in self[rows].images()])
+
+        def digest(rows: Sequence[int]) -> bytes:
+            return hashlib.sha256(f"{how} {self[rows].fingerprint}".encode()).digest()
+
+        return Examples(self.labels, (self.shape[0], how.size, how.size), fetch, digest, describe=self.stored)
 
     def of_classes(self, kept: Sequence[int]) -> Examples:
         """Return the examples of these classes, which are numbered anew in this order."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from robench.contracts.image_pixels import GREY, is_deep, orientation_of, plain, without_colour
+from robench.contracts.image_resize import Resize
 from robench.errors import DataError, RobenchError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class StoredImage(NamedTuple):
         return self.mode.partition(" ")[0] in GREY
 
 
-def decode_image(source: Path | bytes, name: str = "", *, grey: bool = False, size: int | None = None) -> Tensor:
+def decode_image(
+    source: Path | bytes, name: str = "", *, grey: bool = False, size: int | Resize | None = None
+) -> Tensor:
     """Return a stored image as uint8 (C, H, W): its first frame, upright, on white, in RGB.
 
     EXIF orientation is applied. 16 bits a channel become 8 by the range of 16 bits, whatever the image's own. Integers
@@ -55,7 +58,8 @@ def decode_image(source: Path | bytes, name: str = "", *, grey: bool = False, si
         source: the file, or its content.
         name: what a sentence calls it; empty for the file's path.
         grey: return one channel; an image in colour is refused.
-        size: resize (bicubic) so that the short side is this, and crop the centre; None keeps the size.
+        size: side in pixels of the largest square in the middle, resized (bicubic); or another :class:`Resize`; None
+            keeps the size.
 
     Raises:
         DataError: it cannot be read, is damaged, or holds numbers whose range is not known.
@@ -65,7 +69,7 @@ def decode_image(source: Path | bytes, name: str = "", *, grey: bool = False, si
         picture.load()
         flat = plain(picture, packing, called)
         flat = without_colour(flat, called) if grey else flat.convert("RGB")
-        return to_uint8(flat if size is None else _fit(flat, size))
+        return to_uint8(flat if size is None else resizing(size)(flat))
 
 
 def describe_image(source: Path | bytes, name: str = "") -> StoredImage:
@@ -151,7 +155,6 @@ def _packing(picture: Image) -> str:
     return " ".join(str(tile[3]) for tile in getattr(picture, "tile", ()))
 
 
-def _fit(picture: Image, size: int) -> Image:
-    from PIL import Image, ImageOps
-
-    return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+def resizing(size: int | Resize) -> Resize:
+    """Return how images are resized where a size alone may be given."""
+    return size if isinstance(size, Resize) else Resize(size)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench import DataError, Dataset, parameter
+from robench import DataError, parameter
 from robench_builtins.datasets.shared.official_splits import cut, data_folder
+from robench_builtins.datasets.shared.published_set import PublishedSet
 from robench_builtins.offline import offline
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ TEMPLATES = (
 )
 
 
-class Cifar10(Dataset):
+class Cifar10(PublishedSet):
     """Serve CIFAR-10: 60,000 photos of ten classes at 32 x 32.
 
     10,000 test images are the official ones; 5,000 val and 45,000 train images are cut, stratified and seeded, from
@@ -58,7 +59,7 @@ class Cifar10(Dataset):
         return archive_missing(self.name, self._folder(), "cifar-10-python.tar.gz", "cifar-10-batches-py", "root")
 
     def load(self, split: Split) -> Examples:
-        """Return one split as uint8 images (N, 3, 32, 32)."""
+        """Return one split as uint8 images, of 3 x 32 x 32 unless a size is asked for."""
         import torch
 
         from robench import Examples
@@ -69,7 +70,7 @@ class Cifar10(Dataset):
         if split != "test":
             rows = self._rows(official.targets, split)
             images, labels = images[rows], labels[rows]
-        return Examples.from_tensors(images.contiguous(), labels)
+        return Examples.from_tensors(images.contiguous(), labels).resized(self.resizing)
 
     def _folder(self) -> Path:
         return data_folder(self.root)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from robench_builtins.datasets.cifar10 import TEMPLATES, archive_missing, checked
 from robench_builtins.datasets.shared.official_splits import OfficialSplits, data_folder
+from robench_builtins.datasets.shared.published_set import NamedSet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ NAMES = (
 )
 
 
-class Cifar100(OfficialSplits):
+class Cifar100(OfficialSplits, NamedSet):
     """Serve CIFAR-100: 60,000 photos of a hundred classes at 32 x 32.
 
     10,000 test images are the official ones; 5,000 val and 45,000 train images are cut, stratified and seeded, from
@@ -39,14 +40,14 @@ class Cifar100(OfficialSplits):
 
     def classes(self) -> tuple[str, ...]:
         """Return the official names in official order, with spaces for their underscores."""
-        return tuple(NAMES.split(", "))
+        return self.spelt(name.replace(" ", "_") for name in NAMES.split(", "))
 
     def missing(self) -> tuple[str, ...]:
         """Return what to download, unless the folder of the files is there."""
         return archive_missing(self.name, self._folder(), "cifar-100-python.tar.gz", "cifar-100-python", "path")
 
     def load(self, split: Split) -> Examples:
-        """Return one split as uint8 images (N, 3, 32, 32)."""
+        """Return one split as uint8 images, of 3 x 32 x 32 unless a size is asked for."""
         import torch
         from torchvision.datasets import CIFAR100
 
@@ -58,7 +59,7 @@ class Cifar100(OfficialSplits):
         if split != "test":
             rows = self.rows(official.targets, split)
             images, labels = images[rows], labels[rows]
-        return Examples.from_tensors(images.contiguous(), labels)
+        return Examples.from_tensors(images.contiguous(), labels).resized(self.resizing)
 
     def _folder(self) -> Path:
         """Return the folder in which the unpacked one lies; the user may have named either."""

@@ -6,14 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robench import DataError, Dataset, parameter
+from robench import DataError, parameter
+from robench_builtins.datasets.shared.published_set import PublishedSet
 
 if TYPE_CHECKING:
     from robench import Examples, Split
     from robench_builtins.datasets.shared.hf_tables import HfTables
 
 
-class Hf(Dataset):
+class Hf(PublishedSet):
     """Serve a data set of the Hugging Face hub, or a local folder as ``datasets`` reads it: ``hf:ID`` or ``hf:FOLDER``.
 
     Columns and splits are found by their kind and usual names, or named by you. What has no test split is tested on
@@ -94,7 +95,7 @@ class Hf(Dataset):
                 train_split=self.train_split,
                 val_split=self.val_split,
                 test_split=self.test_split,
-                size=self.size,
+                resize=self.resizing,
                 val=self.val,
                 test=self.test,
                 split_seed=self.split_seed,

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from robench import DataError, Dataset, parameter
+from robench import DataError, Resize, parameter
+from robench_builtins.datasets.shared.published_set import PublishedSet
 from robench_builtins.datasets.shared.stratified_splits import share_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Layout:
     walked: tuple[ClassFolders, ...]
 
 
-class ImageFolder(Dataset):
+class ImageFolder(PublishedSet):
     """Serve your own photos: a folder with one subfolder a class.
 
     Classes come in byte-sorted folder order, as torchvision numbers them (``10`` before ``2``); ``_`` and ``-`` in a
@@ -126,7 +127,8 @@ class ImageFolder(Dataset):
         pairs = [(path, label) for label, paths in enumerate(chosen.values()) for path in paths]
         if not pairs:
             raise DataError(self._empty(split))
-        return Examples.from_files([path for path, _ in pairs], [label for _, label in pairs], self.size)
+        how = Resize(self.size, self.resize, self.resample)
+        return Examples.from_files([path for path, _ in pairs], [label for _, label in pairs], how)
 
     def _root(self) -> Path:
         from robench_builtins.datasets.shared.folder_walk import existing_folder

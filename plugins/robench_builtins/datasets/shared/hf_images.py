@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robench import DataError, Examples, StoredImage, decode_image, describe_image
+from robench import DataError, Examples, Resize, StoredImage, decode_image, describe_image
 
 #: Threads that decode.
 DECODERS = 4
@@ -52,12 +52,13 @@ class Images:
         """Return what a sentence calls a row."""
         return f"row {row} of {self.path} ({self.split})"
 
-    def examples(self, rows: list[int], labels: list[int], shape: tuple[int, int, int], size: int | None) -> Examples:
-        """Serve these rows with these labels; all must have the shape, or are brought to ``size``."""
+    def examples(self, rows: list[int], labels: list[int], shape: tuple[int, int, int], how: Resize | None) -> Examples:
+        """Serve these rows with these labels; all must have the shape, or are brought to it."""
         channels, height, width = shape
+        way = "" if how is None or how == Resize(how.size) else f" {how}"
 
         def decode(row: int, stored: Any) -> Tensor:
-            image = decode_image(self._bytes(stored, row), self.named(row), grey=channels == 1, size=size)
+            image = decode_image(self._bytes(stored, row), self.named(row), grey=channels == 1, size=how)
             if image.shape[1:] != (height, width):
                 raise DataError(
                     f"{self.path} holds images of several sizes ({width} x {height}, and {image.shape[2]} x "
@@ -71,7 +72,7 @@ class Images:
                 return torch.stack(list(pool.map(decode, chosen, self.table[chosen][self.column])))
 
         def digest(places: Sequence[int]) -> bytes:
-            hasher = hashlib.sha256(f"{shape} upright on white".encode())
+            hasher = hashlib.sha256(f"{shape} upright on white{way}".encode())
             for place in places:
                 hasher.update(hashlib.sha256(self.content(rows[place])).digest())
             return hasher.digest()

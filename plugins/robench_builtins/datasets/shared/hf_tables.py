@@ -13,7 +13,7 @@ from typing import Any
 
 import datasets
 
-from robench import DataError, Examples, Split
+from robench import DataError, Examples, Resize, Split
 from robench_builtins.datasets.shared.folder_walk import existing_folder, hidden, is_folder
 from robench_builtins.datasets.shared.hf_images import Images, is_grey
 from robench_builtins.datasets.shared.hf_labels import class_names, numbered, values_of
@@ -36,7 +36,7 @@ class HfRequest:
     train_split: str
     val_split: str
     test_split: str
-    size: int | None
+    resize: Resize | None
     val: float
     test: float
     split_seed: int
@@ -75,9 +75,9 @@ class HfTables:
     @cached_property
     def _shape(self) -> tuple[int, int, int]:
         """Return the shape of every image: the size asked for, or that of the set's first image."""
-        channels, side = 1 if self._grey else 3, self.request.size
-        if side:
-            return channels, side, side
+        channels, how = 1 if self._grey else 3, self.request.resize
+        if how:
+            return channels, how.size, how.size
         first = self._images(next(iter(self.tables))).describe(0)
         return channels, first.height, first.width
 
@@ -106,7 +106,7 @@ class HfTables:
                 f"hf leaves no {split} images of {self.request.path} with test={self.request.test:g} and "
                 f"val={self.request.val:g}; choose other shares, such as -p dataset.test=0.2 -p dataset.val=0.1."
             )
-        return self._images(name).examples(rows, [labels[row] for row in rows], self._shape, self.request.size)
+        return self._images(name).examples(rows, [labels[row] for row in rows], self._shape, self.request.resize)
 
     @property
     def _shares(self) -> dict[str, float]:
