@@ -19,11 +19,13 @@ def robench_datasets() -> list[type[Dataset]]:
     from robench_builtins.datasets.imagefolder import ImageFolder
     from robench_builtins.datasets.imagenet import ImageNet
     from robench_builtins.datasets.mnist import FashionMnist, Mnist
+    from robench_builtins.datasets.npz import Npz
     from robench_builtins.datasets.plantvillage import PlantVillage
     from robench_builtins.datasets.torchvision_sets import SETS
+    from robench_builtins.datasets.wds import Wds
 
-    own = [Cifar10, Cifar100, Digits, FashionMnist, Flickr, Hf, ImageFolder, ImageNet, Mnist, PlantVillage]
-    return [*own, *SETS]
+    published = [Cifar10, Cifar100, Digits, FashionMnist, Flickr, ImageNet, Mnist, PlantVillage, *SETS]
+    return [*published, Hf, ImageFolder, Npz, Wds]
 
 
 @hookimpl

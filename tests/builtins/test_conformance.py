@@ -27,7 +27,19 @@ BUILT_IN = [
 ]
 #: What is nothing without a file, a name or a download is tried on real files: below, and in the tests of each.
 BROUGHT_IN = {
-    *("cifar10", "cifar100", "mnist", "fashion-mnist", "imagenet", "imagefolder", "plantvillage", "flickr", "hf"),
+    *(
+        "cifar10",
+        "cifar100",
+        "mnist",
+        "fashion-mnist",
+        "imagenet",
+        "imagefolder",
+        "plantvillage",
+        "flickr",
+        "hf",
+        "wds",
+        "npz",
+    ),
     *(source.name for source in SETS),
     *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
     *("clip-rn50", "clip-vit-b16", "clip-vit-b32", "clip-vit-l14", "images", "robustbench"),

@@ -96,7 +96,7 @@ def _show(component: type, roles: list[str], offer: Offer) -> None:
     for label, text in (("source", kind.source), ("licence", kind.licence)):
         if text:
             console.print(f"\n{label}: {text}", markup=False)
-    if prompts := getattr(kind, "templates", ()):
+    if isinstance(prompts := getattr(kind, "templates", None), tuple):
         console.print(f"\nprompts, the first by default: {' | '.join(prompts)}", markup=False)
     reference, tuning = getattr(kind, "reference", {}), getattr(kind, "tuning", {})
     for origin, accuracy in reference.items():
