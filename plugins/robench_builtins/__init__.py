@@ -70,11 +70,13 @@ def robench_surrogates() -> list[type[Model]]:
 def robench_attacks() -> list[type[Attack]]:
     """Offer the built-in attacks."""
     from robench_builtins.attacks.apgd import APGD
+    from robench_builtins.attacks.art import ART
     from robench_builtins.attacks.autoattack import AutoAttack
     from robench_builtins.attacks.cw import CW
     from robench_builtins.attacks.di_fgsm import DIFGSM
     from robench_builtins.attacks.fab import FAB
     from robench_builtins.attacks.fgsm import FGSM
+    from robench_builtins.attacks.foolbox import Foolbox
     from robench_builtins.attacks.gaussian_noise import GaussianNoise
     from robench_builtins.attacks.images import Images
     from robench_builtins.attacks.mi_fgsm import MIFGSM
@@ -84,11 +86,15 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.pgd_targeted import TargetedPGD
     from robench_builtins.attacks.square import Square
     from robench_builtins.attacks.ti_fgsm import TIFGSM
+    from robench_builtins.attacks.torchattacks import Torchattacks
     from robench_builtins.attacks.vmi_fgsm import VMIFGSM
 
     return [
         APGD,
+        ART,
         AutoAttack,
+        Foolbox,
+        Torchattacks,
         CW,
         DIFGSM,
         FAB,

@@ -42,7 +42,17 @@ BROUGHT_IN = {
     ),
     *(source.name for source in SETS),
     *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
-    *("clip-rn50", "clip-vit-b16", "clip-vit-b32", "clip-vit-l14", "images", "robustbench"),
+    *(
+        "clip-rn50",
+        "clip-vit-b16",
+        "clip-vit-b32",
+        "clip-vit-l14",
+        "images",
+        "robustbench",
+        "torchattacks",
+        "foolbox",
+        "art",
+    ),
 }
 #: Long searches are shorter where only shapes and bounds are looked at; the rest is asked of the defaults.
 SHAPES = ("box, ball, float32", str(SMALL), str(LARGE))

@@ -90,7 +90,7 @@ def computed(name, offer):
     """Return what a built-in computes here; None where it needs files or weights that are not."""
     role = name.partition(" ")[0]
     if role == "attack":
-        return of_attack(offer)
+        return None if offer.component.undeclared or offer.component.made_elsewhere else of_attack(offer)
     if role == "defense":
         return of_defense(offer)
     if role == "victim" and offer.name in MODELS:

@@ -43,6 +43,9 @@ class Component:
     licence: ClassVar[str] = ""
     #: Parameters that every component of a role has; they are no fields, and count where they are given.
     common: ClassVar[Mapping[str, Parameter]] = {}
+    #: The text parameter that takes what is given and not declared, as ``name=value,name=value``: the arguments of an
+    #: attack of another library. Empty refuses what is not declared.
+    undeclared: ClassVar[str] = ""
     #: True if loading runs code that the parameters name: ``robench verify`` then asks for ``--trust-code``, since a
     #: card comes from anyone.
     runs_code: ClassVar[bool] = False

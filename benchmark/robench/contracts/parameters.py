@@ -145,8 +145,15 @@ def format_value(name: str, value: Value) -> str:
 
 
 def resolve(owner: str, component: type, values: Mapping[str, Any]) -> dict[str, Value]:
-    """Return all parameters of ``component``, ``values`` converted and the rest at their defaults."""
+    """Return all parameters of ``component``, ``values`` converted and the rest at their defaults.
+
+    What a component that takes undeclared parameters does not declare is joined, by name, in the one that takes them.
+    """
     declared = parameters_of(component)
+    if rest := getattr(component, "undeclared", ""):
+        others = ",".join(f"{name}={values[name]}" for name in sorted(set(values) - set(declared)))
+        values = {name: value for name, value in values.items() if name in declared}
+        values[rest] = ",".join(filter(None, (str(values.get(rest, "")), others)))
     for name in values:
         if name not in declared:
             raise SpecError(f"{owner} has no parameter '{name}'; {suggestion(name, declared)}")

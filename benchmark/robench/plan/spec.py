@@ -241,7 +241,7 @@ class _Chooser:
             owner, _, parameter = key.partition(".")
             if owner in (role, name):
                 self._asked.setdefault(key, []).append(offer)
-                if parameter in declared:
+                if parameter in declared or (owner == name and offer.component.undeclared):
                     self._used.add(key)
                     values[parameter] = value
         component = offer.build({**values, **implied, **inside})

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +84,9 @@ class Catalog:
         if offer is not None:
             return offer
         known = [o.name for o in self.of(role)]
+        word, colon, rest = name.partition(":")
+        if colon and (close := get_close_matches(word, known, 1)):
+            raise SpecError(f"There is no {role} '{name}'; did you mean '{close[0]}:{rest}'?{self.absent()}")
         raise SpecError(f"There is no {role} '{name}'; {suggestion(name, known)}{self.absent()}")
 
     def absent(self) -> str:
