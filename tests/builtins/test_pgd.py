@@ -524,7 +524,8 @@ def test_a_step_as_large_as_the_ball_is_refused_with_the_reason_and_the_way_out(
         f"pgd.step_size {step_size:g} is not smaller than eps 0.0313725: "
         "a step as large as the ball only jumps between its corners "
         "(it left CLIP at 6.57 % where 0.53 % was true). "
-        "Give a smaller step_size, or leave it out for 2.5 * eps / steps."
+        "Give a smaller step_size, or leave it out for 2.5 * eps / steps; "
+        "to repeat a paper that did so, add as_published=true."
     )
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         PGD(step_size=step_size).check(LINF)
@@ -557,6 +558,7 @@ def test_parameters_are_those_of_the_contract():
         "step_size": None,
         "restarts": 1,
         "random_start": True,
+        "as_published": False,
         "target": "untargeted",
     }
     assert PGD().name == "pgd"

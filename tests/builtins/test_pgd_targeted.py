@@ -236,6 +236,7 @@ def test_parameters_and_source():
         "step_size": None,
         "restarts": 1,
         "random_start": True,
+        "as_published": False,
         "target": "least-likely",
     }
     assert TargetedPGD.name == "pgd-targeted"

@@ -73,20 +73,20 @@ def test_what_is_not_there_is_told_with_its_place(monkeypatch: pytest.MonkeyPatc
         ("country211", "Kosovo", "XK", "xk"),
         ("stl10", "airplane", "airplane", "airplane"),
         ("stanford-cars", "Acura RL Sedan 2012", "Acura RL Sedan 2012", "acura rl sedan 2012"),
-        ("pcam", "lymph node", "lymph node", "lymph node"),
+        ("pcam", "lymph node", "healthy lymph node tissue", "healthy lymph node tissue"),
     ],
 )
 def test_class_names_are_spelt_as_a_protocol_has_them(
     name: str, words: str, raw: str, refined: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     LAYOUTS[name](tmp_path, monkeypatch)
-    spelt = {how: build(name, path=str(tmp_path), names=how).classes() for how in ("words", "raw", "refined")}
+    spelt = {how: build(name, path=str(tmp_path), spelling=how).classes() for how in ("words", "raw", "refined")}
     place = spelt["raw"].index(raw)
     assert (spelt["words"][place], spelt["refined"][place]) == (words, refined)
 
 
 def test_cifar_names_are_spelt_as_a_protocol_has_them() -> None:
-    names = {how: build("cifar100", names=how).classes()[1] for how in ("words", "raw", "refined")}
+    names = {how: build("cifar100", spelling=how).classes()[1] for how in ("words", "raw", "refined")}
     assert names == {"words": "aquarium fish", "raw": "aquarium_fish", "refined": "aquarium fish"}
 
 

@@ -103,6 +103,8 @@ def build(
     created: str = "2026-01-01T00:00:00+00:00",
     device: str = "cpu",
     packages: dict[str, str] | None = None,
+    weakness: str = "",
+    protocol: str = "",
 ) -> Card:
     """Return a valid card; ``checks`` are (name, status, meaning)."""
     clean = [True] * len(robust) if clean is None else clean
@@ -126,6 +128,8 @@ def build(
             undefended=defense == "none",
             iterative=True,
             given={},
+            weakness=weakness,
+            protocol=protocol,
         ),
         data=DataRecord(
             shape=shape,

@@ -21,6 +21,7 @@ from robench.cli.list_show import list_command, show_command
 from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.predict import predict_command
+from robench.cli.protocol import protocol_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.store import store_command
@@ -47,6 +48,7 @@ def robench() -> None:
 for command in (
     run_command,
     suites_command,
+    protocol_command,
     list_command,
     show_command,
     inspect_command,

@@ -94,6 +94,13 @@ def suites(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 
 @silent
+def protocols(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a protocol."""
+    from robench.plan.suite import protocols as known
+
+    return [CompletionItem(name) for name in known() if name.startswith(incomplete)]
+
+
 def suite_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the name of a suite that comes along."""
     from robench.plan.suite import shipped

@@ -21,6 +21,8 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
     from robench.plan.spec import DEFAULT_EPS, Spec
     from robench.plan.suite_changes import SuiteRequest, suite_request
 
+    if options.get("protocol"):
+        suite = _protocol(suite, options["protocol"])
     lists = {name: joined(options[name]) for name in LISTS}
     labels = tuple(options["label"])
     seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
@@ -46,3 +48,13 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
     changes |= {"seed": seeds} if seeds else {}
     changes |= {"label": labels} if labels else {}
     return suite_request(suite, changes, parameters)
+
+
+def _protocol(suite: Path | None, name: str) -> Path:
+    """Return what ``--protocol`` stands for, as a suite is named."""
+    from robench.errors import SpecError
+    from robench.plan.suite import PROTOCOL
+
+    if suite is not None:
+        raise SpecError(f"Both the suite {suite} and --protocol {name} are named; give one of them.")
+    return Path(PROTOCOL + name.removeprefix(PROTOCOL))

@@ -32,6 +32,14 @@ NAMES = Names()
     help="Datasets that are judged on [default: the embedded digits]; folder:DIR is one of your own.",
 )
 @click.option(
+    "--protocol",
+    default="",
+    metavar="NAME",
+    shell_complete=completers.protocols,
+    help="Data, prompts, attack space, attack and eps as a paper has them (robench protocol list); --dataset then "
+    "chooses among its sets.",
+)
+@click.option(
     "--train-dataset",
     default="",
     metavar="NAME",

@@ -177,6 +177,13 @@ class Attack(Component):
         if threat.norm not in self.norms:
             raise SpecError(f"{self.name} works in {' and '.join(self.norms)}, not in {threat.norm}.")
 
+    def weakness(self, threat: ThreatModel) -> str:
+        """Return what is known to be wrong with the attack as it is asked for, as where a paper is repeated.
+
+        It is then measured and shown beside the others, but speaks for no row: without another attack none is ranked.
+        """
+        return ""
+
     def fits(self, test: Examples, task: Task) -> None:
         """Raise DataError if what the attack brings along does not fit these test images; called before crafting."""
 

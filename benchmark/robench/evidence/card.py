@@ -120,6 +120,12 @@ class CellRecord(Record, frozen=True, kw_only=True):
     made_elsewhere: Annotated[
         bool, Meta(description="the images come from a file: they may lower a row, and speak for none")
     ] = False
+    weakness: Annotated[
+        Name, Meta(description="what is wrong with the attack, as published: it may lower a row, and speaks for none")
+    ] = ""
+    protocol: Annotated[
+        Name, Meta(description="the protocol that was run, and what of it was changed; empty: none")
+    ] = ""
 
 
 class DataRecord(Record, frozen=True, kw_only=True):

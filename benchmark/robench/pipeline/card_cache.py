@@ -17,6 +17,7 @@ from robench.evidence.store import Store
 from robench.gate.level import Level
 from robench.plan.cell import Cell
 from robench.plan.place_labels import labels_of
+from robench.plan.protocol_facts import protocol_of
 
 CARDS = "card"
 
@@ -26,7 +27,7 @@ def cached(
 ) -> list[Card] | None:
     """Return the group's cards if the store has every one, judged at this level and with the same cells.
 
-    Labels are those of this request, if it is given, and not of the one that the cards were made for.
+    Labels and protocol are those of this request, if it is given, and not of the one that the cards were made for.
     """
     cards = []
     for cell in group:
@@ -38,11 +39,13 @@ def cached(
 
 
 def _labelled(card: Card, cell: Cell, request: Mapping[str, Any]) -> Card:
-    """Return the card with this request's labels of files and folders; of the same content, they enter no id."""
+    """Return the card with this request's labels of files and folders, and its protocol; they enter no id."""
     roles = {"dataset": cell.dataset, "victim": cell.victim, "attack": cell.attack, "defense": cell.defense}
     if cell.train is not None and card.cell.trained_on is not None:
         roles["trained_on"] = cell.train
-    renamed = {}
+    renamed: dict[str, Any] = {}
+    if (protocol := protocol_of(request)) != card.cell.protocol:
+        renamed["protocol"] = protocol
     for role, chosen in roles.items():
         record, labels = getattr(card.cell, role), labels_of(chosen)
         if any(record.parameters.get(name) != label for name, label in labels.items()):

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from robench.errors import ArgumentError, SpecError, suggestion
 from robench.plan import request_values as values
 from robench.plan.spec import Spec
-from robench.plan.suite import PREFIX
+from robench.plan.suite import PREFIX, PROTOCOL
 from robench.plan.suite_changes import SuiteRequest, suite_request
 
 _DEVICE = re.compile(r"auto|cpu|mps|(?:cuda|xpu)(?::\d{1,4})?")
@@ -45,15 +45,15 @@ def spec_from(**request: Any) -> Spec:
 
 def requests(asked: Spec | str | os.PathLike[str] | None, request: Mapping[str, Any]) -> SuiteRequest:
     """Return the requests of a suite, changed by the fields given too; or the one of a Spec or of its fields."""
-    if isinstance(asked, os.PathLike) or (isinstance(asked, str) and asked.startswith(PREFIX)) or _is_toml(asked):
+    if isinstance(asked, os.PathLike) or _is_suite(asked):
         changed = values.checked(spec_from(**request))
         fields_of_runs = {name: getattr(changed, name) for name in request if name != "parameters"}
         return suite_request(os.fspath(asked), fields_of_runs, changed.parameters)
     return SuiteRequest("", (one_request(asked, request),))
 
 
-def _is_toml(asked: object) -> TypeGuard[str]:
-    return isinstance(asked, str) and asked.endswith(".toml")
+def _is_suite(asked: object) -> TypeGuard[str]:
+    return isinstance(asked, str) and (asked.startswith((PREFIX, PROTOCOL)) or asked.endswith(".toml"))
 
 
 def one_request(spec: object, request: Mapping[str, Any]) -> Spec:

@@ -19,6 +19,9 @@ MOST_BYTES = 1_000_000
 #: What is written before the name of a suite that comes along: ``suite:digits``.
 PREFIX = "suite:"
 
+#: What is written before the name of a protocol: ``protocol:tecoa-16``.
+PROTOCOL = "protocol:"
+
 #: What to name in place of a file that is no suite.
 WAY_OUT = "a TOML file, or suite:NAME (robench suites lists them)"
 
@@ -60,9 +63,20 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder is not None else {}
 
 
+def protocols() -> dict[str, Path]:
+    """Return the protocols that come along, by name: suites that fix data, prompts, attack space and attack."""
+    folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
+    return {path.stem: path for path in sorted((folder / "protocols").glob("*.toml"))} if folder is not None else {}
+
+
 def suite_file(named: Path | str) -> Path:
     """Return the file of a suite that is named by its path, or by ``suite:`` and its name if it comes along."""
     text = str(named)
+    if text.startswith(PROTOCOL):
+        name = text.removeprefix(PROTOCOL)
+        if name not in protocols():
+            raise SpecError(f"There is no protocol '{name}'; {suggestion(name, protocols())}")
+        return protocols()[name]
     if not text.startswith(PREFIX):
         return Path(named)
     name = text.removeprefix(PREFIX)

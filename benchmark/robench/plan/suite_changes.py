@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import DataError
+from robench.plan.protocol_facts import protocol_followed, with_chosen_datasets
 from robench.plan.published_figures import Published
 from robench.plan.spec import Spec, unused_parameters
-from robench.plan.suite import Suite, read_suite, suite_file
+from robench.plan.suite import PREFIX, PROTOCOL, Suite, read_suite, suite_file
 from robench.plugin.catalog import Catalog
 
 
@@ -47,10 +48,14 @@ def suite_request(
     """
     changes, parameters = changes or {}, parameters or {}
     suite = read_suite(suite_file(named))
+    suite, changes = with_chosen_datasets(named, suite, changes)
     said = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
     said |= {"parameters": dict(parameters)} if parameters else {}
-    origin: dict[str, Any] = {"name": str(named) if str(named).startswith("suite:") else Path(named).name}
+    comes_along = str(named).startswith((PREFIX, PROTOCOL))
+    origin: dict[str, Any] = {"name": str(named) if comes_along else Path(named).name}
     origin |= {"changed": said} if said else {}
+    if followed := protocol_followed(named, suite, changes, parameters, known):
+        origin["protocol"] = followed
     runs = [replace(run, parameters={**run.parameters, **parameters}, suite=origin, **changes) for run in suite.runs]
     if not said:
         return SuiteRequest(suite.title, tuple(runs), suite.published)

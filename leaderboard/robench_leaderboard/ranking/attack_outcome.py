@@ -60,6 +60,11 @@ class AttackOutcome:
         return self.card.cell.made_elsewhere
 
     @property
+    def weakness(self) -> str:
+        """Return what is wrong with the attack, as published; empty if nothing is known to be."""
+        return plain(self.card.cell.weakness, 200)
+
+    @property
     def label(self) -> str:
         """Return the attack's label."""
         return self.card.cell.attack.label
@@ -84,6 +89,8 @@ class AttackOutcome:
     @property
     def end_to_end(self) -> bool:
         """Say whether the defended victim itself was attacked: by its gradients, or by queries if it has none."""
+        if self.weakness:
+            return False
         queried = self.access == "black-box" and self.card.training.gradient == "none" and not self.made_elsewhere
         return self.access == "white-box" or queried
 

@@ -41,18 +41,22 @@ class Setting:
     eps: float
     n: int
     test: str
+    #: The protocol that its cards follow, with what was changed of it; empty if they follow none.
+    protocol: str = ""
 
     @classmethod
     def of(cls, card: Card) -> Setting:
         """Return the setting of one card, under the name that the card has for the images."""
         dataset, threat = card.cell.dataset, card.cell.threat
-        return cls(dataset.label, card.data.shape, threat.norm, threat.eps, card.cell.n, card.data.test)
+        protocol = plain(card.cell.protocol, 200)
+        return cls(dataset.label, card.data.shape, threat.norm, threat.eps, card.cell.n, card.data.test, protocol)
 
     @property
     def contest(self) -> str:
         """Return all but the dataset in one phrase, such as ``Linf 8/255, 3x32x32, n = 1,000``."""
         size = "x".join(map(str, self.shape))
-        return f"{self.norm} {format_eps(self.eps)}, {size}, n = {self.n:,}"
+        protocol = f", protocol {self.protocol}" if self.protocol else ""
+        return f"{self.norm} {format_eps(self.eps)}, {size}, n = {self.n:,}{protocol}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,11 @@ class Board:
     def broken(self) -> list[str]:
         """Return what images that were made elsewhere did to the rows."""
         return [sentence for row in self.rows for sentence in row.broken]
+
+    @property
+    def weak(self) -> list[str]:
+        """Return what attacks that are weak as published leave of the rows, beside what is left of them."""
+        return [sentence for row in self.rows for sentence in row.weak]
 
     @property
     def uneven(self) -> bool:
@@ -195,7 +204,7 @@ def _classes(row: Row) -> str:
 def _with_missing(rows: Sequence[Row]) -> list[Row]:
     """Note, per row, the attacks that only others met: a worst case over fewer attacks flatters."""
     every = {
-        (attack.description, attack.surrogate) for row in rows for attack in row.attacks if not attack.made_elsewhere
+        (attack.description, attack.surrogate) for row in rows for attack in row.sound if not attack.made_elsewhere
     }
     return [replace(row, missing=_missing(row, every)) for row in rows]
 

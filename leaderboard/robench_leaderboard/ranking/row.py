@@ -21,6 +21,8 @@ NO_WHITE_BOX = (
     "never called that. Run it against a white-box attack."
 )
 
+WEAK_ONLY = "It met no sound white-box attack: {} Run it against one that is, such as --attack apgd."
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -145,6 +147,22 @@ class Row:
         """Return, per image, the share of draws in which it was right without an attack."""
         return tuple(_shares(self.cleanest.clean))
 
+    @property
+    def sound(self) -> tuple[AttackOutcome, ...]:
+        """Return the outcomes of the attacks of which nothing is known to be wrong."""
+        return tuple(attack for attack in self.attacks if not attack.weakness)
+
+    @cached_property
+    def weak(self) -> tuple[str, ...]:
+        """Return a sentence for each attack that is weak as published: what it leaves, and what others leave of it."""
+        return tuple(self._hidden_by(attack) for attack in self.attacks if attack.weakness)
+
+    def _hidden_by(self, attack: AttackOutcome) -> str:
+        alone = f"{self.title}: {attack.description} leaves {100 * attack.score.rate:.1f} %; {attack.weakness}"
+        if self.headline is None:
+            return f"{alone}."
+        return f"{alone}. With the other attacks {100 * self.headline.rate:.1f} % are left."
+
     @cached_property
     def broken(self) -> tuple[str, ...]:
         """Return a sentence for each set of images made elsewhere: how many fall of those that stood without it."""
@@ -158,18 +176,18 @@ class Row:
     @cached_property
     def verdict(self) -> Verdict:
         """Return the worst verdict of the cards."""
-        return worst(attack.verdict for attack in self.attacks)
+        return worst(attack.verdict for attack in self.sound or self.attacks)
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
         """Return the sentences that say why this row is not ranked; none if it may be."""
         found: dict[str, list[str]] = defaultdict(list)
-        for attack in self.attacks:
+        for attack in self.sound:
             for failure in attack.failures:
                 found[failure].append(attack.description)
         sentences = [f"{failure}. Under: {'; '.join(attacks)}." for failure, attacks in found.items()]
         if self.mask is None:
-            sentences.append(NO_WHITE_BOX)
+            sentences.append(WEAK_ONLY.format(" ".join(self.weak)) if self.weak else NO_WHITE_BOX)
         return (*sentences, *filter(None, (self.duplicate, self.unchecked)))
 
     @property

@@ -152,6 +152,7 @@ class Board(Part, frozen=True, kw_only=True):
     test: Annotated[Digest, Meta(description="sha256 of the test images and labels, in order")]
     rows: Annotated[list[Row], Meta(description="ranked rows first, best first")]
     repeated: list[Repetition]
+    protocol: Annotated[str, Meta(description="what it follows; absent: none")] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Mean(Part, frozen=True, kw_only=True):

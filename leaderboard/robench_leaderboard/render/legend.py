@@ -13,8 +13,8 @@ TERMS = (
     (
         "rank:",
         "rows that share a rank are not told apart by exact McNemar tests on the same images at 5 %, Holm-corrected "
-        "over all pairs of the table. Different images, n, norm, eps or resolution are different tables. Only VALID "
-        "rows are ranked.",
+        "over all pairs of the table. Different images, n, norm, eps, resolution or protocol are different tables; a "
+        "table that names no protocol follows none. Only VALID rows are ranked.",
     ),
     (
         "gain",

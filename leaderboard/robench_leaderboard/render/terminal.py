@@ -168,7 +168,7 @@ def _print_notes(board: Board, console: Console) -> None:
 
     for note in [formatting.FEWER] * board.uneven + [_TRANSFER] * board.has_transfer:
         console.print(Text(note, "dim"))
-    for sentence in board.broken[:20]:
+    for sentence in [*board.weak, *board.broken][:20]:
         console.print(Text(plain(sentence, 600)))
     for row in board.unranked:
         console.print(Text(f"{row.verdict}, not ranked: {formatting.title(row)}", _STYLES[row.verdict]))

@@ -53,6 +53,7 @@ def _board(board: Board) -> json_schema.Board:
         test=setting.test,
         rows=[_row(row) for row in board.rows],
         repeated=[_repetition(each) for each in board.repeated],
+        protocol=setting.protocol or msgspec.UNSET,
     )
 
 

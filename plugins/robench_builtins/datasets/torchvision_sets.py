@@ -100,7 +100,10 @@ class FGVCAircraft(TorchvisionSet):
 
 
 class PCAM(TorchvisionSet):
-    """Serve PatchCamelyon: 262,144 train, 32,768 val and 32,768 test patches of lymph nodes at 96 x 96."""
+    """Serve PatchCamelyon: 262,144 train, 32,768 val and 32,768 test patches of lymph nodes at 96 x 96.
+
+    torchvision names no classes: ``raw`` and ``refined`` are the words of TeCoA's code.
+    """
 
     name = "pcam"
     source = "Veeling et al., Rotation Equivariant CNNs for Digital Pathology (MICCAI 2018)."
@@ -112,6 +115,10 @@ class PCAM(TorchvisionSet):
     listed = ("lymph node", "lymph node containing metastatic tumor tissue")
 
     size: int | None = parameter(default=None, help="side in pixels to which images are resized; none: 96", minimum=8)
+
+    def classes(self) -> tuple[str, ...]:
+        """Return healthy tissue and that with a tumor, spelt as ``spelling`` says."""
+        return self.listed if self.spelling == "words" else ("healthy lymph node tissue", "lymph node tumor tissue")
 
 
 class Country211(TorchvisionSet):

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from robench import Classifier, Task
 
 
+#: How a paper that did so is repeated.
+REPEAT = "; to repeat a paper that did so, add as_published=true"
+
+
 class ProjectedGradient(Attack):
     """Climb a loss in small steps, projecting onto the ball after each.
 
@@ -33,6 +37,12 @@ class ProjectedGradient(Attack):
         default=True, help="start at a uniform draw from the ball instead of at the clean image"
     )
 
+    as_published: bool = parameter(
+        default=False,
+        help="take a step as large as the ball, as some papers do: measured, marked as weak, and ranking no row",
+        later=True,
+    )
+
     @property
     def iterative(self) -> bool:
         """Tell whether more than one step is taken."""
@@ -41,7 +51,15 @@ class ProjectedGradient(Attack):
     def check(self, threat: ThreatModel) -> None:
         """Refuse a step that cannot move, or that is as large as the ball it searches."""
         super().check(threat)
-        check_step(self.name, self.step_size, threat, self.iterative, "2.5 * eps / steps")
+        if self.as_published and self.weakness(threat):
+            return
+        check_step(self.name, self.step_size, threat, self.iterative, "2.5 * eps / steps", REPEAT)
+
+    def weakness(self, threat: ThreatModel) -> str:
+        """Say so where the step, as published, is as large as the ball."""
+        if self.as_published and self.iterative and 0 < threat.eps <= (self.step_size or 0):
+            return "as published, with a step as large as the ball, it only jumps between the ball's corners"
+        return ""
 
     def strongest_restart(self, model: Classifier, images: Tensor, aims: Aims, task: Task) -> Tensor:
         """Return each image's last iterate, of the restart in which it reached the highest loss."""
@@ -121,7 +139,9 @@ class Left(NamedTuple):
         return Left(self.rows[places], self.images[places], self.labels[places], self.aims.keep(places))
 
 
-def check_step(name: str, size: float | None, threat: ThreatModel, iterative: bool, usual: str) -> None:
+def check_step(
+    name: str, size: float | None, threat: ThreatModel, iterative: bool, usual: str, repeat: str = ""
+) -> None:
     """Raise SpecError for a step size that cannot move, or that is as large as the ball it searches."""
     if size is None or threat.eps == 0:
         return
@@ -132,7 +152,7 @@ def check_step(name: str, size: float | None, threat: ThreatModel, iterative: bo
             f"{name}.step_size {size:g} is not smaller than eps {threat.eps:g}: "
             "a step as large as the ball only jumps between its corners "
             "(it left CLIP at 6.57 % where 0.53 % was true). "
-            f"Give a smaller step_size, or leave it out for {usual}."
+            f"Give a smaller step_size, or leave it out for {usual}{repeat}."
         )
 
 

@@ -42,7 +42,7 @@ class PublishedSet(Dataset):
 class NamedSet(PublishedSet):
     """Let a protocol choose how class names are spelt in prompts."""
 
-    names: Literal["words", "raw", "refined"] = parameter(
+    spelling: Literal["words", "raw", "refined"] = parameter(
         default="words",
         help="class names: words: _ as a space; raw: as torchvision has them; refined: as TeCoA's code has them, in "
         "small letters with spaces for _ - /",
@@ -50,9 +50,9 @@ class NamedSet(PublishedSet):
     )
 
     def spelt(self, raw: Iterable[str]) -> tuple[str, ...]:
-        """Return the raw class names as ``names`` says."""
-        if self.names == "raw":
+        """Return the raw class names as ``spelling`` says."""
+        if self.spelling == "raw":
             return tuple(raw)
-        if self.names == "refined":
+        if self.spelling == "refined":
             return tuple(name.lower().translate(SEPARATORS) for name in raw)
         return tuple(" ".join(name.replace("_", " ").split()) for name in raw)

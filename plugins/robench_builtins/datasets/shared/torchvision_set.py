@@ -51,14 +51,14 @@ class TorchvisionSet(NamedSet):
     split_seed: int = parameter(default=0, help="seed that cuts the splits", minimum=0)
 
     def classes(self) -> tuple[str, ...]:
-        """Return the class names in label order, spelt as ``names`` says."""
+        """Return the class names in label order, spelt as ``spelling`` says."""
         found = self._part(next(iter(self.parts.values()), {})).classes if self._read_names else []
         raw = tuple(found) or self.listed
-        return self.spelt(self.words(raw) if self.names == "words" else raw)
+        return self.spelt(self.words(raw) if self.spelling == "words" else raw)
 
     @property
     def _read_names(self) -> bool:
-        return not self.listed or self.names != "words"
+        return not self.listed or self.spelling != "words"
 
     def words(self, raw: tuple[str, ...]) -> tuple[str, ...]:
         """Return the class names for prompts, of which underscores still become spaces."""
