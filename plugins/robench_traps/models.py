@@ -181,7 +181,10 @@ class WrongNormalisation(Victim):
     """Serve weights with a normalisation they were not trained with, beside the accuracy their author states."""
 
     name = "wrong-normalisation"
-    source = "a CIFAR-10 network given a standard deviation of 0.247 for 0.202"
+    source = (
+        "CIFAR-10 networks are in circulation with a standard deviation of 0.2023 and with one of 0.2471; "
+        "RobustBench's zoo holds both"
+    )
     reference = {"digits": 0.98}
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:

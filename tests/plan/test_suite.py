@@ -223,3 +223,16 @@ def test_a_suite_that_bears_a_reports_name_says_where_it_differs(path):
 def test_differences_are_sentences(refusal):
     assert refusal("differs = 5") == "suite FILE: differs is a list of sentences."
     assert refusal('differs = ["One.", ""]') == "suite FILE: differs is a list of sentences."
+
+
+def test_each_figure_of_report_001_is_beside_one_row_and_each_row_beside_one_figure():
+    suite = read_suite(next(path for path in SUITES if path.stem == "report-001"))
+    cells = plan(suite.runs[0])
+    records = {cell.defense.record().label: cell.defense.record() for cell in cells}
+    beside = [
+        [label for label, record in records.items() if is_variant(record, str(row.which["defense"]))]
+        for row in suite.published
+    ]
+    assert [len(labels) for labels in beside] == [1] * 7
+    (unpublished,) = set(records) - {label for labels in beside for label in labels}
+    assert "tokens=20" in unpublished  # the report gives no figures for twenty tokens

@@ -23,7 +23,7 @@ class VPT(ClipFineTuning):
     bias:    x + B, B (C, H, W) over the whole normalised image at the model's resolution.
 
     On ViT-B/32: 10 tokens are 7,680 parameters, deep 92,160; a frame of 30 pixels is 69,840,
-    a bias 150,528 (3 x 224 x 224; a source report trained it with init=zero, optimizer=sgd, learning_rate=1e-3).
+    a bias 150,528 (3 x 224 x 224).
     init=vpt draws U(-v, v), v = sqrt(6 / (3 patch^2 + d)); init=tecoa draws N(0, 1). The layer norm that
     follows token prompts leaves only their direction, hence TeCoA's large rate: init=tecoa, optimizer=sgd,
     learning_rate=40, weight_decay=0, schedule=cosine, warmup=0.02, epochs=10, batch_size=256, eps=1/255,
