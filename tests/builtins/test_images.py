@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -68,10 +71,39 @@ def trained(once):
                 right = net(moved).argmax(1) == batch.labels
             np.savez(folder / f"{name}.npz", positions=np.arange(N), images=moved.numpy())
             np.save(folder / f"{name}-right.npy", right.numpy())
+        for name, found in others(net, batch.images, batch.labels).items():
+            np.savez(folder / f"{name}.npz", positions=np.arange(N), images=found[0])
+            np.save(folder / f"{name}-right.npy", found[1])
         with torch.no_grad():
             np.save(folder / "clean-right.npy", (net(batch.images).argmax(1) == batch.labels).numpy())
 
     return once("torchattacks-images", fill)
+
+
+def others(net, images, labels):
+    """Return by library its images and which of them, as it says, the network still gets right."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # both use what NumPy and SciPy deprecate
+        if find_spec("foolbox"):
+            import foolbox
+
+            seen = foolbox.PyTorchModel(net, bounds=(0, 1), device="cpu")
+            criterion = foolbox.criteria.Misclassification(labels)
+            _, moved, fooled = foolbox.attacks.LinfPGD(steps=10, random_start=False)(
+                seen, images, criterion, epsilons=EPS
+            )
+            found["foolbox"] = moved.numpy(), ~fooled.numpy()
+        if find_spec("art"):
+            from art.attacks.evasion import MomentumIterativeMethod
+            from art.estimators.classification import PyTorchClassifier
+
+            shape = tuple(images.shape[1:])
+            seen = PyTorchClassifier(net, nn.CrossEntropyLoss(), shape, 10, clip_values=(0.0, 1.0), device_type="cpu")
+            attack = MomentumIterativeMethod(seen, eps=EPS, eps_step=EPS / 4, max_iter=10, verbose=False)
+            moved = attack.generate(images.numpy(), labels.numpy())
+            found["art"] = moved, seen.predict(moved).argmax(1) == labels.numpy()
+    return found
 
 
 @pytest.fixture
@@ -88,8 +120,10 @@ def measured(trained, tmp_path):
     return go
 
 
-@pytest.mark.parametrize("name", ["pgd", "fgsm"])
+@pytest.mark.parametrize("name", ["pgd", "fgsm", "foolbox", "art"])
 def test_each_image_is_judged_as_the_library_that_made_it_says(trained, measured, name):
+    if not (trained / f"{name}.npz").is_file():
+        pytest.skip(f"{name} is not installed")
     (card,) = measured(f"images:{trained / name}.npz")
     clean = np.load(trained / "clean-right.npy")
     # What was wrong already is not attacked: it counts as lost whatever the library made of it.
