@@ -19,13 +19,14 @@ UNSET = "(an unset shell variable?)"
 #: Every option with a value of every command; a test holds this table to the commands.
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
-    "workers gate gate-images gate-cost timeout store out fail-on keep-images label* without*",
+    "protocol workers gate gate-images gate-cost timeout store out fail-on keep-images label* without*",
     "suites": "without*",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",
     "list": "without*",
     "inspect": "dataset victim n output device parameter* without*",
     "show": "without*",
     "plugins": "without*",
+    "protocol": "",
     "new": "into without*",
     "check-plugin": "parameter* victim without*",
     "explain": "",

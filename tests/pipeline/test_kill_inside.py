@@ -22,7 +22,7 @@ COMMAND = [
     "--gate", "quick",
 ]  # fmt: skip
 AUTOATTACK = ["--attack", "autoattack", "-p", "attack.steps=6", "-p", "attack.queries=60"]
-SQUARE = ["--attack", "square", "-p", "attack.queries=300"]
+SQUARE = ["--attack", "square", "-p", "attack.queries=600"]
 
 
 def start(folder: Path, attack: list[str]) -> subprocess.Popen[str]:

@@ -85,7 +85,7 @@ class Catalog:
             return offer
         known = [o.name for o in self.of(role)]
         word, colon, rest = name.partition(":")
-        if colon and (close := get_close_matches(word, known, 1)):
+        if colon and (close := get_close_matches(word, known, 1, 0.8)):
             raise SpecError(f"There is no {role} '{name}'; did you mean '{close[0]}:{rest}'?{self.absent()}")
         raise SpecError(f"There is no {role} '{name}'; {suggestion(name, known)}{self.absent()}")
 

@@ -198,6 +198,9 @@ def _deterministic(card: Card) -> dict[str, Any]:
         values["cell"].pop(asked)
     parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
     for part in [*parts, *values["cell"]["loads"]]:
+        # What enters no id computes what was computed before there was such a parameter.
+        for name in part["left_out"]:
+            part["parameters"].pop(name, None)
         for code in ("plugin", "code", "files", "hashed", "left_out", "members", "untrained"):
             part.pop(code)
     for check in values["gate"]["checks"]:
