@@ -182,7 +182,9 @@ def test_ten_megabytes_are_cut():
 
 
 def test_a_long_defense_does_not_hide_its_seed(make_card: MakeCard):
-    page = render_markdown([make_card(defense="d" * 190, seed=seed) for seed in (0, 1)])
+    long = {"a": "b" * 190}
+    alike = [make_card(defense="d" * 190, defense_changed=long, seed=seed) for seed in (0, 1)]
+    page = render_markdown([*alike, make_card(defense="d" * 190, defense_changed={"a": "c" * 190})])
     assert "…, seed 0 |" in page
     assert "…, seed 1 |" in page
 

@@ -123,3 +123,33 @@ def test_long_names_are_folded(make_card: MakeCard, width: int):
     assert max(map(len, page.splitlines())) <= width
     assert page.count("d" * 10) >= 2
     assert "37.5 [13.7, 69.4]" in page
+
+
+LONG = {"attack_steps": 1, "batch_size": 10, "epochs": 1, "last": 8, "learning_rate": 0.001}
+
+
+def of_many_parameters(make_card: MakeCard) -> list[Card]:
+    rows = [make_card(), make_card([True] * 5 + [False] * 3, defense="adv-finetune", defense_changed=LONG)]
+    return [*rows, make_card([True] * 6 + [False] * 2, defense="adv-finetune", defense_changed={**LONG, "last": 2})]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_parameters_that_all_rows_share_are_said_once(make_card: MakeCard, width: int):
+    page = printed(of_many_parameters(make_card), width)
+    said = "Alike in all rows: adv-finetune: attack_steps=1, batch_size=10, epochs=1, learning_rate=0.001."
+    assert " ".join(page.split()).count(said) == 1
+    assert page.count("attack_steps") == 1
+    assert "last=2" in page
+    assert "last=8" in page
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_name_is_broken_in_the_middle_of_a_word(make_card: MakeCard, width: int):
+    apart = [{f"parameter_{key}": f"{row}{key}" for key in "abcdefghij"} for row in (1, 2)]
+    cards = [make_card(), *(make_card(defense="adv-finetune", weights=str(x), defense_changed=x) for x in apart)]
+    page = printed(cards, width)
+    assert all(f"parameter_{key}={row}{key}" in page for key in "abcdefghij" for row in (1, 2))
+    # Names that would take many lines stand below, under the letters that rows have in the tables.
+    assert titles(page).count("Rows") == 1
+    assert line_with("none on mlp" if "on mlp" in page else "none", page).split()[0] in "ABC"
+    assert max(map(len, page.splitlines())) <= width

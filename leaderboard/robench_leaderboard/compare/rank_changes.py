@@ -78,7 +78,7 @@ def _rows(reading: Reading) -> dict[Key, Row]:
     for board in boards(reading.cards, reading.rule):
         name = f"{board.setting.dataset}: {board.setting.contest} ({board.setting.test[:8]})"
         for row in board.rows:
-            found[name, f"{formatting.title(row)} on {plain(row.victim, 80)}"] = row
+            found[name, f"{formatting.whole_title(row)} on {plain(row.victim, 80)}"] = row
     return found
 
 

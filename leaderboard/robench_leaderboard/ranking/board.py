@@ -22,6 +22,7 @@ from robench_leaderboard.ranking.pareto_front import with_front
 from robench_leaderboard.ranking.read_cards import newest
 from robench_leaderboard.ranking.repeated_seeds import Repeated, repeated_rows
 from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.ranking.short_names import with_short_names
 from robench_leaderboard.statistics.significance import shared_ranks
 
 Item = TypeVar("Item")
@@ -68,6 +69,7 @@ class Board:
     unranked: tuple[Row, ...]
     repeated: tuple[Repeated, ...] = ()
     rule: EvidenceRule = EVERYTHING
+    shared: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -130,14 +132,14 @@ def _name(card: Card) -> tuple[int, str]:
 
 def _board(setting: Setting, cards: Sequence[Card], rule: EvidenceRule) -> Board:
     rows = [_row(tuple(group), rule) for _, group in sorted(_grouped(cards, _row_key).items())]
-    rows = sorted(_with_titles(rows), key=_best_first)
+    rows, shared = with_short_names(sorted(_with_titles(rows), key=_best_first))
     rows = with_gains(with_duplicates(rows))
     ranked = [row for row in rows if not row.reasons]
     ranked = fewer_attacks_below(_with_missing(ranked))
     ranks = shared_ranks([row.mask for row in ranked if row.mask is not None])
     ranked = [replace(row, rank=rank) for row, rank in zip(ranked, ranks, strict=True)]
     unranked = tuple(row for row in rows if row.reasons)
-    return Board(setting, tuple(with_front(ranked)), unranked, repeated_rows(ranked), rule)
+    return Board(setting, tuple(with_front(ranked)), unranked, repeated_rows(ranked), rule, shared)
 
 
 def _row(cards: tuple[Card, ...], rule: EvidenceRule) -> Row:

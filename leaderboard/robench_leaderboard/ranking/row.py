@@ -30,6 +30,8 @@ class Row:
 
     cards: tuple[Card, ...]
     suffix: str = ""
+    short_defense: str = ""
+    short_victim: str = ""
     rank: int | None = None
     gained: Difference | None = None
     taxed: Difference | None = None
@@ -53,6 +55,11 @@ class Row:
     def title(self) -> str:
         """Return the defense's label and what else tells this row from others of its board."""
         return self.defense + self.suffix
+
+    @property
+    def short(self) -> tuple[str, str]:
+        """Return defense and victim as tables name them, without what all rows of the board share."""
+        return self.short_defense or self.defense, self.short_victim or self.victim
 
     @property
     def victim(self) -> str:

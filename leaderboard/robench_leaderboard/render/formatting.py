@@ -8,7 +8,9 @@ from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, Scalar
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.attack_outcome import Score
+from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.ranking.short_names import LONGEST
 from robench_leaderboard.statistics.paired_difference import Difference
 from robench_leaderboard.statistics.seed_spread import Spread
 
@@ -19,9 +21,39 @@ FEWER = (
 )
 
 
+#: Letters of a name; a stranger's may be of any length.
+NAME = 240
+
+
 def title(row: Row) -> str:
-    """Return the row's title; a long label never hides the seed behind it."""
-    return plain(row.defense, 80) + row.suffix
+    """Return the row's title, without what all rows share; a long label never hides the seed behind it."""
+    return plain(row.short[0], NAME) + row.suffix
+
+
+def whole_title(row: Row) -> str:
+    """Return the row's title with every parameter that was changed."""
+    return plain(row.defense, NAME) + row.suffix
+
+
+def victim(row: Row) -> str:
+    """Return the row's victim, without what all rows share."""
+    return plain(row.short[1], NAME)
+
+
+def named_on(row: Row) -> str:
+    """Return the row's title and victim."""
+    return f"{title(row)} on {victim(row)}"
+
+
+def whole_victim(board: Board) -> str:
+    """Return the label of the victim that all rows of a board have; in a long one a line may break after a comma."""
+    label = board.victims[0]
+    return plain(label.replace(",", ", ") if len(label) > LONGEST else label, NAME)
+
+
+def shared(board: Board) -> str:
+    """Return what the names of the rows leave out; empty if nothing."""
+    return f"Alike in all rows: {'; '.join(plain(phrase, 600) for phrase in board.shared)}." if board.shared else ""
 
 
 def percent(score: Score | None) -> str:

@@ -47,6 +47,10 @@ def environment() -> Environment:
         "megabytes": formatting.megabytes,
         "parameters": formatting.parameters,
         "title": formatting.title,
+        "victim": formatting.victim,
+        "named_on": formatting.named_on,
+        "whole_victim": formatting.whole_victim,
+        "shared": formatting.shared,
         "short": plain,
         "key": _sort_key,
     }

@@ -80,6 +80,10 @@ def _template() -> Template:
         "parameters": formatting.parameters,
         "html": escape_html,
         "title": formatting.title,
+        "victim": formatting.victim,
+        "named_on": formatting.named_on,
+        "whole_victim": formatting.whole_victim,
+        "shared": formatting.shared,
         "short": plain,
         "long": _long,
     }

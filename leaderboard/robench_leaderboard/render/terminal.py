@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from robench.evidence.card import Card
@@ -22,6 +22,8 @@ _LEGEND = (
     "Percent with Wilson 95 % intervals. Robust: white-box, per image the worst case over all attacks. Rows "
     "that share a rank are not told apart (exact McNemar, Holm, 5 %)."
 )
+#: Lines that a name may take in a table, before rows are named below it.
+MOST_LINES = 3
 _TRANSFER = "Transfer is not robustness: an attacker who knows the defense does better."
 
 
@@ -33,17 +35,13 @@ class Column:
     cell: Callable[[Row], str]
     justify: Literal["left", "right"] = "right"
     name: bool = False
+    min_width: int | None = 12
 
 
 _RANK = Column("#", lambda row: str(row.rank or formatting.NONE))
 _DEFENSE = Column("defense", formatting.title, "left", name=True)
-_VICTIM = Column("victim", lambda row: plain(row.victim, 80), "left", name=True)
-_BOTH = Column(
-    "defense on victim",
-    lambda row: f"{formatting.title(row)} on {plain(row.victim, 80)}",
-    "left",
-    name=True,
-)
+_VICTIM = Column("victim", formatting.victim, "left", name=True)
+_BOTH = Column("defense on victim", formatting.named_on, "left", name=True)
 _OUTCOME = (
     Column("clean %", lambda row: formatting.percent(row.clean)),
     Column("robust %", formatting.robust),
@@ -89,9 +87,26 @@ def _tables(board: Board, console: Console) -> list[Table]:
     if _fits(main, console):
         return [main, *_others(board, names, top5)]
     names = names if len(names) == 1 else [_BOTH]
+    key = []
+    if not _readable(board, names[0], console):
+        letters = Column("row", lambda row: _letters(board.rows.index(row)), "left")
+        key, names = [_table(board, [letters, replace(names[0], min_width=None)], "Rows")], [letters]
     main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT, _EVIDENCE], title)
     transfer = [_table(board, [*names, *through], "Transfer")] if through else []
-    return [main, *transfer, *_others(board, names, top5)]
+    return [main, *key, *transfer, *_others(board, names, top5)]
+
+
+def _readable(board: Board, name: Column, console: Console) -> bool:
+    """Tell whether the names fit beside the outcome with no word broken, in a few lines each."""
+    room = console.width - _width(_table(board, [_RANK, *_OUTCOME, _VERDICT, _EVIDENCE], ""), console) - 1
+    names = [name.cell(row) for row in board.rows]
+    words = [word for text in names for word in text.split()]
+    return max(map(len, words), default=0) <= room and max(map(len, names), default=0) <= MOST_LINES * room
+
+
+def _letters(place: int) -> str:
+    """Return A to Z, then AA, AB, ..."""
+    return (_letters(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
 
 
 def _others(board: Board, names: list[Column], top5: list[Column]) -> list[Table]:
@@ -108,13 +123,13 @@ def _table(board: Board, columns: Sequence[Column], title: str) -> Table:
     # Text, never str: square brackets in a name are rich markup otherwise.
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
-        # fold: a long name without spaces is broken rather than cut off.
+        # fold: a long word is broken rather than cut off, if it fits no terminal.
         table.add_column(
             column.heading,
             justify=column.justify,
             no_wrap=not column.name,
             overflow="fold",
-            min_width=12 if column.name else None,
+            min_width=column.min_width if column.name else None,
         )
     for place, row in enumerate(board.rows):
         if place == len(board.ranked) and place:
@@ -141,10 +156,14 @@ def _datasets(across: Across) -> Table:
     return table
 
 
-def _fits(table: Table, console: Console) -> bool:
+def _width(table: Table, console: Console) -> int:
     from rich.measure import Measurement
 
-    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return _width(table, console) <= console.width
 
 
 def _names(board: Board) -> list[Column]:
@@ -152,9 +171,8 @@ def _names(board: Board) -> list[Column]:
 
 
 def _title(board: Board) -> str:
-    victims = {row.victim for row in board.rows}
     setting = f"{plain(board.setting.dataset, 80)}: {board.setting.contest}"
-    return f"{setting}, victim {plain(victims.pop(), 80)}" if len(victims) == 1 else setting
+    return f"{setting}, victim {formatting.whole_victim(board)}" if len(board.victims) == 1 else setting
 
 
 def _transfers(row: Row) -> str:
@@ -166,6 +184,8 @@ def _print_notes(board: Board, console: Console) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
+    if board.shared:
+        console.print(Text(formatting.shared(board)))
     for note in [formatting.FEWER] * board.uneven + [_TRANSFER] * board.has_transfer:
         console.print(Text(note, "dim"))
     for sentence in [*board.weak, *board.broken][:20]:

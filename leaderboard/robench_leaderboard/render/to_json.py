@@ -61,7 +61,7 @@ def _row(row: Row) -> json_schema.Row:
     card = row.cards[0]
     return json_schema.Row(
         rank=row.rank,
-        title=formatting.title(row),
+        title=formatting.whole_title(row),
         defense=_component(card.cell.defense),
         victim=_component(card.cell.victim),
         seed=row.seed,

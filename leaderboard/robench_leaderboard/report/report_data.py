@@ -17,6 +17,7 @@ from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.evidence_rule import rule_of
 from robench_leaderboard.ranking.read_cards import read_cards
 from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.ranking.short_names import named_alike
 from robench_leaderboard.render.formatting import title
 
 
@@ -27,10 +28,12 @@ class Report:
     Attributes:
         boards: the rankings, in the leaderboard's order.
         galleries: the pictures of each card that has some, by card id.
+        shared: the parameters that the rows' short names leave out, since all rows have them.
     """
 
     boards: tuple[Board, ...]
     galleries: Mapping[str, Gallery]
+    shared: tuple[str, ...] = ()
 
     @cached_property
     def rows(self) -> list[tuple[Board, Row]]:
@@ -99,7 +102,8 @@ def collect(paths: Iterable[Path], warn: Callable[[str], None] | None = None) ->
         raise CardError(f"There are no cards in {names}; name a folder that robench run wrote (--out), or card files.")
     folders = list(dict.fromkeys(_gallery_folders(places)))
     rule = rule_of(cards, places, warn=warn or (lambda text: None))
-    return Report(tuple(boards(cards, rule)), dict(_galleries(cards, folders)))
+    found_boards, shared = named_alike(boards(cards, rule))
+    return Report(tuple(found_boards), dict(_galleries(cards, folders)), shared)
 
 
 def _gallery_folders(places: Iterable[Path]) -> Iterator[Path]:
