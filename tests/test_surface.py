@@ -59,6 +59,7 @@ NAMES = [
     "parameter",
     "parse_eps",
     "run",
+    "seeded_globally",
     "square",
     "straight_through",
     "to_uint8",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from robench.contracts.components import Split as Split
     from robench.contracts.examples import Batch as Batch
     from robench.contracts.examples import Examples as Examples
+    from robench.contracts.global_generators import seeded_globally as seeded_globally
     from robench.contracts.image_files import StoredImage as StoredImage
     from robench.contracts.image_files import decode_image as decode_image
     from robench.contracts.image_files import describe_image as describe_image
@@ -109,6 +110,7 @@ _HOME = {
     "parameter": "contracts.parameters",
     "parse_eps": "contracts.threat_model",
     "run": "api",
+    "seeded_globally": "contracts.global_generators",
     "square": "attacks.square",
     "straight_through": "contracts.adaptive",
     "to_uint8": "contracts.image_files",

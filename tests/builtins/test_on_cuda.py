@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from robench import Attack, Defense
+from robench import Attack, Defense, seeded_globally
 from robench.contracts.adaptive import adapt
 from robench.contracts.components import Model
 from robench.contracts.parameters import parameters_of
@@ -16,7 +16,7 @@ from robench.pipeline.stages.fit import fit, trains
 from robench.plugin.catalog import catalog
 from robench.runtime.inference import freeze, prepare
 from robench.testing import pretended_cuda
-from robench.testing.fixtures import Setting, drawn_from, examples, network, pictures, zero_shot
+from robench.testing.fixtures import Setting, examples, network, pictures, zero_shot
 
 SETTING = Setting(10, (3, 16, 16))
 N = 6
@@ -74,11 +74,11 @@ def test_defenses_train_and_answer_there_as_on_a_cpu(defense, store):
         model = freeze(copy.deepcopy(undefended), device)
         task = SETTING.task(device=device)
         train = (lambda: examples(SETTING, 8)) if trains(defense) else None
-        with drawn_from(1):
+        with seeded_globally(1):
             fitted = fit(defense, model, train, task, store, f"{defense.name}-{key}")
             prepared = prepare(fitted.model, images.to(device))
             target = adapt(defense, fitted.model, prepared.model, task)
-        with drawn_from(2):
+        with seeded_globally(2):
             at = images.to(device).requires_grad_(True)
             logits = target(at)
             slope = torch.autograd.grad(logits.sum(), at)[0] if logits.requires_grad else at.detach()
@@ -112,11 +112,11 @@ def test_models_answer_there_as_on_a_cpu(name):
     images = pictures(SETTING, 2)
     model = catalog().find("victim", name).build({**LOCAL[name]})
     assert isinstance(model, Model)
-    with drawn_from(0):
+    with seeded_globally(0):
         loaded = freeze(model.load(SETTING.task()), "cpu")
     expected = loaded(images)
     with pretended_cuda():
-        with drawn_from(0):
+        with seeded_globally(0):
             moved = freeze(model.load(SETTING.task(device="cuda")), "cuda")
         assert torch.equal(moved(images.cuda()).cpu(), expected)
         ready = prepare(moved, images.cuda())

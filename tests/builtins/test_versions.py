@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from robench import seeded_globally
 from robench.contracts.components import Component
 from robench.contracts.parameters import parameters_of
 from robench.evidence.code_digest import SHIPPED
@@ -60,7 +61,7 @@ def figures(tensor, count=4):
 
 def of_attack(offer):
     network, images = fixtures.network(USUAL), fixtures.pictures(USUAL, 4)
-    with fixtures.drawn_from(0):
+    with seeded_globally(0):
         moved = offer.build({}).craft(network, images.clone(), network(images).argmax(1), USUAL.attack("Linf", 4))
     return figures(moved - images)
 
@@ -70,14 +71,14 @@ def of_defense(offer):
     gentle = {key: value for key, value in GENTLE.items() if key in known}
     subject, images = Subject(offer.build(gentle)), fixtures.pictures(USUAL, 4)
     model = subject.fitted().model
-    with fixtures.drawn_from(0), torch.no_grad():
+    with seeded_globally(0), torch.no_grad():
         # What training moved, which a few steps leave small beside the answers themselves.
         before = subject.wrapped()(images) if trains(subject.component) else 0.0
         return figures(model(images) - before)
 
 
 def of_model(offer):
-    with fixtures.drawn_from(0), torch.no_grad():
+    with seeded_globally(0), torch.no_grad():
         return figures(offer.build(MODELS[offer.name]).load(USUAL.task()).eval()(fixtures.pictures(USUAL, 4)))
 
 

@@ -101,6 +101,7 @@ def protocols(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return [CompletionItem(name) for name in known() if name.startswith(incomplete)]
 
 
+@silent
 def suite_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the name of a suite that comes along."""
     from robench.plan.suite import shipped

@@ -150,7 +150,7 @@ def _values(card: Card) -> dict[str, float]:
     if card.robust.draws == 1:
         found["robust <= clean"] = _changed(card)["gained"]
     if cell.undefended and cell.surrogate is None:
-        found["undefended victim falls"] = card.robust.correct / n
+        found[FALLS] = card.robust.correct / n
         found["reference clean accuracy"] = card.clean.correct / n
     return found
 

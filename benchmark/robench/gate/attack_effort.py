@@ -133,8 +133,9 @@ def converged(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         return skip(CONVERGED, threshold, "No path was recorded: nothing iterative, or no robust image.")
     moving, n, standing = trace["moving"], trace["n"], int(measured.robust.correct.sum())
     double = effort["double"] if effort["tried"] else {"n": 0, "won": 0}
-    figures = {"moving": moving, "among": n, "won": double["won"], "tried": double["n"], "standing": standing}
-    found = weigh_convergence(figures | {"of": measured.n})
+    figures = {"moving": moving, "among": n, "won": double["won"], "tried": double["n"]}
+    figures |= {"standing": standing, "of": measured.n}
+    found = weigh_convergence(figures)
     meaning = "The loss has levelled off where it was recorded, or more steps win nothing."
     if found.status == "suspect":
         meaning = (
@@ -143,7 +144,7 @@ def converged(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         )
     elif found.status == "skipped":
         meaning = too_few(moving, n, STILL_MOVING, FEWER)
-    return check(CONVERGED, found.status, found.value, found.threshold, n, meaning, figures | {"of": measured.n})
+    return check(CONVERGED, found.status, found.value, found.threshold, n, meaning, figures)
 
 
 def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Check:

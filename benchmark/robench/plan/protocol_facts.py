@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from robench.contracts.components import Component, Dataset
-from robench.contracts.image_resize import Resize
 from robench.contracts.parameters import Value, parameters_of, resolve
 from robench.contracts.threat_model import format_eps, parse_eps
 from robench.plan.references import resolve_reference, split_reference
@@ -83,11 +82,7 @@ def facts(suite: Suite, known: Catalog | None = None) -> dict[str, dict[str, str
                 "attack space": _space(values),
                 "class names": _names(values),
                 "prompts": _prompts(kind, run),
-                "n": f"{run.n:,} drawn"
-                if run.n
-                else f"the first {values['first']:,}"
-                if values.get("first")
-                else "all",
+                "n": _count(run.n, values.get("first")),
                 "attack": "; ".join(attacks) + "".join(f"; from {one}" for one in run.surrogate),
                 "eps": f"{run.norm} {threat}",
             }
@@ -160,7 +155,7 @@ def _space(values: Mapping[str, Value]) -> str:
         return "as stored"
     how = values.get("resample") or "bicubic"
     if isinstance(short, int):
-        return f"Resize({short}, {how}), CenterCrop({Resize(size, short).size})"
+        return f"Resize({short}, {how}), CenterCrop({size})"
     return f"{size} x {size}, {how}"
 
 

@@ -57,32 +57,28 @@ class Suite:
     differs: tuple[str, ...] = ()
 
 
-def shipped() -> dict[str, Path]:
-    """Return the suites that come along, by name."""
+def shipped(inside: str = "") -> dict[str, Path]:
+    """Return the suites that come along, by name; those of a folder ``inside``, if it is named."""
     folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder is not None else {}
+    return {path.stem: path for path in sorted((folder / inside).glob("*.toml"))} if folder is not None else {}
 
 
 def protocols() -> dict[str, Path]:
     """Return the protocols that come along, by name: suites that fix data, prompts, attack space and attack."""
-    folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
-    return {path.stem: path for path in sorted((folder / "protocols").glob("*.toml"))} if folder is not None else {}
+    return shipped("protocols")
 
 
 def suite_file(named: Path | str) -> Path:
     """Return the file of a suite that is named by its path, or by ``suite:`` and its name if it comes along."""
     text = str(named)
-    if text.startswith(PROTOCOL):
-        name = text.removeprefix(PROTOCOL)
-        if name not in protocols():
-            raise SpecError(f"There is no protocol '{name}'; {suggestion(name, protocols())}")
-        return protocols()[name]
-    if not text.startswith(PREFIX):
-        return Path(named)
-    name = text.removeprefix(PREFIX)
-    if name not in shipped():
-        raise SpecError(f"No suite '{name}' comes along; {suggestion(name, shipped())}")
-    return shipped()[name]
+    kinds = ((PROTOCOL, protocols, "There is no protocol '{}'"), (PREFIX, shipped, "No suite '{}' comes along"))
+    for prefix, along, absent in kinds:
+        if text.startswith(prefix):
+            name, known = text.removeprefix(prefix), along()
+            if name not in known:
+                raise SpecError(f"{absent.format(name)}; {suggestion(name, known)}")
+            return known[name]
+    return Path(named)
 
 
 def read_suite(path: Path) -> Suite:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier
+from robench.contracts.global_generators import seeded_globally
 from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE, Norm
 from robench.errors import ContractError, SpecError, require
@@ -27,7 +28,7 @@ CHANCE = 0.02
 
 def craft(subject: Subject, model: Classifier, images: Tensor, labels: Tensor, task: Task, scramble: int = 0) -> Tensor:
     """Return what the attack makes of ``images``, the global generators seeded with ``scramble``."""
-    with may_refuse(), fixtures.drawn_from(scramble):
+    with may_refuse(), seeded_globally(scramble):
         subject.component.check(task.threat)
         found: Any = subject.component.craft(model, images, labels, task)
     require(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Component, Model
 from robench.contracts.examples import Examples
+from robench.contracts.global_generators import seeded_globally
 from robench.errors import ContractError, DataError, DeviceError, SpecError, WeightsError, attributed_to, require
 from robench.evidence.store import Store
 from robench.evidence.tensor_digests import tensor_digests
@@ -136,7 +137,7 @@ class Subject:
 
     def wrap(self, victim: Classifier, setting: Setting, seed: int, scramble: int = 0) -> Classifier:
         """Return what the defense makes of a copy of ``victim``, the global generators seeded with ``scramble``."""
-        with may_refuse(), attributed_to(f"{self.name}.wrap"), fixtures.drawn_from(scramble):
+        with may_refuse(), attributed_to(f"{self.name}.wrap"), seeded_globally(scramble):
             defended = self.component.wrap(freeze(copy.deepcopy(victim), "cpu"), setting.task(seed))
         require(
             isinstance(defended, Classifier),
@@ -151,14 +152,14 @@ class Subject:
 
     def _fit(self, seed: int, again: int) -> Fitted:
         setting, victim = USUAL, self.taken()
-        with may_refuse(), fixtures.drawn_from(100 + again):
+        with may_refuse(), seeded_globally(100 + again):
             return fit(self.component, victim, self._train, setting.task(seed), self.store, f"{seed:02}-{again}")
 
     def fitted_on(self, device: str) -> Fitted:
         """Return the defense fitted on a device, of the seed that ``fitted`` has."""
         task = USUAL.task(0, device)
         victim = freeze(copy.deepcopy(self.taken()), device)
-        with may_refuse(), fixtures.drawn_from(100):
+        with may_refuse(), seeded_globally(100):
             return fit(self.component, victim, self._train, task, self.store, f"00-{device}")
 
     def restored(self, seed: int = 0) -> Fitted:

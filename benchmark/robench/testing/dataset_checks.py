@@ -9,9 +9,9 @@ import torch
 
 from robench.contracts.components import Dataset, Split
 from robench.contracts.examples import Examples
+from robench.contracts.global_generators import seeded_globally
 from robench.errors import RobenchError, attributed_to, require
 from robench.plugin.catalog import catalog
-from robench.testing import fixtures
 from robench.testing.component_under_test import Checks, NotTried, Subject, may_refuse
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -34,7 +34,7 @@ def _load(subject: Subject, split: Split, scramble: int) -> Examples:
     with (
         may_refuse(),
         attributed_to(f"loading {subject.name} ({split})"),
-        fixtures.drawn_from(scramble),
+        seeded_globally(scramble),
         subject.untouched(),
     ):
         examples = component.load(split)

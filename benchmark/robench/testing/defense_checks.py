@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from robench.contracts.global_generators import seeded_globally
 from robench.errors import require
 from robench.evidence.tensor_digests import tensor_digests
 from robench.pipeline.stages.fit import trains
@@ -108,10 +109,10 @@ def trains_what_it_declares(subject: Subject) -> None:
 def comes_back(subject: Subject) -> None:
     """Stored tensors in a structure built anew give the same logits."""
     images = fixtures.pictures(USUAL, 4)
-    with fixtures.drawn_from(0):
+    with seeded_globally(0):
         wanted = logits_of(subject.fitted().model, images)
     restored = subject.restored().model
-    with fixtures.drawn_from(0):
+    with seeded_globally(0):
         found = logits_of(restored, images)
     if subject.component.randomized and not torch.equal(found, wanted):
         raise NotTried("its answers are drawn, so that they cannot be compared.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier, Preprocess, ZeroShotClassifier
 from robench.contracts.examples import Examples
+from robench.contracts.global_generators import seeded_globally
 from robench.contracts.task import Task, derive_seed
 from robench.contracts.threat_model import Norm, ThreatModel
 from robench.runtime.inference import freeze
@@ -72,7 +71,7 @@ def examples(setting: Setting, count: int, seed: int = 1) -> Examples:
 def network(setting: Setting, seed: int = 0) -> Classifier:
     """Return a smooth convolutional classifier with drawn weights, frozen; about 10,000 parameters."""
     channels, classes = setting.shape[0], setting.classes
-    with drawn_from(derive_seed(seed, "network", setting)):
+    with seeded_globally(derive_seed(seed, "network", setting)):
         layers = nn.Sequential(
             nn.Conv2d(channels, 8, 4, stride=4),
             nn.GELU(),
@@ -102,7 +101,7 @@ def zero_shot(setting: Setting, seed: int = 0) -> ZeroShotClassifier:
         patch_size=8,
         projection_dim=16,
     )
-    with drawn_from(derive_seed(seed, "zero-shot", setting)):
+    with seeded_globally(derive_seed(seed, "zero-shot", setting)):
         loaded = CLIPVisionModel(config)
         # transformers 4 keeps the transformer in an attribute, transformers 5 is it.
         tower = Tower(getattr(loaded, "vision_model", loaded), nn.Linear(32, 16, bias=False))
@@ -143,20 +142,3 @@ class Coloured(Preprocess):
 def _texts(prompts: Sequence[str]) -> Tensor:
     rows = [torch.randn(16, generator=torch.Generator().manual_seed(derive_seed(prompt))) for prompt in prompts]
     return torch.stack(rows)
-
-
-@contextmanager
-def drawn_from(seed: int) -> Iterator[None]:
-    """Seed every global generator inside, and give them back as they were."""
-    import numpy as np
-
-    state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(state)
-            np.random.set_state(numpy_state)

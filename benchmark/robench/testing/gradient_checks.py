@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robench.contracts.classifier import Classifier, input_gradient
+from robench.contracts.global_generators import seeded_globally
 from robench.errors import ContractError, require
 from robench.testing import fixtures
 from robench.testing.component_under_test import NotTried, Subject, logits_of
@@ -141,7 +142,7 @@ def _held(score: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[Tensor
     """Return ``score`` with the same draws at each call; NotTried if it draws from a generator of its own."""
 
     def held(x: Tensor) -> Tensor:
-        with fixtures.drawn_from(0):
+        with seeded_globally(0):
             return score(x)
 
     with torch.no_grad():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier, ZeroShotClassifier, check_logits, input_gradient
+from robench.contracts.global_generators import seeded_globally
 from robench.contracts.parameters import resolve
 from robench.errors import ContractError, RobenchError, attributed_to, require
 from robench.evidence.tensor_digests import weights_digest
@@ -31,7 +32,7 @@ def loaded(subject: Subject, setting: Setting = USUAL) -> Classifier:
 
 
 def _load(subject: Subject, setting: Setting, scramble: int) -> Classifier:
-    with may_refuse(), attributed_to(f"loading {subject.name}"), fixtures.drawn_from(scramble), subject.untouched():
+    with may_refuse(), attributed_to(f"loading {subject.name}"), seeded_globally(scramble), subject.untouched():
         model = subject.component.load(setting.task())
     require(
         isinstance(model, Classifier),

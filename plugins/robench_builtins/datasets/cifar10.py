@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench import DataError, parameter
 from robench_builtins.datasets.shared.official_splits import cut, data_folder
-from robench_builtins.datasets.shared.published_set import PublishedSet
+from robench_builtins.datasets.shared.resizable_set import ResizableSet
 from robench_builtins.offline import offline
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ TEMPLATES = (
 )
 
 
-class Cifar10(PublishedSet):
+class Cifar10(ResizableSet):
     """Serve CIFAR-10: 60,000 photos of ten classes at 32 x 32.
 
     10,000 test images are the official ones; 5,000 val and 45,000 train images are cut, stratified and seeded, from

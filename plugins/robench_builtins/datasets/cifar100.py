@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from robench_builtins.datasets.cifar10 import TEMPLATES, archive_missing, checked
 from robench_builtins.datasets.shared.official_splits import OfficialSplits, data_folder
-from robench_builtins.datasets.shared.published_set import NamedSet
+from robench_builtins.datasets.shared.resizable_set import NamedSet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import DataError, parameter
-from robench_builtins.datasets.shared.published_set import PublishedSet
+from robench_builtins.datasets.shared.resizable_set import OwnSet
 
 if TYPE_CHECKING:
     from robench import Examples, Split
     from robench_builtins.datasets.shared.hf_tables import HfTables
 
 
-class Hf(PublishedSet):
+class Hf(OwnSet):
     """Serve a data set of the Hugging Face hub, or a local folder as ``datasets`` reads it: ``hf:ID`` or ``hf:FOLDER``.
 
     Columns and splits are found by their kind and usual names, or named by you. What has no test split is tested on
@@ -47,25 +47,12 @@ class Hf(PublishedSet):
         default=0.2, help="share of each class for test, where there is no such split", minimum=0, maximum=1
     )
     split_seed: int = parameter(default=0, help="seed that cuts the splits", minimum=0)
-    origin_name: str = parameter(
-        default="", help="the data set as robench names it, e.g. cifar10, so that models' stated accuracies apply"
-    )
-
-    @classmethod
-    def shorthand(cls, text: str) -> dict[str, str] | None:
-        """Read ``hf:ID`` and ``hf:FOLDER``."""
-        word, colon, path = text.partition(":")
-        return {"path": path} if colon and word == cls.name else None
 
     def files(self) -> tuple[Path, ...]:
         """Return the folder, if a local one is named."""
         from robench_builtins.datasets.shared.folder_walk import existing_folder, is_folder
 
         return (existing_folder(self.name, self.path),) if self.path and is_folder(self.path) else ()
-
-    def origin(self) -> str:
-        """Return the data set the user named, else this one's own name."""
-        return self.origin_name or self.name
 
     def classes(self) -> tuple[str, ...]:
         """Return the names that the label column declares, as words; else its values, sorted."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from robench import DataError, Resize, parameter
-from robench_builtins.datasets.shared.published_set import PublishedSet
+from robench_builtins.datasets.shared.resizable_set import OwnSet
 from robench_builtins.datasets.shared.stratified_splits import share_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Layout:
     walked: tuple[ClassFolders, ...]
 
 
-class ImageFolder(PublishedSet):
+class ImageFolder(OwnSet):
     """Serve your own photos: a folder with one subfolder a class.
 
     Classes come in byte-sorted folder order, as torchvision numbers them (``10`` before ``2``); ``_`` and ``-`` in a
@@ -69,16 +69,6 @@ class ImageFolder(PublishedSet):
         minimum=0,
         maximum=1,
     )
-    origin_name: str = parameter(
-        default="",
-        help="the published dataset these photos come from, e.g. cifar10, so that models' stated accuracies apply",
-    )
-
-    @classmethod
-    def shorthand(cls, text: str) -> dict[str, str] | None:
-        """Read ``folder:DIR``."""
-        word, colon, path = text.partition(":")
-        return {"path": path} if colon and word == cls.typed else None
 
     def classes(self) -> tuple[str, ...]:
         """Return the folders' names as words, in byte order of the folders."""
@@ -102,10 +92,6 @@ class ImageFolder(PublishedSet):
     def keeps(self, folder: str) -> bool:
         """Tell whether a class folder counts."""
         return True
-
-    def origin(self) -> str:
-        """Return the published data set the user named, else this dataset's own name."""
-        return self.origin_name or self.name
 
     def files(self) -> tuple[Path, ...]:
         """Return the folder."""

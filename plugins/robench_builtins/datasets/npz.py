@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench import DataError, parameter
-from robench_builtins.datasets.shared.published_set import PublishedSet
+from robench_builtins.datasets.shared.resizable_set import OwnSet
 from robench_builtins.datasets.shared.stratified_splits import share_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ PAIRS = {
 ONE = (("images", "labels"), ("x", "y"), ("image", "label"))
 
 
-class Npz(PublishedSet):
+class Npz(OwnSet):
     """Serve arrays: ``npz:FILE`` with images and labels, or with ``x_train``, ``y_train``, ``x_test``, ``y_test``.
 
     Images are uint8, or floats in [0, 1], of shape (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels; an
@@ -43,23 +43,10 @@ class Npz(PublishedSet):
         default=1.0, help="share of each class for test, where there is no such part", minimum=0, maximum=1
     )
     split_seed: int = parameter(default=0, help="seed that cuts the splits", minimum=0)
-    origin_name: str = parameter(
-        default="", help="the data set as robench names it, e.g. cifar10, so that models' stated accuracies apply"
-    )
-
-    @classmethod
-    def shorthand(cls, text: str) -> dict[str, str] | None:
-        """Read ``npz:FILE``."""
-        word, colon, path = text.partition(":")
-        return {"path": path} if colon and word == cls.name else None
 
     def files(self) -> tuple[Path, ...]:
         """Return the file."""
         return (Path(self.path).expanduser(),) if self.path else ()
-
-    def origin(self) -> str:
-        """Return the data set the user named, else this one's own name."""
-        return self.origin_name or self.name
 
     def classes(self) -> tuple[str, ...]:
         """Return the names in the file, else the numbers of the classes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import DataError, parameter
-from robench_builtins.datasets.shared.published_set import PublishedSet
+from robench_builtins.datasets.shared.resizable_set import OwnSet
 from robench_builtins.datasets.shared.stratified_splits import share_of
 from robench_builtins.downloads import hub_folder
 from robench_builtins.offline import offline
@@ -22,7 +22,7 @@ TEMPLATES = "zeroshot_classification_templates.txt"
 MOST_TEXT = 4_000_000
 
 
-class Wds(PublishedSet):
+class Wds(OwnSet):
     """Serve a set in CLIP_benchmark's layout: ``wds:FOLDER``, or ``wds:ORG/NAME`` of the Hugging Face hub.
 
     The folder holds ``train/`` and ``test/``, each with ``nshards.txt`` and ``0.tar``, ``1.tar``, ...; class names and
@@ -47,21 +47,12 @@ class Wds(PublishedSet):
     )
     val: float = parameter(default=0.1, help="share of each class of train for val", minimum=0, maximum=1)
     split_seed: int = parameter(default=0, help="seed that cuts val from train", minimum=0)
-    origin_name: str = parameter(
-        default="", help="the data set as robench names it, e.g. cifar10, so that models' stated accuracies apply"
-    )
-
-    @classmethod
-    def shorthand(cls, text: str) -> dict[str, str] | None:
-        """Read ``wds:FOLDER`` and ``wds:ORG/NAME``."""
-        word, colon, path = text.partition(":")
-        return {"path": path} if colon and word == cls.name else None
 
     @property
     def templates(self) -> tuple[str, ...]:  # type: ignore[override]  # the set's own, where it is named
         """Return the set's prompts, {c} read as {}."""
         if not self.path:
-            return PublishedSet.templates
+            return OwnSet.templates
         lines = self._lines(TEMPLATES)
         prompts = tuple(line.replace("{c}", "{}") for line in lines)
         odd = next((line for line in prompts if line.count("{}") != 1), None)
@@ -77,10 +68,6 @@ class Wds(PublishedSet):
             what = f"names '{twice}' twice" if twice is not None else "names fewer than two classes"
             raise DataError(f"wds: {self._root / NAMES} {what}; give each class a name of its own.")
         return names
-
-    def origin(self) -> str:
-        """Return the data set the user named, else this one's own name."""
-        return self.origin_name or self.name
 
     def files(self) -> tuple[Path, ...]:
         """Return the folder, if a local one is named."""

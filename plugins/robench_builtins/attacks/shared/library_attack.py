@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import random
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from difflib import get_close_matches
 from fractions import Fraction
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from robench import Attack, SpecError, ThreatModel, parameter
+from robench import Attack, SpecError, ThreatModel, parameter, seeded_globally
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,9 +56,7 @@ class LibraryAttack(Attack):
         norms = self.norms_of()
         if threat.norm not in norms:
             works = f"works in {' and '.join(norms)}" if norms else "is held to no norm that robench measures"
-            raise SpecError(
-                f"{self.name}:{self.attack} {works}, not in {threat.norm}; choose another --norm or attack."
-            )
+            raise SpecError(f"{self._title} {works}, not in {threat.norm}; choose another --norm or attack.")
 
     @property
     def iterative(self) -> bool:
@@ -97,15 +93,11 @@ class LibraryAttack(Attack):
         }
         needs = [name for name, default in own.items() if default is inspect.Parameter.empty]
         if needs:
-            raise SpecError(
-                f"{self.name}:{self.attack} needs {' and '.join(needs)}, which a run does not give an attack."
-            )
+            raise SpecError(f"{self._title} needs {' and '.join(needs)}, which a run does not give an attack.")
         typed = self._typed()
         for name in typed:
             if name in self.given:
-                raise SpecError(
-                    f"{self.name}:{self.attack} is given {name} by the run (--eps, --norm, --n); leave it out."
-                )
+                raise SpecError(f"{self._title} is given {name} by the run (--eps, --norm, --n); leave it out.")
             if name not in own:
                 close = get_close_matches(name, own, 1, 0.5)
                 meant = f"did you mean {close[0]}?" if close else f"it has {', '.join(own) or 'none'}."
@@ -120,7 +112,7 @@ class LibraryAttack(Attack):
         """
         if task.threat.eps == 0:
             return images.clone()
-        with _seeded(task):
+        with seeded_globally(task.generator("library", *task.indices).initial_seed()):
             moved = self.move(_placed(model, images), images, labels, task)
         return moved.detach().to(images)
 
@@ -205,23 +197,3 @@ def _placed(model: Any, like: Tensor) -> Any:
             return found
 
     return Placed().eval()
-
-
-@contextmanager
-def _seeded(task: Task) -> Iterator[None]:
-    """Seed torch, NumPy and random by the run's seed and the batch's images, and put back what they were."""
-    import numpy as np
-    import torch
-
-    seed = task.generator("library", *task.indices).initial_seed()
-    devices = [task.device] if task.device.startswith("cuda") else []
-    before, others = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(before)
-            np.random.set_state(others)

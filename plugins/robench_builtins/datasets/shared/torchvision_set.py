@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from robench import DataError, parameter
 from robench_builtins.datasets.shared.official_splits import data_folder
-from robench_builtins.datasets.shared.published_set import NamedSet
+from robench_builtins.datasets.shared.resizable_set import NamedSet
 from robench_builtins.datasets.shared.stratified_splits import share_of
 from robench_builtins.offline import offline
 

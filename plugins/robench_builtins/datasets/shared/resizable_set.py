@@ -1,9 +1,9 @@
-"""What published data sets share: the resolution at which they are attacked, and how their classes are spelt."""
+"""What data sets share: the resolution at which they are attacked, how classes are spelt, what own images are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 from robench import Dataset, Resize, SpecError, parameter
 
@@ -11,7 +11,7 @@ from robench import Dataset, Resize, SpecError, parameter
 SEPARATORS = str.maketrans("_-/", "   ")
 
 
-class PublishedSet(Dataset):
+class ResizableSet(Dataset):
     """Have the attack space as parameters, since eps is in its pixels: at 32 x 32 and at 224 x 224 are two threats."""
 
     size: int | None = parameter(
@@ -39,7 +39,28 @@ class PublishedSet(Dataset):
         return None
 
 
-class NamedSet(PublishedSet):
+class OwnSet(ResizableSet):
+    """Serve what the user has: ``NAME:PATH``, and the data set that it is a copy of, if it is one."""
+
+    #: The word before the colon of the shorthand; empty is the name.
+    typed: ClassVar[str] = ""
+
+    origin_name: str = parameter(
+        default="", help="the data set as robench names it, e.g. cifar10, so that models' stated accuracies apply"
+    )
+
+    @classmethod
+    def shorthand(cls, text: str) -> dict[str, str] | None:
+        """Read ``NAME:PATH``."""
+        word, colon, path = text.partition(":")
+        return {"path": path} if colon and word == (cls.typed or cls.name) else None
+
+    def origin(self) -> str:
+        """Return the data set the user named, else this one's own name."""
+        return self.origin_name or self.name
+
+
+class NamedSet(ResizableSet):
     """Let a protocol choose how class names are spelt in prompts."""
 
     spelling: Literal["words", "raw", "refined"] = parameter(
