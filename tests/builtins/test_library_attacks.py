@@ -158,6 +158,17 @@ def test_arguments_are_one_parameter_whatever_their_order():
     assert named[0].attack.record().changed["arguments"] == "steps=7"
 
 
+@pytest.mark.parametrize(("text", "value"), [("0.5/255", 0.5 / 255), ("2/255", 2 / 255), ("1e-3", 1e-3), ("3", 3)])
+def test_numbers_are_read_as_people_write_steps(text, value):
+    assert attack("torchattacks:PGD", alpha=text).settings() == {"alpha": value}
+
+
+@pytest.mark.parametrize("text", ["1/0", "nan", "a/b", "inf"])
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(SpecError, match=f"takes a number as alpha, not '{text}'"):
+        attack("torchattacks:PGD", alpha=text).settings()
+
+
 def test_one_that_swallows_its_errors_and_returns_clean_images_is_said(tmp_path: Path, monkeypatch):
     import torchattacks
 

@@ -51,7 +51,6 @@ class ART(LibraryAttack):
     def move(self, model: Any, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return the library's images, which go there and back as NumPy arrays."""
         import torch
-        from art.estimators.classification import PyTorchClassifier
 
         known = inspect.signature(self.kind()).parameters
         run = {
@@ -60,6 +59,8 @@ class ART(LibraryAttack):
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # ART calls NumPy and torch in ways that they deprecate
+            from art.estimators.classification import PyTorchClassifier
+
             seen = PyTorchClassifier(
                 model, torch.nn.CrossEntropyLoss(), tuple(images.shape[1:]), len(task.classes), clip_values=(0.0, 1.0),
                 device_type="cpu" if images.device.type == "cpu" else "gpu",

@@ -42,12 +42,12 @@ class Foolbox(LibraryAttack):
 
     def move(self, model: Any, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return the library's images, clipped to the ball by itself."""
-        from foolbox.criteria import Misclassification
-        from foolbox.models.pytorch import PyTorchModel
-
-        seen = PyTorchModel(model, bounds=(0, 1), device=images.device)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # foolbox calls NumPy and torch in ways that they deprecate
+            warnings.simplefilter("ignore")  # foolbox calls NumPy, SciPy and torch in ways that they deprecate
+            from foolbox.criteria import Misclassification
+            from foolbox.models.pytorch import PyTorchModel
+
+            seen = PyTorchModel(model, bounds=(0, 1), device=images.device)
             attack = self.kind()(**self.settings())
             _, clipped, _ = attack(seen, images, Misclassification(labels), epsilons=task.threat.eps)
         found: Tensor = clipped

@@ -162,7 +162,7 @@ class LibraryAttack(Attack):
 
 
 def _as(kind: type, text: str) -> Any:
-    """Return text as a library's default is typed: none, true and false, whole numbers, fractions such as 2/255."""
+    """Return text as a library's default is typed: none, true and false, whole numbers, fractions such as 0.5/255."""
     if text.lower() == "none":
         return None
     if kind is bool:
@@ -174,7 +174,8 @@ def _as(kind: type, text: str) -> Any:
     except ValueError:
         pass
     try:
-        return float(Fraction(text))
+        top, _, bottom = text.partition("/")
+        return float(Fraction(top) / Fraction(bottom or 1))
     except ValueError:
         if kind in (int, float):
             raise
