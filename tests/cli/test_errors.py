@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
+
+from ..fork_server import script
 
 PLANNED = {
     "unknown defense": (("--defense", "tecao"), "There is no defense 'tecao'; did you mean 'tecoa'? Known: "),
@@ -157,3 +161,12 @@ def test_a_model_with_another_number_of_classes(robench, photos, kit):
     assert done.code == 2
     assert "10 classes" in done.said
     assert "but the dataset has 2; name weights trained on these classes with -p victim.checkpoint=FILE" in done.said
+
+
+@pytest.mark.parametrize("words", [("suites",), ("protocol", "list"), ("show", "pgd"), ("list",), ("--help",)])
+def test_a_reader_that_has_gone_is_no_fault(words):
+    """As where ``robench suites | head -1`` has read its line."""
+    with subprocess.Popen([script(), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, "")

@@ -26,6 +26,7 @@ def _run() -> int:
     from robench.plan import flags_and_arguments as wording
     from robench.runtime.interruption import by_user, reason_of, watching
 
+    out = sys.stdout
     with wording.for_command_line(), watching():
         try:
             # Not standalone, click returns the exit code that a command raised as click.exceptions.Exit.
@@ -48,13 +49,19 @@ def _run() -> int:
         except SystemExit as error:
             if any(name.endswith("_COMPLETE") and name.startswith("_ROBENCH") for name in os.environ):
                 raise  # click's own way out of a completion
-            return _say(reason_of(error))
+            # What click, which then puts another stdout in its place, and rich make of a closed pipe.
+            closed = sys.stdout is not out or isinstance(error.__context__, BrokenPipeError)
+            return _unread() if closed else _say(reason_of(error))
         except BrokenPipeError:
-            # The reader of our output (head, less) has gone; nothing is left to say.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return _unread()
         except OSError as error:
             return _say(unreadable(error))
+
+
+def _unread() -> int:
+    """End quietly: the reader of our output (head, less) has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _say(what: object) -> int:
