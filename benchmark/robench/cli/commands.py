@@ -12,6 +12,7 @@ from robench.cli.bundle import bundle_command
 from robench.cli.check_plugin import check_plugin_command
 from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
+from robench.cli.data import data_command
 from robench.cli.doctor import doctor_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
@@ -51,6 +52,7 @@ for command in (
     protocol_command,
     list_command,
     show_command,
+    data_command,
     inspect_command,
     predict_command,
     plugins_command,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,14 @@ LINE, GAP = 14, 8
 INK, WRONG, PAPER = (20, 20, 20), (200, 30, 30), (245, 245, 245)
 
 
+@dataclass(frozen=True)
+class Caption:
+    """Be a line below a picture."""
+
+    text: str
+    ink: tuple[int, int, int] = INK
+
+
 def draw(known: Known, view: View | None, output: Path) -> str:
     """Write the sheet; return what it shows."""
     rows = first_of_each(known.data.test.labels.tolist(), len(known.data.classes))
@@ -37,10 +47,10 @@ def draw(known: Known, view: View | None, output: Path) -> str:
         columns.append(seen)
         says = f"as served (left) and as {view.label} sees them (right)"
         says += ", stretched to [0, 1]: how it normalises is not known" if stretched else ", normalisation undone"
-    tiles = [_tile(known, view, row, [part[place] for part in columns]) for place, row in enumerate(rows)]
+    tiles = [tile([part[place] for part in columns], _words(known, view, row)) for place, row in enumerate(rows)]
     title = f"{known.label}: {says}"
     content = io.BytesIO()
-    _sheet(tiles, title).save(content, "PNG")
+    sheet(tiles, title).save(content, "PNG")
     write_whole(output, content.getvalue())
     return f"{len(rows)} test images {says}"
 
@@ -55,22 +65,29 @@ def first_of_each(labels: list[int], classes: int) -> list[int]:
     return order[:IMAGES]
 
 
-def _tile(known: Known, view: View | None, row: int, images: list[Tensor]) -> Image.Image:
-    """Return one image, in its forms side by side, over its class and the victim's answer."""
+def _words(known: Known, view: View | None, row: int) -> list[Caption]:
+    """Return an image's class, and the victim's answer in red where it is another."""
+    label = int(known.data.test.labels[row])
+    found = [Caption(f"{label} {known.data.classes[label]}")]
+    if view is not None and view.answers is not None:
+        answer = int(view.answers[row])
+        found.append(Caption(f"-> {answer} {known.data.classes[answer]}", INK if answer == label else WRONG))
+    return found
+
+
+def tile(images: Sequence[Tensor], captions: Sequence[Caption]) -> Image.Image:
+    """Return one image (C, H, W) in [0, 1], in its forms side by side, over at most two lines."""
     pictures = [_picture(image) for image in images]
     width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
     height = max(picture.height for picture in pictures)
-    tile = Image.new("RGB", (max(width, 2 * LEAST), height + 2 * LINE + 2), PAPER)
+    found = Image.new("RGB", (max(width, 2 * LEAST), height + 2 * LINE + 2), PAPER)
     left = 0
     for picture in pictures:
-        tile.paste(picture, (left, 0))
+        found.paste(picture, (left, 0))
         left += picture.width + GAP
-    label = int(known.data.test.labels[row])
-    _write(tile, height + 1, f"{label} {known.data.classes[label]}", INK)
-    if view is not None and view.answers is not None:
-        answer = int(view.answers[row])
-        _write(tile, height + 1 + LINE, f"-> {answer} {known.data.classes[answer]}", INK if answer == label else WRONG)
-    return tile
+    for place, caption in enumerate(captions[:2]):
+        _write(found, height + 1 + place * LINE, caption.text, caption.ink)
+    return found
 
 
 def _picture(image: Tensor) -> Image.Image:
@@ -84,16 +101,17 @@ def _picture(image: Tensor) -> Image.Image:
     return picture
 
 
-def _sheet(tiles: list[Image.Image], title: str) -> Image.Image:
-    width = max(tile.width for tile in tiles) + GAP
-    height = max(tile.height for tile in tiles) + GAP
-    down = -(-len(tiles) // ACROSS)
-    sheet = Image.new("RGB", (min(len(tiles), ACROSS) * width + GAP, down * height + LINE + 2 * GAP), PAPER)
-    _write(sheet, GAP // 2, title, INK, GAP)
-    for place, tile in enumerate(tiles):
-        row, column = divmod(place, ACROSS)
-        sheet.paste(tile, (GAP + column * width, LINE + 2 * GAP + row * height))
-    return sheet
+def sheet(tiles: Sequence[Image.Image], title: str, across: int = ACROSS) -> Image.Image:
+    """Return the tiles in rows of ``across``, below the title."""
+    width = max(one.width for one in tiles) + GAP
+    height = max(one.height for one in tiles) + GAP
+    down = -(-len(tiles) // across)
+    paper = Image.new("RGB", (min(len(tiles), across) * width + GAP, down * height + LINE + 2 * GAP), PAPER)
+    _write(paper, GAP // 2, title, INK, GAP)
+    for place, one in enumerate(tiles):
+        row, column = divmod(place, across)
+        paper.paste(one, (GAP + column * width, LINE + 2 * GAP + row * height))
+    return paper
 
 
 def _write(picture: Image.Image, top: int, text: str, ink: tuple[int, int, int], left: int = 0) -> None:

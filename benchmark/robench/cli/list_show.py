@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
-from robench.cli.options import without_option
-from robench.cli.strict import Command
+from robench.cli.options import parameter_option, without_option
+from robench.cli.strict import Command, WholeNumber
 
 if TYPE_CHECKING:
     from robench.plugin.catalog import Offer
@@ -47,14 +47,44 @@ def list_command(role: str | None) -> None:
 
 @click.command("show", cls=Command)
 @click.argument("name", shell_complete=completers.components)
+@click.option("--layers", is_flag=True, help="Of a victim: each layer's input, output and parameters instead.")
+@click.option("--depth", type=WholeNumber(1, "3"), default=None, metavar="DEPTH", help="--layers: levels [default: 3].")
+@click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    shell_complete=completers.names,
+    help="--layers: whose images and classes the victim is built for [default: the embedded digits].",
+)
+@parameter_option("--layers: a parameter of the victim or the dataset, such as victim.size=128.")
+@click.option("--offline", is_flag=True, help="--layers: never reach for a hub.")
 @without_option
-def show_command(name: str) -> None:
+def show_command(
+    name: str, layers: bool, depth: int | None, dataset: str, parameters: tuple[str, ...], offline: bool
+) -> None:
     """Show a component: what it does, its parameters, its source, and which plugin it comes from.
 
     \b
     robench show pgd
     robench show imagefolder
+    robench show plant-vit --layers --dataset cifar10
+    robench show 'torchvision:resnet18[pretrained=false]' --layers --depth 2
     """
+    if layers:
+        from robench.api import go_offline
+        from robench.cli.layer_table import layer_table
+        from robench.cli.values import read_parameters
+
+        go_offline(offline)
+        click.echo(layer_table(name, dataset, read_parameters(parameters), depth or 3))
+        return
+    given = {"--depth": depth, "--dataset": dataset, "--parameter": parameters, "--offline": offline}
+    if alone := [option for option, value in given.items() if value]:
+        raise click.UsageError(f"{alone[0]} is for --layers; add it, or leave {alone[0]} out.")
+    _show_component(name)
+
+
+def _show_component(name: str) -> None:
     from robench.errors import SpecError, suggestion
     from robench.plugin.catalog import catalog
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +48,22 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
     Raises:
         RobenchError: matplotlib is not installed.
     """
+    written = []
+    with styled():
+        for name, figure in _figures(report):
+            written += [write_figure(figure, folder / f"{name}.{kind}", kind) for kind in ("png", "svg")]
+    return written
+
+
+def styled() -> AbstractContextManager[None]:
+    """Return the context in which figures are made and written; RobenchError where matplotlib is not installed."""
     try:
         from matplotlib import rc_context
     except ImportError:
         raise RobenchError(
             "Figure files need matplotlib, which is not installed; run: pip install 'robench[figures]'."
         ) from None
-    written = []
-    with rc_context(STYLE):
-        for name, figure in _figures(report):
-            written += [_write(figure, folder / f"{name}.{kind}", kind) for kind in ("png", "svg")]
-    return written
+    return rc_context(STYLE)
 
 
 def slug(text: str) -> str:
@@ -66,7 +72,8 @@ def slug(text: str) -> str:
     return "-".join(part for part in letters.split("-") if part)[:60].strip("-")
 
 
-def _write(figure: Figure, path: Path, kind: str) -> Path:
+def write_figure(figure: Figure, path: Path, kind: str) -> Path:
+    """Write a figure as ``png`` or ``svg``, with the same bytes every time; return the path."""
     file = io.BytesIO()
     nothing: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(file, format=kind, metadata=nothing, bbox_inches="tight")
@@ -106,8 +113,8 @@ def _chart(plot: Plot) -> Figure:
     if plot.front:
         corners = [corner[0] for corner in plot.front], [corner[1] for corner in plot.front]
         axes.step(*corners, where="post", color="#566372", linestyle=(0, (3, 3)), linewidth=0.8, zorder=1)
-    axes.set_xlabel(_literal(plot.x.label))
-    axes.set_ylabel(_literal(plot.y.label))
+    axes.set_xlabel(literal(plot.x.label))
+    axes.set_ylabel(literal(plot.y.label))
     if plot.y.zero:
         axes.set_ylim(bottom=0)
     if plot.x.names:
@@ -135,7 +142,7 @@ def _series(axes: Axes, series: Series) -> None:
         markersize=3 if series.joined else 4.5,
         linewidth=1.2,
         elinewidth=0.7,
-        label=_literal(plain(series.name, 60)),
+        label=literal(plain(series.name, 60)),
     )
 
 
@@ -175,8 +182,8 @@ def _confusions(card: Card) -> Figure:
 
 def _heat(axes: Axes, shares: list[list[float]], columns: list[str], rows: list[str], shown: str) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    axes.set_xticks(range(len(columns)), [_literal(name) for name in columns], rotation=40, ha="right")
-    axes.set_yticks(range(len(rows)), [_literal(name) for name in rows])
+    axes.set_xticks(range(len(columns)), [literal(name) for name in columns], rotation=40, ha="right")
+    axes.set_yticks(range(len(rows)), [literal(name) for name in rows])
     axes.spines[:].set_visible(False)
     for down, values in enumerate(shares if shown else []):
         for across, value in enumerate(values):
@@ -185,6 +192,6 @@ def _heat(axes: Axes, shares: list[list[float]], columns: list[str], rows: list[
                 axes.text(across, down, shown.format(value), ha="center", va="center", color=ink, fontsize=6)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return ``text`` so that matplotlib does not read it as a formula."""
     return text.replace("$", r"\$")

@@ -1,0 +1,60 @@
+"""``robench data``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from robench.cli import completers
+from robench.cli.options import parameter_option, without_option
+from robench.cli.strict import Command, WholeNumber
+
+
+@click.command("data", cls=Command)
+@click.argument("dataset", metavar="NAME", shell_complete=completers.names)
+@parameter_option("A parameter of the dataset, such as dataset.balance=1500.")
+@click.option(
+    "--seed",
+    type=WholeNumber(0, "0"),
+    default=0,
+    show_default=True,
+    metavar="SEED",
+    help="Draws the five random samples.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for the pictures and the table: one sample a class, five random samples, and the images of each class "
+    "as bar chart (PNG, SVG) and CSV.",
+)
+@click.option("--offline", is_flag=True, help="Never reach for a hub.")
+@without_option
+def data_command(dataset: str, parameters: tuple[str, ...], seed: int, out: Path | None, offline: bool) -> None:
+    """Show a dataset as a report shows it: samples, and how many images each class has, as table and bar chart.
+
+    Where the dataset's parameter ``balance`` is set, the training images are counted before and after. What lies in a
+    folder's files, and what a model makes of the images, says robench inspect.
+
+    \b
+    robench data digits
+    robench data plantvillage -p dataset.path=DIR -p dataset.crop=tomato -p dataset.balance=1500 -o pictures
+    """
+    from robench.api import go_offline
+    from robench.cli.class_balance import count, print_table
+    from robench.cli.values import read_parameters
+    from robench.evidence.files import ready_folder
+    from robench.plan.spec import Spec, plan_dataset
+
+    go_offline(offline)
+    if out is not None:
+        ready_folder(out, "-o")
+    counted = count(plan_dataset(Spec(dataset=dataset, parameters=read_parameters(parameters))))
+    print_table(counted)
+    if out is not None:
+        from robench.cli.sample_sheets import write_sheets
+
+        for path in [*write_sheets(counted, seed, out), *counted.write(out)]:
+            click.echo(f"wrote {path}")
