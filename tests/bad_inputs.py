@@ -21,6 +21,7 @@ OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
     "protocol workers gate gate-images gate-cost timeout store out fail-on keep-images label* without*",
     "suites": "without*",
+    "published": "dataset victim defense attack surrogate source figure",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",
     "list": "without*",
     "inspect": "dataset victim n output device parameter* without*",

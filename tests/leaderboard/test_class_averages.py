@@ -18,8 +18,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_r
 from robench.evidence.card import Card, Outcome
 from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.report import render_report, write_tables
-from robench_leaderboard.report.class_averages import averages, both
 from robench_leaderboard.report.report_data import Report
+from robench_leaderboard.statistics.class_averages import averages, both
 
 MakeCard = Callable[..., Card]
 replace = msgspec.structs.replace
@@ -174,5 +174,5 @@ def test_there_is_a_line_a_card_and_set_of_images(make_card: MakeCard, tmp_path:
 
 
 def test_no_torch_is_needed():
-    code = "import sys, robench_leaderboard.report.class_averages; assert 'torch' not in sys.modules"
+    code = "import sys, robench_leaderboard.statistics.class_averages; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,6 +23,7 @@ from robench.cli.new import new_command
 from robench.cli.plugins import plugins_command
 from robench.cli.predict import predict_command
 from robench.cli.protocol import protocol_command
+from robench.cli.published import published_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.store import store_command
@@ -50,6 +51,7 @@ for command in (
     run_command,
     suites_command,
     protocol_command,
+    published_command,
     list_command,
     show_command,
     data_command,

@@ -188,8 +188,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     judged = finish(cards, out)
     if trained:
         click.echo(f"trainings: {out / 'trainings'}")
-    if asked.published:
-        compare_with_published(asked.title, asked.published, cards, out)
+    compare_with_published(asked.title, asked.published, cards, out)
     if failures:
         click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
         for title, error in failures:

@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def compare_with_published(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
-    """Print published figures beside the measured ones, and keep the comparison as a page."""
+    """Print published figures beside the measured ones, and keep the comparison as a page.
+
+    Those of the suite are shown whether they were measured or not; of the rest of the ledger, those that were.
+    """
     from rich.console import Console
 
     from robench.evidence.files import write_whole
-    from robench.plan.published_figures import pair
+    from robench.plan.published_ledger import ledger
+    from robench.plan.published_rows import beside, pair
     from robench_leaderboard.compare.published_vs_measured import print_published, published_page
 
-    pairings = pair(published, cards)
+    pairings = pair(published, cards) + beside([entry for entry in ledger() if entry not in published], cards)
+    if not pairings:
+        return
     print_published(pairings, Console())
     page = out / "PUBLISHED.md"
     write_whole(page, published_page(title, pairings).encode())

@@ -11,6 +11,7 @@ from typing import Any
 from robench.errors import SpecError, suggestion
 from robench.evidence.files import read_bounded
 from robench.plan.published_figures import Published, read_published
+from robench.plan.published_ledger import of_source
 from robench.plan.spec import Spec
 
 #: The largest suite of this repository has five kilobytes.
@@ -86,8 +87,9 @@ def read_suite(path: Path) -> Suite:
 
     The top level holds ``title``, ``description``, ``differs`` (sentences on where a suite that is named after
     a report does otherwise) and defaults for every run; each ``[[run]]`` table holds what
-    differs. A file without ``[[run]]`` is one run. ``[[published]]`` tables hold figures to be shown beside the
-    measured ones (:mod:`robench.plan.published_figures`).
+    differs. A file without ``[[run]]`` is one run. ``published`` names files of the ledger of published figures
+    (``["report-001"]``); a suite's own are ``[[published]]`` tables (:mod:`robench.plan.published_figures`), of which
+    the top level's ``[parameters]`` are stated too.
     """
     try:
         text = read_bounded(path, "suite", WAY_OUT, MOST_BYTES, SpecError)
@@ -103,13 +105,19 @@ def read_suite(path: Path) -> Suite:
     if not isinstance(differs, list) or not all(isinstance(entry, str) and entry.strip() for entry in differs):
         raise SpecError(f"suite {path}: differs is a list of sentences.")
     tables, published = content.pop("run", [{}]), content.pop("published", [])
-    if not isinstance(published, list):
-        raise SpecError(f"suite {path}: write each published row as a [[published]] table.")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise SpecError(f"suite {path}: write each run as a [[run]] table.")
     runs = tuple(_spec(path, {**content, **table, "parameters": _parameters(path, content, table)}) for table in tables)
-    found = tuple(read_published(row, f"suite {path}") for row in published)
-    return Suite(title, description, runs, found, tuple(differs))
+    return Suite(title, description, runs, _published(path, published, content), tuple(differs))
+
+
+def _published(path: Path, rows: Any, common: Mapping[str, Any]) -> tuple[Published, ...]:
+    where = f"suite {path}"
+    if not isinstance(rows, list):
+        raise SpecError(f"{where}: write each published row as a [[published]] table.")
+    if rows and all(isinstance(row, str) for row in rows):
+        return tuple(entry for row in rows for entry in of_source(row, where))
+    return tuple(read_published(row, where, common.get("parameters", {})) for row in rows)
 
 
 def _parameters(path: Path, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from robench_leaderboard.ranking.across_datasets import Across
 from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.render import datasets_table, formatting
-from robench_leaderboard.report.class_averages import averages
 from robench_leaderboard.report.figure_files import slug
 from robench_leaderboard.report.plots import board_title
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.report.results_table import Line
+from robench_leaderboard.statistics.class_averages import averages
 
 Cell = str | int | float | None
 

@@ -15,7 +15,6 @@ from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render import datasets_table, formatting, templates
 from robench_leaderboard.report import (
-    class_averages,
     confusion_matrices,
     dataset_plots,
     patch_embeddings,
@@ -26,6 +25,7 @@ from robench_leaderboard.report import (
 )
 from robench_leaderboard.report.pictures import ShownPicture, magnification, show
 from robench_leaderboard.report.report_data import Report
+from robench_leaderboard.statistics import class_averages
 
 if TYPE_CHECKING:
     from jinja2 import Template
