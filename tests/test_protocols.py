@@ -12,6 +12,7 @@ import robench
 from robench_builtins.models.shared.tiny_clip_training import build_tokenizer
 from robench_leaderboard import render_markdown
 
+from .builtins.coop_layouts import coop
 from .builtins.small_clip import small_clip
 from .builtins.torchvision_layouts import LAYOUTS
 from .builtins.wds_layouts import picture, wds
@@ -96,6 +97,16 @@ def test_robustvlm_takes_the_first_images_with_the_sets_own_names_and_prompts(
     assert all(card.cell.victim.parameters["ensemble"] for card in cards)
     assert cards[0].data.classes == ["cat", "dog", "ship", "bird"]
     assert not any(card.cell.weakness for card in cards)
+
+
+def test_coop_attacks_its_own_test_split_with_its_own_prompts(clip: Path, cache: Path, tmp_path: Path) -> None:
+    coop(tmp_path, "dtd")
+    place = {"coop.path": str(tmp_path)}
+    cards = run("coop", clip, tmp_path / "store", dataset=["dtd"], attack=["fgsm"], parameters=place)
+    (card,) = cards
+    assert card.cell.protocol == "coop, changed: attack"
+    assert (card.data.shape, card.cell.n, card.data.classes) == ((3, 224, 224), 6, ["polka dotted", "banded"])
+    assert card.cell.dataset.parameters["set"] == "dtd"
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:

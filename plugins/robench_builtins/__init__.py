@@ -13,6 +13,7 @@ def robench_datasets() -> list[type[Dataset]]:
     """Offer the built-in datasets."""
     from robench_builtins.datasets.cifar10 import Cifar10
     from robench_builtins.datasets.cifar100 import Cifar100
+    from robench_builtins.datasets.coop import Coop
     from robench_builtins.datasets.digits import Digits
     from robench_builtins.datasets.flickr import Flickr
     from robench_builtins.datasets.hf import Hf
@@ -24,7 +25,7 @@ def robench_datasets() -> list[type[Dataset]]:
     from robench_builtins.datasets.torchvision_sets import SETS
     from robench_builtins.datasets.wds import Wds
 
-    published = [Cifar10, Cifar100, Digits, FashionMnist, Flickr, ImageNet, Mnist, PlantVillage, *SETS]
+    published = [Cifar10, Cifar100, Coop, Digits, FashionMnist, Flickr, ImageNet, Mnist, PlantVillage, *SETS]
     return [*published, Hf, ImageFolder, Npz, Wds]
 
 

@@ -30,6 +30,7 @@ BROUGHT_IN = {
     *(
         "cifar10",
         "cifar100",
+        "coop",
         "mnist",
         "fashion-mnist",
         "imagenet",

@@ -137,3 +137,11 @@ def test_it_conforms(val: Path) -> None:
     (val / "LOC_synset_mapping.txt").write_text(LINES)
     results = check_component(serve(val, test=0.4, val=0.3))
     assert {result.name: result.sentence for result in results if result.status != "passed"} == {}
+
+
+def test_coop_s_class_names_lie_beside_its_folder_of_images(val: Path) -> None:
+    images = val / "imagenet" / "images"
+    images.mkdir(parents=True)
+    (val / "val").rename(images / "val")
+    (val / "imagenet" / "classnames.txt").write_text(f"{TENCH} tench\n{GOLDFISH} goldfish\n{HAMMERHEAD} hammer shark\n")
+    assert serve(images).classes() == ("tench", "goldfish", "hammer shark")

@@ -29,9 +29,10 @@ def test_every_one_cites_where_it_was_read_and_is_complete(name):
 
 
 def test_the_issue_s_protocols_are_there():
-    assert {"tecoa-16", "ttc", "robustvlm-13", "cifar10-linf", "imagenet-linf"} <= set(NAMES)
+    assert {"tecoa-16", "ttc", "robustvlm-13", "coop", "cifar10-linf", "imagenet-linf"} <= set(NAMES)
     assert len(facts(suite("tecoa-16"))) == 16
     assert len(facts(suite("robustvlm-13"))) == 13
+    assert len(facts(suite("coop"))) == 11
 
 
 def test_the_difference_of_tecoa_and_ttc_is_what_their_code_says():
@@ -42,6 +43,17 @@ def test_the_difference_of_tecoa_and_ttc_is_what_their_code_says():
                for what, here, there in found)  # fmt: skip
     assert any(what == "class names" and "small letters" in here for what, here, _ in found)
     assert not differences(suite("ttc"), suite("ttc"))
+
+
+def test_the_sets_of_coop_are_compared_with_those_of_the_same_images():
+    found = {(what, here, there): on for what, on, here, there in differences(suite("coop"), suite("tecoa-16"))}
+    assert found["images", "the test part, through coop", "all there are"] == "caltech101, sun397, eurosat"
+    crops = "Resize(224, bicubic), CenterCrop(224)", "Resize(256, bilinear), CenterCrop(224)"
+    assert found["attack space", *crops] == "all they share"
+    (run,) = suite_request("protocol:coop", {"dataset": ("dtd",)}, {"coop.path": "/data", "coop.shots": 16}).runs
+    assert run.dataset == ("coop[set=dtd,size=224,resize=224]",)
+    assert run.suite["protocol"] == "coop"
+    assert followed("coop", {}, {"coop.shots": 4}) == "coop, changed: coop.shots"
 
 
 def followed(name, changes=None, parameters=None):

@@ -52,14 +52,14 @@ def protocol_of(request: Mapping[str, Any]) -> str:
 
 
 def with_chosen_datasets(
-    named: Path | str, suite: Suite, changes: Mapping[str, Any]
+    named: Path | str, suite: Suite, changes: Mapping[str, Any], known: Catalog | None = None
 ) -> tuple[Suite, Mapping[str, Any]]:
     """Return a protocol with those of its data sets that the changes name, which is no change; any else stays one."""
     if not str(named).startswith(PROTOCOL) or not changes.get("dataset"):
         return suite, changes
     given = changes["dataset"]
     wanted = [given] if isinstance(given, str) else list(given)
-    runs = [(run, _datasets(run)) for run in suite.runs]
+    runs = [(run, _datasets(run, known or catalog())) for run in suite.runs]
     every = {name for _, sets in runs for pair in sets for name in pair}
     if not set(wanted) <= every:
         return suite, changes
@@ -75,10 +75,10 @@ def facts(suite: Suite, known: Catalog | None = None) -> dict[str, dict[str, str
     for run in suite.runs:
         attacks = [_attack(known, name) for name in run.attack]
         threat = ", ".join(format_eps(parse_eps(eps, run.norm)) for eps in run.eps)
-        for reference, name in _datasets(run):
+        for reference, name in _datasets(run, known):
             kind, values = _settings(known, "dataset", reference, run)
             found[name] = {
-                "images": _images(kind, values),
+                "images": _images(kind, name, values),
                 "attack space": _space(values),
                 "class names": _names(values),
                 "prompts": _prompts(kind, run),
@@ -111,14 +111,17 @@ def differences(first: Suite, second: Suite, known: Catalog | None = None) -> li
     return found
 
 
-def _datasets(run: Spec) -> list[tuple[str, str]]:
+def _datasets(run: Spec, known: Catalog) -> list[tuple[str, str]]:
     """Return each reference of a run with the name of its images."""
     references = [run.dataset] if isinstance(run.dataset, str) else list(run.dataset)
-    found = []
-    for reference in references:
-        name, inside = split_reference(reference)
-        found.append((reference, inside.get("origin_name", name)))
-    return found
+    return [(reference, _origin(reference, known)) for reference in references]
+
+
+def _origin(reference: str, known: Catalog) -> str:
+    text, inside = split_reference(reference)
+    name, implied = resolve_reference(known, "dataset", text)
+    built = known.find("dataset", name).build({**implied, **inside})
+    return built.origin() if isinstance(built, Dataset) else name
 
 
 def _settings(
@@ -138,8 +141,8 @@ def _settings(
     return kind, resolve(name, kind, {**given, **implied, **inside})
 
 
-def _images(kind: type[Component], values: Mapping[str, Value]) -> str:
-    through = f", through {kind.name}" if values.get("origin_name") else ""
+def _images(kind: type[Component], name: str, values: Mapping[str, Value]) -> str:
+    through = f", through {kind.name}" if name != kind.name else ""
     return ("all there are" if values.get("test") == 1.0 else "the test part") + through
 
 

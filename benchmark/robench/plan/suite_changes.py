@@ -48,7 +48,7 @@ def suite_request(
     """
     changes, parameters = changes or {}, parameters or {}
     suite = read_suite(suite_file(named))
-    suite, changes = with_chosen_datasets(named, suite, changes)
+    suite, changes = with_chosen_datasets(named, suite, changes, known)
     said = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
     said |= {"parameters": dict(parameters)} if parameters else {}
     comes_along = str(named).startswith((PREFIX, PROTOCOL))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Files that say what wnids mean, as they lie beside copies of the images.
-CLASS_NAMES = ("LOC_synset_mapping.txt", "imagenet_class_index.json", "words.txt")
+CLASS_NAMES = ("LOC_synset_mapping.txt", "imagenet_class_index.json", "classnames.txt", "words.txt")
 
 WNID = re.compile(r"n\d{8}")
 
@@ -93,7 +93,7 @@ class ImageNet(ImageFolder):
 
     def _names(self, folders: Sequence[str]) -> Mapping[str, str]:
         root = Path(self.path).expanduser()
-        usual = [root / name for name in CLASS_NAMES]
+        usual = [*(root / name for name in CLASS_NAMES), root.parent / "classnames.txt"]  # the last as CoOp has it
         given = [Path(self.names).expanduser()] if self.names else [path for path in usual if path.is_file()]
         if given:
             return read_names(given[0])
