@@ -52,7 +52,22 @@ def test_workers_give_the_cards_of_one_process(tmp_path):
 def test_what_a_worker_is_told_otherwise_is_left_out():
     from robench.cli.workers import _without
 
-    words = ["run", "--out", "a", "--n", "8", "--workers=2", "--out=b", "--workers", "3", "--store", "--out"]
+    words = [
+        "run",
+        "--out",
+        "a",
+        "--n",
+        "8",
+        "--workers=2",
+        "--out=b",
+        "--workers",
+        "3",
+        "-o",
+        "c",
+        "-od",
+        "--store",
+        "--out",
+    ]
     assert _without(words) == ["run", "--n", "8", "--store"]
 
 

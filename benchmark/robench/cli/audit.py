@@ -11,6 +11,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import Names, device_option, parameter_option, store_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command, WholeNumber
 from robench.cli.values import joined, read_parameters
 
@@ -22,7 +23,9 @@ from robench.cli.values import joined, read_parameters
 @click.option("--attack", type=Names(), multiple=True, help="Attacks whose numbers are judged [default: pgd].")
 @click.option("--eps", type=Names(), multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf or L2.")
-@click.option("--n", type=WholeNumber(None, "100"), metavar="N", help="Number of test images [default: all].")
+@click.option(
+    "--limit", "--n", "n", type=WholeNumber(None, "100"), metavar="N", help="Number of test images [default: all]."
+)
 @click.option(
     "--seed",
     type=WholeNumber(None, "0"),
@@ -41,6 +44,7 @@ from robench.cli.values import joined, read_parameters
 )
 @device_option
 @store_option("Folder of artifacts [default: none is kept, since code is not fingerprinted].")
+@printed_option
 def audit_command(model: str, store: Path | None, **options: Any) -> None:
     """Run the gate on any model and explain the verdict; exit code 0 if every number is VALID, else 1.
 

@@ -8,6 +8,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import device_option, store_option
+from robench.cli.output import Folder
 from robench.cli.strict import Command
 
 
@@ -16,8 +17,9 @@ from robench.cli.strict import Command
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--by", default="", metavar="NAME", help="Who is credited with the images, in the card and on pages.")
 @click.option(
+    "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder("such as -o results"),
     default=Path("results"),
     show_default=True,
     help="Folder whose cards the new one joins.",

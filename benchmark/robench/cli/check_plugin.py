@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli.options import parameter_option, without_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 from robench.cli.values import read_parameters
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @parameter_option("A component's parameter, such as dataset.path=photos.")
 @click.option("--victim", default="", metavar="NAME", help="Model to attack and defend [default: the kit's own].")
 @click.option("--offline", is_flag=True, help="Never reach for a hub; what needs one is not tried.")
+@printed_option
 @without_option
 def check_plugin_command(names: tuple[str, ...], parameters: tuple[str, ...], victim: str, offline: bool) -> None:
     """Hold a plugin to its contract: run the conformance kit on all that it offers.

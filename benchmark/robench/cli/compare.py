@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from robench.cli.output import STDOUT, deliver, file_option, ready
 from robench.cli.strict import Command
 from robench.errors import CardError
 
@@ -14,7 +15,7 @@ from robench.errors import CardError
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every image that flipped.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="Also write a page (HTML) here.")
+@file_option("Also write a page (HTML) here")
 def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) -> None:
     """Compare two cards, or two folders of cards row by row: paired differences, and which images flipped.
 
@@ -27,14 +28,12 @@ def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) 
     from rich.console import Console
 
     from robench.cli.options import warn
-    from robench.evidence.files import ready_file, write_whole
     from robench.evidence.judged_card import judged_beside
     from robench_leaderboard import read_cards
     from robench_leaderboard.compare.comparison import compare_cards, compare_sets
     from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
 
-    if out is not None:
-        ready_file(out)
+    ready(out, as_json=as_json)
     for path in (first, second):
         if not path.exists():
             raise CardError(f"{path} does not exist; name two cards or two folders of cards.")
@@ -46,11 +45,10 @@ def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) 
         found = compare_cards(judged_beside(first), judged_beside(second))
     if as_json:
         click.echo(comparison_json(found), nl=False)
-    else:
+    elif out != STDOUT:
         print_comparison(found, Console(highlight=False))
     if out is not None:
-        write_whole(out, comparison_html(found).encode())
-        click.echo(f"page: {out}", err=as_json)
+        deliver(out, comparison_html(found).encode(), "page", quiet=as_json)
 
 
 def _cards(folder: Path) -> Path:

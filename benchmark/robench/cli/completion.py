@@ -7,6 +7,7 @@ import os
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 #: Where each shell looks for the script.
@@ -83,6 +84,7 @@ add_completion_class(Bash, "bash")
 
 @click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(list(PLACES)))
+@printed_option
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
     """Print the script that completes commands, component names, parameters and files in SHELL.

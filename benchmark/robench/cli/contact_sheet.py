@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from robench.cli.inspect_dataset import Known
-from robench.evidence.files import write_whole
 
 if TYPE_CHECKING:
     from robench.cli.inspect_victim import View
@@ -36,8 +34,8 @@ class Caption:
     ink: tuple[int, int, int] = INK
 
 
-def draw(known: Known, view: View | None, output: Path) -> str:
-    """Write the sheet; return what it shows."""
+def draw(known: Known, view: View | None) -> tuple[bytes, str]:
+    """Return the sheet as a PNG file, and what it shows."""
     rows = first_of_each(known.data.test.labels.tolist(), len(known.data.classes))
     images = next(known.data.test[rows].batches(len(rows))).images
     columns = [images]
@@ -51,8 +49,7 @@ def draw(known: Known, view: View | None, output: Path) -> str:
     title = f"{known.label}: {says}"
     content = io.BytesIO()
     sheet(tiles, title).save(content, "PNG")
-    write_whole(output, content.getvalue())
-    return f"{len(rows)} test images {says}"
+    return content.getvalue(), f"{len(rows)} test images {says}"
 
 
 def first_of_each(labels: list[int], classes: int) -> list[int]:

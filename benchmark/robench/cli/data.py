@@ -8,6 +8,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, without_option
+from robench.cli.output import Folder
 from robench.cli.strict import Command, WholeNumber
 
 
@@ -25,7 +26,7 @@ from robench.cli.strict import Command, WholeNumber
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder("such as -o pictures", file_okay=False),
     default=None,
     help="Folder for the pictures and the table: one sample a class, five random samples, and the images of each class "
     "as bar chart (PNG, SVG) and CSV.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli.options import store_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option("--offline", is_flag=True, help="Leave the hub alone.")
 @click.option("--deep", is_flag=True, help="Also read every stored tensor and compare its checksum.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else.")
+@printed_option
 def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool) -> None:
     """Look over this machine and installation, and say what to do about what is wrong.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli import completers
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("explain", cls=Command)
 @click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
+@printed_option
 def explain_command(card: Path) -> None:
     """Explain a card: its verdict, every check with its value, its threshold and what it means.
 

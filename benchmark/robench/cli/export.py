@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from robench.cli.output import STDOUT, file_option
 from robench.cli.strict import Command
 
 
 @click.command("export", cls=Command)
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", "form", required=True, metavar="NAME", help="An exporter; 'robench list exporter' names them.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="File or folder [default: print it].")
+@file_option("File or folder [default: print it]")
 def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None:
     """Write cards (files or folders) in a form that other tools read.
 
@@ -36,7 +37,7 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     found = judge_together(read_cards(cards, warn))
     if not found:
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
-    if out is not None:
+    if out not in (None, STDOUT):
         ready_folder(out.parent)
         out.parent.mkdir(parents=True, exist_ok=True)
         with attributed_to(f"The exporter '{name}' to {out}", StoreError):

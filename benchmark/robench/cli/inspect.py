@@ -9,6 +9,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, without_option
+from robench.cli.output import STDOUT, deliver, ready
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 )
 @parameter_option("A component's parameter, such as dataset.size=32.")
 @click.option(
+    "--limit",
     "--n",
+    "n",
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
@@ -42,9 +45,12 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
+    "--out",
+    "output",
     type=click.Path(path_type=Path),
     default=None,
-    help="Contact sheet of the first images, a PNG file.",
+    metavar="FILE",
+    help="Contact sheet of the first images, a PNG file; - is the standard output.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
@@ -65,23 +71,21 @@ def inspect_command(output: Path | None, offline: bool, **given: Any) -> None:
     from robench.runtime.progress_bars import terminal
 
     go_offline(offline)
-    if output is not None:
-        check_writable(output)
+    check_writable(output)
     with terminal() as progress:
         lines = examine(output, progress, **given)
     for label, text in lines:
         # A file name or a class name may hold anything: no control characters reach the terminal.
-        click.echo(f"{label:10} {plain(text, 2000)}".rstrip())
+        click.echo(f"{label:10} {plain(text, 2000)}".rstrip(), err=output == STDOUT)
 
 
-def check_writable(output: Path) -> None:
+def check_writable(output: Path | None, *, as_json: bool = False) -> None:
     """Raise SpecError or StoreError, before any work, for a sheet that could not be written."""
     from robench.errors import SpecError
-    from robench.evidence.files import ready_file
 
-    if output.suffix.lower() != ".png":
+    if output not in (None, STDOUT) and output.suffix.lower() != ".png":
         raise SpecError(f"-o {output} is no PNG file, and another format would change pixels; write -o sheet.png.")
-    ready_file(output, "-o")
+    ready(output, as_json=as_json, binary="PNG file")
 
 
 def examine(
@@ -116,6 +120,7 @@ def examine(
     if output is not None:
         from robench.cli.contact_sheet import draw
 
-        shown = draw(known, view, output)
+        sheet, shown = draw(known, view)
+        deliver(output, sheet)
         lines.append(("sheet", f"{output}: {shown}"))
     return lines

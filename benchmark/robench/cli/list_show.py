@@ -9,6 +9,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, without_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command, WholeNumber
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
 
 @click.command("list", cls=Command)
 @click.argument("role", required=False, type=click.Choice(ROLES))
+@printed_option
 @without_option
 def list_command(role: str | None) -> None:
     """List what can be named in a run, and any plugin that is broken.
@@ -58,6 +60,7 @@ def list_command(role: str | None) -> None:
 )
 @parameter_option("--layers: a parameter of the victim or the dataset, such as victim.size=128.")
 @click.option("--offline", is_flag=True, help="--layers: never reach for a hub.")
+@printed_option
 @without_option
 def show_command(
     name: str, layers: bool, depth: int | None, dataset: str, parameters: tuple[str, ...], offline: bool

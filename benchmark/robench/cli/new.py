@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from robench.cli.options import without_option
+from robench.cli.output import Folder
 from robench.cli.strict import Command
 
 ROLES = ("defense", "attack", "dataset", "victim", "surrogate")
@@ -16,8 +17,10 @@ ROLES = ("defense", "attack", "dataset", "victim", "surrogate")
 @click.argument("role", type=click.Choice(ROLES))
 @click.argument("name")
 @click.option(
+    "-o",
     "--into",
-    type=click.Path(path_type=Path),
+    "into",
+    type=Folder("such as -o my-defense"),
     default=None,
     metavar="DIR",
     help="Folder of the package [default: ./NAME].",

@@ -46,7 +46,9 @@ def warn(sentence: str) -> None:
 
 def store_option(text: str) -> Callable[[Command], Command]:
     """Return the option that names the store; ``text`` says what this command does with it."""
-    return click.option("--store", type=click.Path(path_type=Path), default=None, envvar="ROBENCH_STORE", help=text)
+    return click.option(
+        "--store", type=click.Path(path_type=Path), default=None, envvar="ROBENCH_STORE", show_envvar=True, help=text
+    )
 
 
 def parameter_option(text: str) -> Callable[[Command], Command]:

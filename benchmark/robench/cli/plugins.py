@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli.options import without_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("plugins", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@printed_option
 @without_option
 def plugins_command(as_json: bool) -> None:
     """List the installed plugins: version, API, what each offers, what is broken and why.

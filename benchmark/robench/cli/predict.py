@@ -10,6 +10,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import device_option, parameter_option, without_option
+from robench.cli.output import STDOUT, deliver, file_option
 from robench.cli.strict import Command
 from robench.cli.strict import WholeNumber as Whole
 
@@ -56,13 +57,7 @@ class Captions(Command):
 @click.option("--size", type=Whole(1, "224"), default=224, show_default=True, metavar="PIXELS", help="Side in pixels.")
 @click.option("--top", type=Whole(1, "5"), default=5, show_default=True, metavar="K", help="Answers that are shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="PNG: clean, attacked, and the difference.",
-)
+@file_option("PNG: clean, attacked, and the difference")
 @device_option
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @without_option
@@ -78,16 +73,17 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, out: Path
     """
     from robench.api import go_offline
     from robench.cli.inspect import check_writable
-    from robench.cli.predictions import draw, predict
+    from robench.cli.predictions import picture, predict
 
     go_offline(given.pop("offline"))
-    if out is not None:
-        check_writable(out)
+    check_writable(out, as_json=as_json)
     found = predict(images, **given)
-    click.echo(json.dumps([one.record(top) for one in found], indent=1) if as_json else _in_words(found, top))
+    click.echo(
+        json.dumps([one.record(top) for one in found], indent=1) if as_json else _in_words(found, top),
+        err=out == STDOUT,
+    )
     if out is not None:
-        draw(found, out)
-        click.echo(f"sheet: {out}", err=as_json)
+        deliver(out, picture(found), "sheet", quiet=as_json)
 
 
 def _in_words(found: list[Prediction], top: int) -> str:

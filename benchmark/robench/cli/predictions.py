@@ -21,7 +21,6 @@ from robench.contracts.examples import Examples
 from robench.contracts.task import Silent, Task
 from robench.contracts.threat_model import format_eps
 from robench.errors import SpecError, attributed_to
-from robench.evidence.files import write_whole
 from robench.pipeline.stages import craft
 from robench.pipeline.stages.load import Data, load_model
 from robench.plan.cell import Cell, type_of
@@ -137,8 +136,8 @@ def _attacked(cell: Cell, classifier: Classifier, pictures: Tensor, answers: Ten
     return craft.inspect(attack, pictures, moved, task, defaultdict(int))
 
 
-def draw(found: Sequence[Prediction], out: Path) -> None:
-    """Write a PNG with a row a photo: clean, attacked, and the difference from black (-eps) to white (+eps)."""
+def picture(found: Sequence[Prediction]) -> bytes:
+    """Return a PNG with a row a photo: clean, attacked, and the difference from black (-eps) to white (+eps)."""
     rows = []
     for one in found:
         parts = list(one.pictures)
@@ -148,4 +147,4 @@ def draw(found: Sequence[Prediction], out: Path) -> None:
     pixels = torch.cat(rows, dim=1).mul(255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
-    write_whole(out, content.getvalue())
+    return content.getvalue()

@@ -6,6 +6,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import without_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 
@@ -22,6 +23,7 @@ def protocol_command() -> None:
 
 
 @protocol_command.command("list", cls=Command)
+@printed_option
 def list_protocols() -> None:
     """List the protocols that come along."""
     from robench.plan.suite import protocols, read_suite
@@ -33,6 +35,7 @@ def list_protocols() -> None:
 @protocol_command.command("show", cls=Command)
 @click.argument("name", shell_complete=completers.protocols)
 @click.option("--file", "as_file", is_flag=True, help="Print the suite file itself, to be changed.")
+@printed_option
 @without_option
 def show_protocol(name: str, as_file: bool) -> None:
     """Show what a protocol fixes, data set by data set, where that was read, and where it differs here."""
@@ -65,6 +68,7 @@ def show_protocol(name: str, as_file: bool) -> None:
 @protocol_command.command("diff", cls=Command)
 @click.argument("first", shell_complete=completers.protocols)
 @click.argument("second", shell_complete=completers.protocols)
+@printed_option
 @without_option
 def diff_protocols(first: str, second: str) -> None:
     """Say in a table why two numbers of one name differ.

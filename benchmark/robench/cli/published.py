@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _ROLES = ("dataset", "victim", "defense", "attack", "surrogate")
 @click.option("--figure", default="", metavar="NAME", help="Only this figure: clean, robust, train, clean_top5, ...")
 @click.option("--contradictions", is_flag=True, help="Only where one name has several numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all that each entry states.")
+@printed_option
 def published_command(
     words: tuple[str, ...], source: str, figure: str, contradictions: bool, as_json: bool, **components: str
 ) -> None:

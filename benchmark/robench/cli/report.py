@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from robench.cli.output import STDOUT, deliver, ready
 from robench.cli.strict import Command
 
 
@@ -17,7 +18,7 @@ from robench.cli.strict import Command
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("report.html"),
     show_default=True,
-    help="The page: one file, complete in itself.",
+    help="The page: one file, complete in itself; - is the standard output.",
 )
 @click.option(
     "--figures",
@@ -41,17 +42,16 @@ def report_command(runs: tuple[Path, ...], out: Path, figures: Path | None, tabl
     robench report results -o report.html --figures figures --tables tables
     """
     from robench.cli.options import warn
-    from robench.evidence.files import ready_file, ready_folder, write_whole
+    from robench.evidence.files import ready_folder
     from robench_leaderboard.report import collect, render_report, write_figures, write_tables
 
     found = collect(runs, warn)
-    ready_file(out)
+    ready(out)
     for folder, option in ((tables, "--tables"), (figures, "--figures")):
         if folder is not None:
             ready_folder(folder, option)
-    write_whole(out, render_report(found).encode())
-    click.echo(f"report: {out}")
+    deliver(out, render_report(found).encode(), "report")
     if tables is not None:
-        click.echo(f"tables: {len(write_tables(found, tables))} files in {tables}")
+        click.echo(f"tables: {len(write_tables(found, tables))} files in {tables}", err=out == STDOUT)
     if figures is not None:
-        click.echo(f"figures: {len(write_figures(found, figures))} files in {figures}")
+        click.echo(f"figures: {len(write_figures(found, figures))} files in {figures}", err=out == STDOUT)

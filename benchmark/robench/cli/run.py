@@ -10,6 +10,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import Names, device_option, parameter_option, store_option, warn, without_option
+from robench.cli.output import Folder
 from robench.cli.request import requests
 from robench.cli.run_results import compare_with_published, finish, unfit
 from robench.cli.strict import Command, Number
@@ -75,7 +76,15 @@ NAMES = Names()
     metavar="NAME",
     help="What a dataset or victim given by a path is called [default: its last folder]; dataset=NAME if both are.",
 )
-@click.option("--n", type=Whole(None, "100"), default=None, metavar="N", help="Number of test images [default: all].")
+@click.option(
+    "--limit",
+    "--n",
+    "n",
+    type=Whole(None, "100"),
+    default=None,
+    metavar="N",
+    help="Number of test images [default: all].",
+)
 @click.option(
     "--seed",
     type=NAMES,
@@ -140,8 +149,9 @@ NAMES = Names()
 )
 @store_option("Folder of fitted defenses and adversarial sets [default: the user's cache folder].")
 @click.option(
+    "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder("such as -o results"),
     default=Path("results"),
     show_default=True,
     help="Folder of the cards, those of trainings, pictures and LEADERBOARD.md.",

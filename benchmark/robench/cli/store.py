@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli.options import Names, store_option, warn
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 from robench.cli.values import in_bytes, joined, read_age, read_size
 
@@ -53,6 +54,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @_command("info")
 @store_option("Folder of the artifacts [default: the user's cache folder].")
 @cards_option
+@printed_option
 def info_command(store: Path | None, folders: tuple[Path, ...]) -> None:
     """Say what lies in the store: objects by kind, their bytes, when they were last used, and what cards refer to."""
     root, objects = _listed(store)
@@ -70,6 +72,7 @@ def info_command(store: Path | None, folders: tuple[Path, ...]) -> None:
 
 @_command("check")
 @store_option("Folder of the artifacts [default: the user's cache folder].")
+@printed_option
 def check_command(store: Path | None) -> None:
     """Read every object and compare its checksums; exit code 1 if one is damaged, exchanged or foreign.
 
@@ -115,6 +118,7 @@ def check_command(store: Path | None) -> None:
 @click.option("--even-if-used", is_flag=True, help="Also what cards refer to: these can then not be verified here.")
 @store_option("Folder of the artifacts [default: the user's cache folder].")
 @cards_option
+@printed_option
 def prune_command(
     older_than: str | None,
     max_size: str | None,

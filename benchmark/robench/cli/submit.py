@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from robench.cli.options import device_option, store_option
+from robench.cli.output import Folder
 from robench.cli.strict import Command
 
 MARKS = {True: "ok", False: "WRONG", None: "not at hand"}
@@ -15,9 +16,10 @@ MARKS = {True: "ok", False: "WRONG", None: "not at hand"}
 @click.command("submit", cls=Command)
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CARD...")
 @click.option(
+    "-o",
     "--to",
     "folder",
-    type=click.Path(path_type=Path),
+    type=Folder("such as -o leaderboard/cards"),
     default=Path("leaderboard/cards"),
     show_default=True,
     help="Folder of the leaderboard's cards.",

@@ -8,6 +8,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import without_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("suites", cls=Command)
 @click.argument("name", required=False, shell_complete=completers.suite_names)
+@printed_option
 @without_option
 def suites_command(name: str | None) -> None:
     """List the suites that come along, and what each needs that is not here; or print one, to be changed.

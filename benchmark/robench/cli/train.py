@@ -10,6 +10,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, store_option
+from robench.cli.output import Folder
 from robench.cli.strict import Command, WholeNumber
 from robench.cli.values import read_parameters
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder("such as -o my-model"),
     default=None,
     help="Folder of the weights and the training's card [default: ./MODEL].",
 )

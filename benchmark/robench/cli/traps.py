@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from robench.cli.options import Names
+from robench.cli.output import STDOUT, deliver, file_option, ready
 from robench.cli.strict import Command
 from robench.cli.values import joined
 
@@ -18,7 +19,7 @@ GATES = ("quick", "standard", "thorough")
 @click.option("--gate", type=click.Choice(GATES), default=None, help="How dear the checks may be.")
 @click.option("--flags/--no-flags", default=True, show_default=True, help="Ask AutoAttack's own five warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=None, help="Write the table as Markdown, too.")
+@file_option("Also write the table as Markdown")
 def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as_json: bool, out: Path | None) -> None:
     """Try the gate on evaluations known to be wrong, and on honest controls.
 
@@ -33,25 +34,23 @@ def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as
 
     from rich.console import Console
 
-    from robench.evidence.files import ready_file, write_whole
     from robench.runtime.progress_bars import terminal
     from robench_traps import table
     from robench_traps.registry import chosen
     from robench_traps.suite import run_all
 
     wanted = chosen(joined(only))
-    if out is not None:
-        ready_file(out)
+    ready(out, as_json=as_json)
     with terminal() as progress, tempfile.TemporaryDirectory(prefix="robench-traps-") as folder:
         results = run_all(wanted, Path(folder), gate or "", flags, progress)
     if as_json:
         click.echo(table.as_json(results), nl=False)
-    else:
+    elif out != STDOUT:
         Console(highlight=False, soft_wrap=False).print(table.terminal(results))
         click.echo(table.summary(results))
     if out is not None:
         words = ["robench traps", *([f"--only {','.join(joined(only))}"] if only else [])]
         words += [*([f"--gate {gate}"] if gate else []), *([] if flags else ["--no-flags"]), f"-o {out}"]
-        write_whole(out, table.markdown(results, " ".join(words)).encode())
+        deliver(out, table.markdown(results, " ".join(words)).encode(), "table", quiet=as_json)
     if not all(result.good for result in results):
         raise click.exceptions.Exit(1)

@@ -9,6 +9,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import device_option, parameter_option, store_option
+from robench.cli.output import printed_option
 from robench.cli.strict import Command, WholeNumber
 from robench.cli.values import read_parameters
 
@@ -39,6 +40,7 @@ NOTHING_COMPARED = 3
 @click.option("--by", default="", metavar="NAME", help="Who says so, in the attestation [default: nobody is named].")
 @click.option("--sample", type=WholeNumber(1, "2"), default=None, help="Take so many of the cards, drawn by --seed.")
 @click.option("--seed", default="0", show_default=True, metavar="TEXT", help="What --sample draws by.")
+@printed_option
 def verify_command(
     cards: tuple[Path, ...],
     rerun: bool,

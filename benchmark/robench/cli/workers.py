@@ -51,13 +51,14 @@ def _start(number: int, words: Sequence[str], folder: Path) -> subprocess.Popen[
 
 
 def _without(words: Sequence[str]) -> list[str]:
-    """Return a command without what a worker is told otherwise; an option may be written --out=DIR."""
+    """Return a command without what a worker is told otherwise; options may be written --out=DIR and -oDIR."""
+    told = ("--out", "-o", "--workers")
     kept: list[str] = []
     skip = False
     for word in words:
-        if not skip and word.partition("=")[0] not in ("--out", "--workers"):
+        if not skip and word.partition("=")[0] not in told and not word.startswith("-o"):
             kept.append(word)
-        skip = not skip and word in ("--out", "--workers")
+        skip = not skip and word in told
     return kept
 
 
