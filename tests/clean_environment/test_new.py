@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,15 @@ def test_the_suite_of_the_plugins_page_is_a_suite(written):
     assert "passed" in written.does("pytest -q -p no:cacheprovider test_page.py")
 
 
+def test_modules_beside_it_are_in_its_wheel(written):
+    folder = written.home / "my-defense"
+    (folder / "my_defense" / "layers.py").write_text('"""Layers."""\n')
+    written.does("pip wheel -w wheels .", folder)
+    (wheel,) = (folder / "wheels").glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if "dist-info" not in name}
+    assert names == {"my_defense/__init__.py", "my_defense/layers.py"}
+
+
 def test_all_of_them_are_installed(written):
     found = {p["name"]: p for p in json.loads(written.type("robench plugins --json").out)["plugins"]}
     assert {name: plugin["offers"] for name, plugin in found.items() if name != "builtins"} == {
@@ -73,7 +83,7 @@ def test_the_same_name_again_is_refused(written):
 
 
 def test_an_edit_is_seen_at_once_and_a_mistake_is_told(written):
-    module = written.home / "my-defense" / "my_defense.py"
+    module = written.home / "my-defense" / "my_defense" / "__init__.py"
     right = module.read_text()
     try:
         module.write_text(right.replace("victim.preprocess = ", "victim.preprocessing = "))

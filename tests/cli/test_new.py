@@ -10,11 +10,17 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
+
+from robench import WeightsError
+from robench.testing import check_component
+from robench.testing.fixtures import LARGE, SMALL, USUAL
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("defense", "attack", "dataset", "victim", "surrogate")
 FILES = {
-    "my_{role}.py", "pyproject.toml", "README.md", "tests/test_my_{role}.py", ".github/workflows/robench.yml",
+    "my_{role}/__init__.py", "pyproject.toml", "README.md", "tests/test_my_{role}.py", ".github/workflows/robench.yml",
     ".gitignore",
 }  # fmt: skip
 
@@ -38,8 +44,8 @@ def test_every_role_gets_a_whole_package(new, role):
     folder = new(role)
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {name.format(role=role) for name in FILES}
-    module = (folder / f"my_{role}.py").read_text()
-    assert len(module.splitlines()) < 40
+    module = (folder / f"my_{role}" / "__init__.py").read_text()
+    assert len(module.splitlines()) < (56 if role in ("victim", "surrogate") else 40)
     assert "\nROBENCH_API = 1\n" in module
     assert not [text for text in map(Path.read_text, filter(Path.is_file, folder.rglob("*"))) if "{{" in text]
 
@@ -49,7 +55,7 @@ def test_the_package_is_what_pip_and_robench_look_for(new, role):
     project = tomllib.loads((new(role) / "pyproject.toml").read_text())
     assert project["project"]["name"] == f"my-{role}"
     assert project["project"]["entry-points"]["robench"] == {f"my-{role}": f"my_{role}"}
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"] == [f"my_{role}.py"]
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"] == [f"my_{role}"]
 
 
 def passes(folder, *words):
@@ -71,6 +77,29 @@ def test_the_code_passes_mypy_strict(new, tmp_path):
     passes(tmp_path, "mypy", "--strict", "--cache-dir", os.devnull, *found)
 
 
+def test_a_victims_weights_for_other_classes_are_refused_in_a_sentence(new, monkeypatch):
+    """The sentence of a class mismatch is in what is written, and weights of the right head are loaded."""
+    folder = new("victim")
+    monkeypatch.syspath_prepend(folder)
+    from my_victim import MyVictim
+
+    weights = folder / "weights.safetensors"
+    trained = MyVictim().load(USUAL.task(seed=5))
+    save_file(trained.network.state_dict(), weights)
+    mine = MyVictim(weights=str(weights))
+    assert torch.equal(mine.load(USUAL.task()).network[4].weight, trained.network[4].weight)
+    assert mine.files() == (weights,)
+    with pytest.raises(WeightsError) as caught:
+        mine.load(LARGE.task())
+    assert str(caught.value) == (
+        f"{weights} tells 10 classes apart, but the dataset has 1000; choose its dataset with --dataset, or other "
+        "weights with -p victim.weights=FILE."
+    )
+    results = {result.name: result.status for result in check_component(mine)}
+    assert set(results.values()) == {"passed", "not applicable"}
+    assert results[str(LARGE)] == results[str(SMALL)] == "not applicable"
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_its_module_imports_no_torch(new, role):
     folder = new(role)
@@ -81,10 +110,10 @@ def test_its_module_imports_no_torch(new, role):
 def test_it_says_what_to_do_next(robench):
     done = robench("new", "defense", "my-defense", "--into", "elsewhere/mine")
     assert done.code == 0
-    assert "elsewhere/mine/my_defense.py" in done.out
+    assert "elsewhere/mine/my_defense/__init__.py" in done.out
     lines = done.out.splitlines()[-4:]
     assert lines == [
-        "Next: edit elsewhere/mine/my_defense.py; it works as it stands.",
+        "Next: edit elsewhere/mine/my_defense/__init__.py; it works as it stands.",
         "  pip install -e elsewhere/mine",
         "  robench check-plugin my-defense",
         "  robench run --defense my-defense --attack pgd --n 100",
@@ -104,10 +133,10 @@ def test_it_says_what_to_do_next(robench):
 def test_names_are_normalised(robench, tmp_path, typed, distribution, module, kind, component):
     done = robench("new", "defense", typed)
     assert done.code == 0, done.err
-    tree = ast.parse((tmp_path / distribution / f"{module}.py").read_text())
+    tree = ast.parse((tmp_path / distribution / module / "__init__.py").read_text())
     (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
     assert found.name == kind
-    assert f'name = "{component}"' in (tmp_path / distribution / f"{module}.py").read_text()
+    assert f'name = "{component}"' in (tmp_path / distribution / module / "__init__.py").read_text()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +187,7 @@ def test_what_is_there_is_not_overwritten(robench, tmp_path):
 def test_an_empty_folder_is_filled(robench, tmp_path):
     (tmp_path / "mine").mkdir()
     assert robench("new", "defense", "mine").code == 0
-    assert (tmp_path / "mine" / "mine.py").is_file()
+    assert (tmp_path / "mine" / "mine" / "__init__.py").is_file()
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(robench, tmp_path):

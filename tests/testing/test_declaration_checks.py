@@ -191,5 +191,5 @@ def test_what_has_no_role_is_refused():
 def test_the_kits_names_for_a_suite():
     import robench.testing
 
-    kit = ["Check", "NotTried", "Result", "check_component", "conformance"]
+    kit = ["Check", "NotApplicable", "NotTried", "Result", "check_component", "conformance"]
     assert set(robench.testing.__all__) == {*kit, "Counts", "pretended_cuda"}

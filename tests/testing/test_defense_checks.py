@@ -111,7 +111,7 @@ class Halved(Right):
 def test_a_right_defense_passes(judged, defense):
     results = judged(defense)
     assert {name: r.sentence for name, r in results.items() if r.status == "failed"} == {}
-    skipped = {name for name, r in results.items() if r.status == "not tried"}
+    skipped = {name for name, r in results.items() if r.status == "not applicable"}
     untrained = {"same seed", "trainable parameters", "trains on CUDA"} if defense is not Gain else set()
     assert skipped == untrained | ({"any batch"} if defense is Noisy else set())
 

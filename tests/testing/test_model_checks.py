@@ -38,7 +38,7 @@ class Clip(Right):
 def test_a_right_model_passes(judged, model):
     results = judged(model)
     assert {name: r.sentence for name, r in results.items() if r.status == "failed"} == {}
-    skipped = {name for name, r in results.items() if r.status == "not tried"}
+    skipped = {name for name, r in results.items() if r.status == "not applicable"}
     assert skipped == ({"texts"} if model is Right else set())
 
 
@@ -65,11 +65,40 @@ class Nan(Right):
         return model
 
 
-class Ten(Right):
-    """Know ten classes, whatever is asked."""
+class Seven(Right):
+    """Know seven classes, whatever is asked."""
 
     def load(self, task):
-        return fixtures.network(fixtures.Setting(10, task.shape))
+        return fixtures.network(fixtures.Setting(7, task.shape))
+
+
+class Claiming(Seven):
+    """Know seven classes, and claim those that were asked for."""
+
+    def load(self, task):
+        model = super().load(task)
+        return Classifier(model.network, len(task.classes), model.preprocess)
+
+
+class Hundred(Right):
+    """Refuse all but the hundred classes of the data set it was trained on, as weights in a file do."""
+
+    reference = {"cifar100": 0.7}
+
+    def load(self, task):
+        if len(task.classes) != 100:
+            raise WeightsError(f"right tells 100 classes apart, but the dataset has {len(task.classes)}.")
+        return super().load(task)
+
+
+class Soft7(Seven):
+    """Return probabilities of seven classes."""
+
+    def change(self, model, task):
+        return Classifier(nn.Sequential(model.network, nn.Softmax(1)), 7, model.preprocess)
+
+    def load(self, task):
+        return self.change(super().load(task), task)
 
 
 class Colour(Right):
@@ -186,7 +215,6 @@ WRONG = {
     Bare: ("logits", "right.load must return a robench.Classifier, not Sequential; wrap the network: Classifier("),
     Soft: ("logits", "right returns probabilities, not logits: each row is in [0, 1] and sums to 1."),
     Nan: ("logits", "right returns NaN or infinite logits on real images."),
-    Ten: ("2 classes, 1 x 28 x 28", "right gives 10 classes where the dataset has 2; build the head for task.classes"),
     Colour: ("2 classes, 1 x 28 x 28", "refuse in load what the model cannot take, with robench.WeightsError"),
     Drawn: ("same weights", "right loads other weights the second time; draw initial values from task.generator(...)"),
     Detached: ("gradient", "right lets no gradient through to its pixels ("),
@@ -214,6 +242,27 @@ def test_a_wrong_model_fails_its_check(sentence, model):
 @pytest.mark.parametrize("model", [Drawn, Stray, Normed, Boasting, Misspelt, Tolerant, Untuned, Detached, Rounded])
 def test_and_no_other_check(caught, model):
     assert list(caught(model)) == [WRONG[model][0]]
+
+
+FIXED = {
+    Seven: "right tells 7 classes apart, whatever the dataset has, so that no run on others begins; build the head for "
+    "task.classes, or say so in load, with robench.WeightsError.",
+    Claiming: "right tells 7 classes apart, whatever the dataset has, so that no run on others begins; ",
+    Hundred: "right tells 100 classes apart, but the dataset has 2.",
+}
+
+
+@pytest.mark.parametrize("model", FIXED, ids=lambda model: model.__name__)
+def test_a_model_with_fixed_classes_is_held_to_its_contract_on_those(judged, model):
+    results = judged(model)
+    others = {"texts", "2 classes, 1 x 28 x 28", "1,000 classes, 3 x 224 x 224"}
+    assert {name for name, r in results.items() if r.status != "passed"} == others
+    assert {results[name].status for name in others} == {"not applicable"}
+    assert results["2 classes, 1 x 28 x 28"].sentence.startswith(FIXED[model])
+
+
+def test_and_its_mistakes_are_still_found(caught):
+    assert list(caught(Soft7)) == ["logits"]
 
 
 def test_weights_that_are_not_here_are_no_failure(judged):

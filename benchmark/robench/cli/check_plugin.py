@@ -127,7 +127,7 @@ def show(title: str, results: list[Result]) -> int:
     from robench.evidence.plain_text import plain
 
     table = Table("check", "result", "why", box=None, header_style="bold", pad_edge=False)
-    colours = {"passed": "green", "failed": "bold red", "not tried": "yellow"}
+    colours = {"passed": "green", "failed": "bold red", "not tried": "yellow", "not applicable": "dim"}
     for result in results:
         # A sentence may quote whatever a plugin raised.
         table.add_row(result.name, Text(result.status, colours[result.status]), Text(plain(result.sentence, 1000)))

@@ -37,13 +37,13 @@ def new_command(role: str, name: str, into: Path | None) -> None:
     """
     import robench
     from robench.plugin.catalog import catalog
-    from robench.plugin.scaffold import check_free, names_for, write_package
+    from robench.plugin.scaffold import MODULE, check_free, names_for, write_package
 
     names = names_for(role, name, robench.__all__)
     check_free(names, catalog())
     folder = into or Path(names.distribution)
     for path in write_package(names, folder):
         click.echo(f"  {path}")
-    click.echo(f"\nNext: edit {folder / (names.module + '.py')}; it works as it stands.")
+    click.echo(f"\nNext: edit {folder / MODULE.format(module=names.module)}; it works as it stands.")
     for line in (f"pip install -e {folder}", f"robench check-plugin {names.distribution}", names.run):
         click.echo(f"  {line}")

@@ -1,4 +1,4 @@
-"""Write a complete plugin: a module that works as it stands, its packaging, its tests and its CI."""
+"""Write a complete plugin: a Python package that works as it stands, its packaging, its tests and its CI."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ RUNS = {
     "attack": "robench run --attack {},pgd --n 100",
     "defense": "robench run --defense {} --attack pgd --n 100",
 }
+
+#: File of the component; a folder, so that modules written beside it are packaged, and their source counts.
+MODULE = "{module}/__init__.py"
 
 #: Template -> file of the package; ``{module}`` is filled in.
 FILES = {
@@ -131,7 +134,7 @@ def render(names: Names) -> dict[str, str]:
     module = "model" if names.role in ("victim", "surrogate") else names.role
     article = f"{'an' if names.role == 'attack' else 'a'} {names.role}"
     values = {**asdict(names), "title": names.title, "run": names.run, "article": article, "api": API_VERSION}
-    wanted = {f"{module}.py.j2": "{module}.py", **FILES}
+    wanted = {f"{module}.py.j2": MODULE, **FILES}
     return {
         path.format(module=names.module): environment.get_template(template).render(values)
         for template, path in wanted.items()

@@ -14,9 +14,9 @@ check-plugin`` runs the same checks. The kit has its own tiny victims and images
 
 from __future__ import annotations
 
-from robench.testing.component_under_test import NotTried
+from robench.testing.component_under_test import NotApplicable, NotTried
 from robench.testing.conformance import Check, Result, check_component, conformance
 from robench.testing.pretended_counts import Counts
 from robench.testing.pretended_cuda import pretended_cuda
 
-__all__ = ["Check", "Counts", "NotTried", "Result", "check_component", "conformance", "pretended_cuda"]
+__all__ = ["Check", "Counts", "NotApplicable", "NotTried", "Result", "check_component", "conformance", "pretended_cuda"]

@@ -40,6 +40,10 @@ class NotTried(unittest.SkipTest):
     """Say why a check could not be tried here; pytest shows the test as skipped, with the reason."""
 
 
+class NotApplicable(NotTried):
+    """Say why a check does not concern this component, which is no mistake of it."""
+
+
 @contextmanager
 def may_refuse() -> Iterator[None]:
     """Let a component say in a sentence that this is not for it, or that its data is not here."""

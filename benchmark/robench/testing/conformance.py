@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from robench.contracts.components import Attack, Component, Dataset, Defense, Model
 from robench.errors import RobenchError, require
-from robench.testing.component_under_test import Checks, NotTried, Subject
+from robench.testing.component_under_test import Checks, NotApplicable, NotTried, Subject
 
 if TYPE_CHECKING:
     from robench.contracts.parameters import Value
@@ -21,7 +21,7 @@ _NOT_TOLD = (
     f"{os.sep}torch{os.sep}",
 )
 
-Status = Literal["passed", "failed", "not tried"]
+Status = Literal["passed", "failed", "not tried", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Check:
         Raises:
             RobenchError: the component breaks its contract; the message says what, where and the way out.
             NotTried: it could not be tried here, and why; pytest skips the test.
+            NotApplicable: it does not concern this component, and why; likewise.
         """
         self.function(self.subject)
 
@@ -80,6 +81,8 @@ def attempt(check: Check) -> Result:
     """Run one check; nothing that a component raises gets through."""
     try:
         check()
+    except NotApplicable as reason:
+        return Result(check.name, "not applicable", str(reason))
     except NotTried as reason:
         return Result(check.name, "not tried", str(reason))
     except RobenchError as error:

@@ -17,6 +17,7 @@ from robench.testing import fixtures, gradient_checks, model_checks
 from robench.testing.component_under_test import (
     TRAIN_IMAGES,
     Checks,
+    NotApplicable,
     NotTried,
     Subject,
     close,
@@ -68,7 +69,7 @@ def gives_logits(subject: Subject, setting: Setting = USUAL) -> None:
 def same_seed(subject: Subject) -> None:
     """The same seed trains the same tensors, whatever the global generators hold; another seed works too."""
     if not trains(subject.component):
-        raise NotTried("it trains nothing.")
+        raise NotApplicable("it trains nothing.")
     first, second = subject.fitted(), subject.fitted(again=1)
     require(
         first.digest == second.digest,
@@ -86,7 +87,7 @@ def trains_what_it_declares(subject: Subject) -> None:
             not training.names,
             f"{subject.name} leaves gradients on for {', '.join(training.names[:3])} and has no fit; leave them off.",
         )
-        raise NotTried("it trains nothing.")
+        raise NotApplicable("it trains nothing.")
     require(
         not training.without_gradient,
         f"{subject.name} declares {len(training.without_gradient)} trainable parameters that never had a gradient "
@@ -115,7 +116,7 @@ def comes_back(subject: Subject) -> None:
     with seeded_globally(0):
         found = logits_of(restored, images)
     if subject.component.randomized and not torch.equal(found, wanted):
-        raise NotTried("its answers are drawn, so that they cannot be compared.")
+        raise NotApplicable("its answers are drawn, so that they cannot be compared.")
     require(
         close(found, wanted, 1e-5),
         f"{subject.name} gives other logits when its stored tensors are loaded (by up to "
@@ -126,7 +127,7 @@ def comes_back(subject: Subject) -> None:
 def any_batch(subject: Subject) -> None:
     """An image's logits do not depend on its batch."""
     if subject.component.randomized:
-        raise NotTried("its answers are drawn, so that they cannot be compared.")
+        raise NotApplicable("its answers are drawn, so that they cannot be compared.")
     model_checks.check_batches(subject, subject.fitted().model)
 
 
@@ -138,7 +139,7 @@ def moves(subject: Subject) -> None:
 def trains_on_cuda(subject: Subject) -> None:
     """Trained on a GPU, or on one that is pretended, it answers much as when it is trained on a CPU."""
     if not trains(subject.component):
-        raise NotTried("it trains nothing.")
+        raise NotApplicable("it trains nothing.")
     images = fixtures.pictures(USUAL, 4)
     wanted = subject.fitted().model
     with on_gpu(subject.name):

@@ -12,47 +12,55 @@ import torch
 from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier, ZeroShotClassifier, check_logits, input_gradient
-from robench.contracts.global_generators import seeded_globally
 from robench.contracts.parameters import resolve
 from robench.errors import ContractError, RobenchError, attributed_to, require
 from robench.evidence.tensor_digests import weights_digest
 from robench.plugin.catalog import catalog
 from robench.runtime.inference import freeze
 from robench.testing import fixtures
-from robench.testing.component_under_test import Checks, NotTried, Subject, close, logits_of, may_refuse, on_gpu
+from robench.testing.component_under_test import (
+    Checks,
+    NotApplicable,
+    NotTried,
+    Subject,
+    close,
+    logits_of,
+    may_refuse,
+    on_gpu,
+)
 from robench.testing.fixtures import LARGE, SMALL, USUAL, Setting
+from robench.testing.loaded_model import answered, load, loaded, usual
 
 IMAGES = 5
+_REFUSE = "refuse in load what the model cannot take, with robench.WeightsError."
 
 
-def loaded(subject: Subject, setting: Setting = USUAL) -> Classifier:
-    """Return the model as the harness loads it, once for all checks of a setting."""
-    found: Classifier = subject.once(("loaded", setting), lambda: _load(subject, setting, 0))
-    return found
-
-
-def _load(subject: Subject, setting: Setting, scramble: int) -> Classifier:
-    with may_refuse(), attributed_to(f"loading {subject.name}"), seeded_globally(scramble), subject.untouched():
-        model = subject.component.load(setting.task())
-    require(
-        isinstance(model, Classifier),
-        f"{subject.name}.load must return a robench.Classifier, not {type(model).__name__}; wrap the network: "
-        "Classifier(network, classes=len(task.classes)).",
-    )
-    devices = sorted({tensor.device.type for tensor in [*model.parameters(), *model.buffers()]} - {"cpu"})
-    require(not devices, f"{subject.name}.load gives tensors on {devices}; load on the CPU, the harness moves them.")
-    return freeze(model, "cpu")
-
-
-def gives_logits(subject: Subject, setting: Setting = USUAL) -> None:
-    """Finite float32 logits (N, classes), no probabilities, for every class that was asked for."""
+def gives_logits(subject: Subject) -> None:
+    """Finite float32 logits (N, classes), no probabilities."""
+    setting = usual(subject)
     model = loaded(subject, setting)
     require(
         model.classes == setting.classes,
-        f"{subject.name} gives {model.classes} classes where the dataset has {setting.classes}; build the head for "
-        "task.classes, or raise robench.WeightsError with the reason.",
+        f"{subject.name} gives {setting.classes} logits and says that it has {model.classes} classes; write "
+        "Classifier(network, classes=len(task.classes)).",
     )
-    check_forward(subject, model, setting, "refuse in load what the model cannot take, with robench.WeightsError.")
+    check_forward(subject, model, setting, _REFUSE)
+
+
+def gives_logits_elsewhere(subject: Subject, setting: Setting) -> None:
+    """Likewise for other classes and images, unless the model is not for them."""
+    usual(subject)
+    try:
+        model = loaded(subject, setting)
+    except NotTried as refusal:
+        raise NotApplicable(str(refusal)) from refusal
+    found = answered(model, setting)
+    if found != setting.classes:
+        raise NotApplicable(
+            f"{subject.name} tells {found:,} classes apart, whatever the dataset has, so that no run on others begins; "
+            "build the head for task.classes, or say so in load, with robench.WeightsError."
+        )
+    check_forward(subject, model, setting, _REFUSE)
 
 
 def check_forward(subject: Subject, model: Classifier, setting: Setting, way_out: str) -> None:
@@ -67,7 +75,8 @@ def check_forward(subject: Subject, model: Classifier, setting: Setting, way_out
 
 def same_weights(subject: Subject) -> None:
     """Two loads of one task give the same weights, whatever the global generators hold."""
-    first, second = loaded(subject), _load(subject, USUAL, scramble=7)
+    setting = usual(subject)
+    first, second = loaded(subject, setting), load(subject, setting, scramble=7)
     require(
         weights_digest(first) == weights_digest(second),
         f"{subject.name} loads other weights the second time; draw initial values from task.generator(...), never from "
@@ -77,13 +86,13 @@ def same_weights(subject: Subject) -> None:
 
 def pixels_matter(subject: Subject) -> None:
     """The gradient of a logit reaches the pixels, and is finite."""
-    check_gradient(subject, loaded(subject))
+    check_gradient(subject, loaded(subject, usual(subject)))
 
 
 def check_gradient(subject: Subject, model: Classifier) -> None:
     """Raise ContractError unless a finite gradient that is not all zero reaches the pixels of every image."""
     images = fixtures.pictures(USUAL, IMAGES)
-    weights = torch.linspace(-1, 1, USUAL.classes)
+    weights = torch.linspace(-1, 1, model.classes)
     try:
         with may_refuse():
             _, gradient = input_gradient(lambda x: model(x) @ weights, images)
@@ -105,7 +114,7 @@ def check_gradient(subject: Subject, model: Classifier) -> None:
 
 def any_batch(subject: Subject) -> None:
     """An image's logits do not depend on its batch."""
-    check_batches(subject, loaded(subject))
+    check_batches(subject, loaded(subject, usual(subject)))
 
 
 def check_batches(subject: Subject, model: Classifier) -> None:
@@ -122,7 +131,7 @@ def check_batches(subject: Subject, model: Classifier) -> None:
 
 def moves(subject: Subject) -> None:
     """A copy works as the original does, and every tensor goes along to another device."""
-    check_moves(subject, loaded(subject))
+    check_moves(subject, loaded(subject, usual(subject)))
 
 
 def check_moves(subject: Subject, model: Classifier, *, compare: bool = True) -> None:
@@ -209,11 +218,12 @@ def statements(subject: Subject) -> None:
 
 def texts(subject: Subject) -> None:
     """A zero-shot model has one text feature a class."""
-    model = loaded(subject)
+    setting = usual(subject)
+    model = loaded(subject, setting)
     if not isinstance(model, ZeroShotClassifier):
-        raise NotTried("it is no zero-shot model.")
+        raise NotApplicable("it is no zero-shot model.")
     rows = len(model.get_buffer("text_features"))
-    require(rows == USUAL.classes, f"{subject.name} has {rows} text features for {USUAL.classes} classes.")
+    require(rows == setting.classes, f"{subject.name} has {rows} text features for {setting.classes} classes.")
     require(model.logit_scale > 0, f"{subject.name} has the logit scale {model.logit_scale}; it must be positive.")
 
 
@@ -225,6 +235,6 @@ CHECKS: Checks = {
     "copies and devices": moves,
     "statements": statements,
     "texts": texts,
-    str(SMALL): partial(gives_logits, setting=SMALL),
-    str(LARGE): partial(gives_logits, setting=LARGE),
+    str(SMALL): partial(gives_logits_elsewhere, setting=SMALL),
+    str(LARGE): partial(gives_logits_elsewhere, setting=LARGE),
 }
