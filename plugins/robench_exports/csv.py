@@ -32,6 +32,7 @@ def _line(board: Any, row: Any) -> dict[str, Any]:
         "dataset": board.dataset,
         "norm": board.norm,
         "eps": board.eps,
+        "radius": board.radius,
         "resolution": "x".join(map(str, board.shape)),
         "n": board.n,
         "test": board.test,

@@ -48,7 +48,7 @@ class HFModelIndex(Exporter):
         target.write_text(f"---\n{text}---\n", encoding="utf-8")
 
     def _result(self, board: Any, row: Any) -> dict[str, Any]:
-        threat = f"{board.norm} eps {board.eps:.6g}"
+        threat = f"{board.norm} eps {board.radius}"
         attacks = [attack for attack in row.attacks if attack.access == "white-box"]
         metrics = [
             _metric("accuracy", "Clean accuracy", row.clean, {"seed": row.seed}),

@@ -9,6 +9,7 @@ from typing import Any
 from robench import Card, Exporter, leaderboard, parameter
 
 _HEAD = ("rank", "defense", "victim", "robust", "gain", "clean", "tax")
+_TOP5 = ("robust top-5", "clean top-5")
 _SPECIAL = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -35,6 +36,7 @@ class LaTeX(Exporter):
 
     name = "latex"
     intervals: bool = parameter(default=True, help="print 95 % intervals behind the numbers")
+    top5: bool = parameter(default=False, help="print top-5 accuracies (R@5 of captions) too, where there are any")
 
     def write(self, cards: Sequence[Card], target: Path) -> None:
         """Write the file: to be included with \\input."""
@@ -45,19 +47,19 @@ class LaTeX(Exporter):
 
     def _table(self, board: Any) -> str:
         rows = [row for row in board.rows if row.rank]
+        top5 = self.top5 and any(row.clean_top5 for row in rows)
         size = r" $\times$ ".join(map(str, board.shape))
-        eps = f"{board.eps * 255:.4g}/255" if board.norm == "Linf" else f"{board.eps:.4g}"
-        title = f"{escape(board.dataset)}, {board.norm}, $\\epsilon = {eps}$, {size}, $n = {board.n}$"
+        title = f"{escape(board.dataset)}, {board.norm}, $\\epsilon = {board.radius}$, {size}, $n = {board.n}$"
         return "\n".join(
             [
                 r"\begin{table}",
                 rf"\caption{{{title}. Robust accuracy is the per-image worst case over the attacks; rows that share a "
                 r"rank are not told apart (exact McNemar, Holm, 5\,\%).}",
-                r"\begin{tabular}{rllrrrr}",
+                rf"\begin{{tabular}}{{rllrrrr{'rr' * top5}}}",
                 r"\toprule",
-                " & ".join(_HEAD) + r" \\",
+                " & ".join(_HEAD + _TOP5 * top5) + r" \\",
                 r"\midrule",
-                *(self._row(row) for row in rows),
+                *(self._row(row, top5) for row in rows),
                 r"\bottomrule",
                 r"\end{tabular}",
                 r"\end{table}",
@@ -69,14 +71,13 @@ class LaTeX(Exporter):
         """Return the table over several datasets: clean and robust accuracy on each, and their means."""
         rows = [row for row in table.rows if row.rank]
         head = ["rank", "defense", *map(escape, table.datasets), "mean clean", "mean robust", "tax elsewhere"]
-        eps = f"{table.eps * 255:.4g}/255" if table.norm == "Linf" else f"{table.eps:.4g}"
         return "\n".join(
             [
                 r"\begin{table}",
-                rf"\caption{{{escape(table.victim)}, {table.norm}, $\epsilon = {eps}$: clean and robust accuracy on "
-                r"each dataset ($\circ$: trained on it). Means count datasets alike; intervals take datasets and "
-                r"images as samples; rows that share a rank are not told apart (exact McNemar, Holm over datasets, "
-                r"5\,\%).}",
+                rf"\caption{{{escape(table.victim)}, {table.norm}, $\epsilon = {table.radius}$: clean and robust "
+                r"accuracy on each dataset ($\circ$: trained on it). Means count datasets alike; intervals take "
+                r"datasets and images as samples; rows that share a rank are not told apart (exact McNemar, Holm over "
+                r"datasets, 5\,\%).}",
                 rf"\begin{{tabular}}{{rl{'r' * (len(head) - 2)}}}",
                 r"\toprule",
                 " & ".join(head) + r" \\",
@@ -99,7 +100,7 @@ class LaTeX(Exporter):
         tax = "--" if row.tax_elsewhere is None else f"${row.tax_elsewhere:+.1f}$"
         return " & ".join((str(row.rank), escape(row.defense + source), *cells, *means, tax)) + r" \\"
 
-    def _row(self, row: Any) -> str:
+    def _row(self, row: Any, top5: bool) -> str:
         robust, clean = (
             self._number(100 * each.rate, 100 * each.low, 100 * each.high) for each in (row.robust, row.clean)
         )
@@ -108,7 +109,11 @@ class LaTeX(Exporter):
             for each in (row.gain, row.tax)
         )
         names = escape(row.title), escape(row.victim.label)
-        return " & ".join((str(row.rank), *names, robust, gain, clean, tax)) + r" \\"
+        five = [
+            "--" if each is None else self._number(100 * each.rate, 100 * each.low, 100 * each.high)
+            for each in (row.robust_top5, row.clean_top5)
+        ]
+        return " & ".join((str(row.rank), *names, robust, gain, clean, tax, *five * top5)) + r" \\"
 
     def _number(self, value: float, low: float, high: float, sign: str = "") -> str:
         form = f"{sign}.1f"

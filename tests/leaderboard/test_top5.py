@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 
@@ -10,8 +11,12 @@ import pytest
 from rich.console import Console
 
 from robench.cli.card_view import print_verdict
+from robench_exports.latex import LaTeX
 from robench_leaderboard import print_tables, publish, render_pages
 from robench_leaderboard.ranking.board import boards
+from robench_leaderboard.report import write_tables
+from robench_leaderboard.report.report_data import Report
+from robench_leaderboard.report.results_table import results
 
 CLEAN, FGSM, PGD = [True] * 90 + [False] * 10, [True] * 60 + [False] * 40, [True] * 40 + [False] * 60
 
@@ -58,6 +63,34 @@ def test_the_pages_show_it(cards):
     assert json.loads(pages["leaderboard.json"])["boards"][0]["rows"][0]["robust_top5"]["correct"] == 71
 
 
+def test_it_stands_in_the_ranking_itself_beside_top_1(cards):
+    pages = render_pages(cards)
+    heads, _, row = pages["LEADERBOARD.md"].split("\n\n| rank |")[1].splitlines()[:3]
+    assert "| tax | robust top-5 % | clean top-5 % |" in heads
+    assert "| 71.0 | 97.0 | VALID |" in row
+    assert '<td class="number" data-key="0.71">71.0' in pages["index.html"]
+    assert "R@5 where each image is a class of its own" in pages["index.html"]
+
+
+def test_the_report_and_its_csv_show_it(cards, tmp_path):
+    report = Report(tuple(boards(cards)), {})
+    shown = results(report)
+    words = {column.heading: column.text(line) for column in shown.columns for line in shown.lines}
+    assert words["clean top-5 %"].startswith("97.0 [")
+    assert words["robust top-5 %"].startswith("71.0 [")
+    assert "transfer %" not in words
+    write_tables(report, tmp_path)
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text()))
+    assert (row["clean_top5"], row["robust_top5"], row["radius"]) == ("97", "71", "8/255")
+
+
+def test_papers_have_it_where_it_is_asked_for(cards, tmp_path):
+    for asked in (False, True):
+        LaTeX(top5=asked).write(cards, tmp_path / "table.tex")
+        assert ("& robust top-5 & clean top-5" in (tmp_path / "table.tex").read_text()) is asked
+    assert "$71.0$ $[" in (tmp_path / "table.tex").read_text()
+
+
 def test_explain_shows_it(cards):
     console = Console(width=200, file=io.StringIO())
     print_verdict(cards[1], console)
@@ -76,4 +109,8 @@ def test_fewer_than_six_classes_have_none(make_card):
     console = Console(width=100, file=io.StringIO())
     print_tables(plain, console)
     assert "top-5" not in console.file.getvalue()
-    assert "top-5 9" not in render_pages(plain)["LEADERBOARD.md"]
+    for page in (
+        render_pages(plain)[name].split("What the numbers mean")[0] for name in ("LEADERBOARD.md", "index.html")
+    ):
+        assert "robust top-5" not in page
+    assert "top-5" not in {column.heading for column in results(Report(tuple(boards(plain)), {})).columns}

@@ -91,6 +91,11 @@ class Board:
         """Say whether any row was attacked through a surrogate."""
         return any(row.transfer for row in self.rows)
 
+    @cached_property
+    def has_top5(self) -> bool:
+        """Say whether the rows have top-5 accuracies: with fewer than six classes there are none."""
+        return any(row.clean_top5 is not None for row in self.rows)
+
     @property
     def broken(self) -> list[str]:
         """Return what images that were made elsewhere did to the rows."""

@@ -147,6 +147,7 @@ class Board(Part, frozen=True, kw_only=True):
     parameters: dict[str, Scalar]
     norm: Norm
     eps: Annotated[float, Meta(ge=0, description="pixel units, images in [0, 1]")]
+    radius: Annotated[str, Meta(description="eps as the field writes it, such as 8/255")]
     shape: Annotated[tuple[int, int, int], Meta(description="channels, height, width")]
     n: Positive
     test: Annotated[Digest, Meta(description="sha256 of the test images and labels, in order")]
@@ -195,6 +196,7 @@ class Across(Part, frozen=True, kw_only=True):
     victim: str
     norm: Norm
     eps: Annotated[float, Meta(ge=0)]
+    radius: str
     datasets: list[str]
     rows: Annotated[list[AcrossRow], Meta(description="ranked rows first, best mean first")]
 

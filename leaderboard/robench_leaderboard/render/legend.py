@@ -22,6 +22,11 @@ TERMS = (
         "victim minus the row's. Both are in points, with Tango's 95 % score interval for paired proportions.",
     ),
     (
+        "top-5",
+        "counts an image where its label is among the five highest logits (R@5 where each image is a class of its own, "
+        "as with captions); of the robust ones it is the lowest over the end-to-end attacks.",
+    ),
+    (
         "transfer,",
         "per surrogate, is the lowest accuracy over the attacks crafted on that surrogate. It is not robustness: an "
         "attacker who knows the defense does better. 'self' is the undefended victim: what a static, non-adaptive "

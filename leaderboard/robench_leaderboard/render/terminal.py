@@ -79,7 +79,7 @@ def print_tables(cards: Iterable[Card], console: Console) -> None:
 def _tables(board: Board, console: Console) -> list[Table]:
     names, title = _names(board), _title(board)
     through = [_THROUGH] if board.has_transfer else []
-    top5 = list(_TOP5) if any(row.clean_top5 is not None for row in board.rows) else []
+    top5 = list(_TOP5) if board.has_top5 else []
     whole = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE, *top5, *_COST], title)
     if _fits(whole, console):
         return [whole]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from robench.contracts.threat_model import format_eps
 from robench.evidence.attestation import Evidence
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.plain_text import plain
@@ -48,6 +49,7 @@ def _board(board: Board) -> json_schema.Board:
         parameters=_parameters(dataset.parameters),
         norm=board.rows[0].cards[0].cell.threat.norm,
         eps=setting.eps,
+        radius=format_eps(setting.eps),
         shape=setting.shape,
         n=setting.n,
         test=setting.test,
@@ -93,6 +95,7 @@ def _across(table: Across) -> json_schema.Across:
         victim=plain(table.victim, _NAME),
         norm=table.boards[0].rows[0].cards[0].cell.threat.norm,
         eps=setting.eps,
+        radius=format_eps(setting.eps),
         datasets=[plain(name, _NAME) for name in table.datasets],
         rows=[_across_row(row) for row in table.rows],
     )

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from robench.contracts.threat_model import format_eps
 from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import Across
@@ -122,7 +123,8 @@ def _harmless(cell: Cell) -> Cell:
 
 def _setting(board: Board) -> list[Cell]:
     setting = board.setting
-    return [setting.dataset, "x".join(map(str, setting.shape)), setting.n, setting.norm, setting.eps]
+    size, radius = "x".join(map(str, setting.shape)), format_eps(setting.eps)
+    return [setting.dataset, size, setting.n, setting.norm, setting.eps, radius]
 
 
 def _counted(score: Score | None) -> list[Cell]:
@@ -133,9 +135,9 @@ def _counted(score: Score | None) -> list[Cell]:
 
 def _rows(report: Report) -> Iterator[list[Cell]]:
     yield [
-        *("dataset", "shape", "n", "norm", "eps", "victim", "defense", "seed", "rank", "verdict", "evidence"),
+        *("dataset", "shape", "n", "norm", "eps", "radius", "victim", "defense", "seed", "rank", "verdict", "evidence"),
         *("clean_correct", "clean_low", "clean_high", "robust_correct", "robust_low", "robust_high"),
-        *("transfer_correct", "transfer_low", "transfer_high", "trainable", "fit_seconds"),
+        *("clean_top5", "robust_top5", "transfer_correct", "transfer_low", "transfer_high", "trainable", "fit_seconds"),
         *("craft_ms", "score_ms", "peak_bytes"),
     ]
     for board, row in report.rows:
@@ -143,14 +145,16 @@ def _rows(report: Report) -> Iterator[list[Cell]]:
         yield [
             *_setting(board),
             *(row.victim, row.title, row.seed, row.rank, row.verdict, row.evidence.words),
-            *(*_counted(row.clean), *_counted(row.headline), *_counted(line.transfer)),
+            *(*_counted(row.clean), *_counted(row.headline)),
+            *(None if score is None else score.correct for score in (row.clean_top5, row.robust_top5)),
+            *_counted(line.transfer),
             *(row.trainable, row.fit_seconds, row.craft_ms, row.score_ms, row.peak_bytes),
         ]
 
 
 def _cells(report: Report) -> Iterator[list[Cell]]:
     yield [
-        *("card", "dataset", "shape", "n", "norm", "eps", "victim", "defense", "seed", "attack", "access"),
+        *("card", "dataset", "shape", "n", "norm", "eps", "radius", "victim", "defense", "seed", "attack", "access"),
         *("surrogate", "clean_correct", "robust_correct", "robust_low", "robust_high", "macro_f1_clean"),
         *("clean_top5", "robust_top5"),
         *("macro_f1_robust", "forwards", "backwards", "craft_seconds", "verdict"),

@@ -61,7 +61,7 @@ class Column:
     Attributes:
         sort: the value rows are ordered by; None goes last.
         score: the accuracy that is drawn with its interval.
-        optional: leave the column out where all rows agree.
+        optional: leave the column out where all rows share its text, or none has its accuracy.
     """
 
     heading: str
@@ -125,6 +125,18 @@ COLUMNS: tuple[Column, ...] = (
         lambda line: line.row.gain,
     ),
     _score(
+        "clean top-5 %",
+        "The label is among the five highest logits (R@5 of captions), on the untouched images.",
+        lambda line: line.row.clean_top5,
+        optional=True,
+    ),
+    _score(
+        "robust top-5 %",
+        "Likewise under attack: the lowest over the row's end-to-end attacks.",
+        lambda line: line.row.robust_top5,
+        optional=True,
+    ),
+    _score(
         "transfer %",
         "Lowest accuracy over attacks crafted on another model. It is not robustness.",
         lambda line: line.transfer,
@@ -182,9 +194,15 @@ class Table:
 def results(report: Report) -> Table:
     """Return the table of a report."""
     lines = [Line(report, board, row) for board, row in report.rows]
-    alike = [column for column in COLUMNS if column.optional and len({column.text(line) for line in lines}) == 1]
+    alike = [column for column in COLUMNS if column.optional and _says_nothing(column, lines)]
     shared = [(column.heading, column.text(lines[0])) for column in alike if column.kind == "text"]
     return Table(lines, [column for column in COLUMNS if column not in alike], shared)
+
+
+def _says_nothing(column: Column, lines: list[Line]) -> bool:
+    """Tell whether a column can be left out: a text that all rows share, an accuracy that none has."""
+    found = {column.text(line) for line in lines}
+    return len(found) == 1 if column.kind == "text" else found == {formatting.NONE}
 
 
 def claims(report: Report) -> Iterator[tuple[str, str]]:
