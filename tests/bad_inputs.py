@@ -19,7 +19,7 @@ UNSET = "(an unset shell variable?)"
 #: Every option with a value of every command; a test holds this table to the commands.
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
-    "protocol workers gate gate-images gate-cost timeout store out fail-on keep-images label* without*",
+    "protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images label* without*",
     "suites": "out without*",
     "published": "dataset victim defense attack surrogate source figure out",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",
@@ -77,6 +77,8 @@ GOOD = {
     "seed": "1",
     "batch-size": "8",
     "workers": "2",
+    "shard": "1/2",
+    "on": "parsl:config.py",
     "keep-images": "2",
     "gate-images": "5",
     "gate-cost": "1",
@@ -148,6 +150,14 @@ for number in ("0", "-1", "-3"):
     lines((f"run --batch-size={number}", f"{number} is below 1", "write a whole number such as 64."))
     lines((f"run --workers={number}", f"{number} is below 1", "write a whole number such as 4."))
     lines((f"run --gate-images={number}", f"--gate-images {number} leaves the gate nothing to try", "give at least 1."))
+for part in ("3", "8/", "/8", "a/8", "-1/8", "1/8/2", "auto/", "1/9999999"):
+    lines((f"run --shard={part}", f"'{part}' names no part", "write --shard 3/8 for the third of eight"))
+for part in ("0/8", "9/8", "1/0"):
+    lines((f"run --shard={part}", f"--shard {part} is part", f"numbered from 1 to {part[2:]}; write --shard 3/8"))
+lines(("run --shard=auto", "no scheduler says which part this is", "write --shard 3/8"))
+for engine in ("dask:x.py", "parsl", "x.py", "parsl:"):
+    lines((f"run --on={engine}", f"--on {engine} names no engine", "write --on parsl:CONFIG.py"))
+lines(("run --on=parsl:gone.py", "there is no file gone.py", "write one that sets 'config'"))
 for number in ("-1", "-17"):
     lines((f"run --seed={number}", f"not '{number}'", "write numbers from 0"))
     lines((f"run --seed=0,{number}", f"{number}'", "write numbers from 0"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..fork_server import INSTALLED, script
+from ..without_clocks import cards_in
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "400", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
 REQUEST = ("--defense", "tecoa", "--attack", "fgsm,pgd", "--n", "60", "-p", "attack.steps=5", "-p", "defense.epochs=1")
@@ -113,3 +114,12 @@ def copied_run(real_run, tmp_path):
     shutil.copytree(real_run.store, tmp_path / "store")
     shutil.copytree(real_run.out, tmp_path / "out")
     return replace(real_run, store=tmp_path / "store", out=tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def one_process(once):
+    """Return the cards that one process gives for the command that several share, by file name, without clocks."""
+    from .test_workers import finish, start
+
+    folder = once("one-process", lambda folder: finish(start(folder, "one")))
+    return cards_in(folder / "out" / "one" / "cards")

@@ -31,12 +31,11 @@ def cards(folder, store):
     return cards_in(folder / "out" / store / "cards")
 
 
-def test_workers_give_the_cards_of_one_process(tmp_path):
-    finish(start(tmp_path, "one"))
-    said = finish(start(tmp_path, "two", "--workers", "2"))
+def test_workers_give_the_cards_of_one_process(tmp_path, one_process):
+    said = finish(start(tmp_path, "several", "--workers", "3"))
     assert "gave up" not in said
-    assert len(cards(tmp_path, "one")) == 3
-    assert cards(tmp_path, "two") == cards(tmp_path, "one")
+    assert len(one_process) == 3
+    assert cards(tmp_path, "several") == one_process
 
     # Two processes that know nothing of each other; one is killed as soon as it has stored something.
     first, second = start(tmp_path, "killed"), start(tmp_path, "killed")
@@ -46,11 +45,11 @@ def test_workers_give_the_cards_of_one_process(tmp_path):
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     finish(second)
-    assert cards(tmp_path, "killed") == cards(tmp_path, "one")
+    assert cards(tmp_path, "killed") == one_process
 
 
 def test_what_a_worker_is_told_otherwise_is_left_out():
-    from robench.cli.workers import _without
+    from robench.cli.workers import TOLD, without
 
     words = [
         "run",
@@ -68,7 +67,7 @@ def test_what_a_worker_is_told_otherwise_is_left_out():
         "--store",
         "--out",
     ]
-    assert _without(words) == ["run", "--n", "8", "--store"]
+    assert without(words, TOLD) == ["run", "--n", "8", "--store"]
 
 
 def test_a_worker_that_cannot_work_is_told_of_and_missed_by_nobody(tmp_path, monkeypatch):

@@ -14,11 +14,13 @@ from robench.api import choose_device, grid
 from robench.contracts.task import Task
 from robench.evidence.adversarial_set import KIND, chunk_key
 from robench.evidence.store import Store
-from robench.evidence.work_queue import KIND as GROUP
 from robench.evidence.work_queue import free_first
+from robench.pipeline import flow
 from robench.pipeline.stages import craft as module
+from robench.plan.spec import Spec, plan
 
 from ..grey import catalog_of, grey
+from ..worker_processes import simulate
 
 __all__ = ["catalog_of", "grey"]
 
@@ -44,17 +46,17 @@ class Other:
 
 
 def test_what_another_holds_comes_last(tmp_path):
-    other = Other(tmp_path, GROUP, "b")
+    other = Other(tmp_path, "group", "b")
     try:
-        places = free_first(["a", "b", "c"], Store(tmp_path))
+        places = free_first("group", ["a", "b", "c"], Store(tmp_path))
         assert [next(places) for _ in range(3)] == [0, 2, 1]
     finally:
         other.let_go()
-    assert list(free_first(["a", "b", "c"], Store(tmp_path))) == [0, 1, 2]
+    assert list(free_first("group", ["a", "b", "c"], Store(tmp_path))) == [0, 1, 2]
 
 
 def test_a_group_is_held_while_it_is_worked_on(tmp_path):
-    mine, others = free_first(["a", "b"], Store(tmp_path)), free_first(["a", "b"], Store(tmp_path))
+    mine, others = free_first("group", ["a", "b"], Store(tmp_path)), free_first("group", ["a", "b"], Store(tmp_path))
     assert next(mine) == 0
     assert next(others) == 1  # the other process begins with what is free
     assert next(others) == 0  # and then helps
@@ -97,7 +99,7 @@ def test_cards_come_in_the_order_of_the_request(grey, monkeypatch):
     named = grid._key
     monkeypatch.setattr(grid, "_key", lambda group: keys.append(named(group)) or keys[-1])
     known = grey.run(eps=["4/255", "8/255"])
-    holding = Other(grey.store / "again", GROUP, keys[0])
+    holding = Other(grey.store / "again", "group", keys[0])
     try:
         found = grey.run(
             eps=["4/255", "8/255"],
@@ -107,6 +109,24 @@ def test_cards_come_in_the_order_of_the_request(grey, monkeypatch):
     finally:
         holding.let_go()
     assert finished[0] == 8
+    assert [card.id for card in found] == [card.id for card in known]
+    assert [card.robust.bits for card in found] == [card.robust.bits for card in known]
+
+
+def test_a_defended_victim_that_another_fits_comes_last_in_its_group(grey, monkeypatch):
+    asked = {"defense": ["scale"], "attack": ["step", "steps"]}
+    known = grey.run(**asked)
+    measured: list[str] = []
+    measure = flow.measure
+    monkeypatch.setattr(flow, "measure", lambda cell, bench: measured.append(cell.fit_id) or measure(cell, bench))
+    measured.clear()
+    first, *others = dict.fromkeys(cell.fit_id for cell in plan(Spec(**asked), "cpu", grey.catalog))
+    holding = Other(grey.store / "again", "victim", first)
+    try:
+        found = grey.run(**asked, store=grey.store / "again")
+    finally:
+        holding.let_go()
+    assert list(dict.fromkeys(measured)) == [*others, first]
     assert [card.id for card in found] == [card.id for card in known]
     assert [card.robust.bits for card in found] == [card.robust.bits for card in known]
 
@@ -124,3 +144,8 @@ def test_each_process_of_a_node_takes_a_gpu_of_its_own(monkeypatch, variable):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # the scheduler shows each process one
     monkeypatch.setenv(variable, "1")
     assert choose_device("cuda") == "cuda"
+
+
+def test_many_processes_do_each_piece_once(tmp_path):
+    spent = simulate(tmp_path, pieces=60, workers=12, seconds=0.002)
+    assert spent.times == [1] * 60

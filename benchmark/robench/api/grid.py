@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from robench.api.device import choose_device, go_offline
 from robench.api.results import Results
 from robench.contracts.task import Progress
-from robench.errors import RobenchError
+from robench.errors import RobenchError, StoreError
 from robench.evidence.card import Card
 from robench.evidence.store import Store, default_root
 from robench.evidence.training_card import TrainingCard
@@ -25,6 +25,7 @@ from robench.pipeline.training_cards import trainings
 from robench.plan import arguments
 from robench.plan import flags_and_arguments as wording
 from robench.plan import request_values as values
+from robench.plan import shard as shards
 from robench.plan.cell import Cell
 from robench.plan.local_places import remember
 from robench.plan.place_labels import Places
@@ -35,6 +36,7 @@ from robench.runtime.interruption import contained, watching
 
 if TYPE_CHECKING:
     from robench.gate.level import Level
+    from robench.pipeline.flow import Failed
     from robench.pipeline.workbench import Workbench
 
 
@@ -78,6 +80,8 @@ def run(
     progress: Progress | bool | None = None,
     gallery: bool = False,
     keep_images: str = "all",
+    shard: str | None = None,
+    compute: bool = True,
     known: Catalog | None = None,
     on_card: Callable[[Card], None] = lambda card: None,
     on_training: Callable[[TrainingCard], None] = lambda card: None,
@@ -102,6 +106,9 @@ def run(
         gallery: keep a few images of each cell in the store, for ``robench report``.
         keep_images: which adversarial images stay in the store once they are scored: ``all``, ``flipped`` (those that
             fell) or ``digests``. What is not there can be counted on, but not asked again.
+        shard: the part of the grid to run: ``3/8``, or ``auto``, as Slurm, Kubernetes or torchrun number this process.
+            Cells that are judged together stay together. None is the whole.
+        compute: False takes what the store has, and reports every other cell as failed.
         known: the components to choose from; None is every installed plugin.
         on_card: called with each card as it is finished.
         on_training: called with the card of each model that had to be trained first, once a model.
@@ -116,8 +123,11 @@ def run(
     with wording.for_python(), watching():
         asked = arguments.requests(spec, request)
         device, batch_size, timeout = arguments.check_options(device, batch_size, timeout)
-        for name, value in (("compiled", compiled), ("prepared", prepared), ("gallery", gallery)):
+        for name, value in (
+            ("compiled", compiled), ("prepared", prepared), ("gallery", gallery), ("compute", compute),
+        ):  # fmt: skip
             values.truth(name, value)
+        part = shards.shard(shard)
         go_offline(values.truth("offline", offline))
         known = known or catalog()
         device = choose_device(device)
@@ -127,6 +137,7 @@ def run(
         with contained():
             planned = [(one, plan(one, device, known)) for one in specs]
             cells = [cell for _, some in planned for cell in some]
+            groups = part.share([(one, group) for one, some in planned for group in comparison_groups(some)])
             remember({id(part): part for cell in cells for part in cell.components}.values())
         root = Path(values.place("store", store)) if store is not None else default_root()
         with _shown(progress) as shown:
@@ -140,7 +151,8 @@ def run(
             )  # fmt: skip
             quick = Store(root, warn=shown.note)
             try:
-                return Results(_run(planned, workbench, quick, level, gallery, shown, on_card, on_training), root)
+                grid = _Grid(Places(part for cell in cells for part in cell.components), workbench, quick, level, shown)
+                return Results(grid.run(groups, gallery, compute, on_card, on_training), root)
             finally:
                 if keep != "all":
                     from robench.pipeline.kept_images import reduce_images
@@ -160,48 +172,62 @@ def _shown(progress: Progress | bool | None) -> Iterator[Progress]:
         yield progress
 
 
-def _run(
-    planned: Sequence[tuple[Spec, list[Cell]]],
-    workbench: Callable[[], Workbench],
-    quick: Store,
-    level: Level,
-    gallery: bool,
-    progress: Progress,
-    on_card: Callable[[Card], None],
-    on_training: Callable[[TrainingCard], None],
-) -> list[Card]:
-    """Return the cards of planned cells, from the store where it has them; CellsFailed after all others."""
-    failures: list[Failure] = []
-    yielded = set[str]()
+@dataclass(frozen=True)
+class _Grid:
+    """Take the cells of a grid from the store, or measure them."""
 
-    def failed(cell: Cell, error: RobenchError) -> None:
-        wording.translate(error)
-        failures.append(Failure(cell, error))
+    places: Places
+    workbench: Callable[[], Workbench]
+    store: Store
+    level: Level
+    progress: Progress
 
-    places = Places(part for _, cells in planned for cell in cells for part in cell.components)
-    groups = [(spec, group) for spec, cells in planned for group in comparison_groups(cells)]
-    by_group: dict[int, list[Card]] = {}
-    for place in free_first([_key(group) for _, group in groups], quick):
-        spec, group = groups[place]
-        request = places.request(spec.request())
-        done = cached(group, quick, level, request)
-        if done is None or (gallery and not illustrated(group, quick)):
+    def run(
+        self,
+        groups: Sequence[tuple[Spec, list[Cell]]],
+        gallery: bool,
+        compute: bool,
+        on_card: Callable[[Card], None],
+        on_training: Callable[[TrainingCard], None],
+    ) -> list[Card]:
+        """Return the cards of groups of cells, from the store where it has them; CellsFailed after all others."""
+        failures: list[Failure] = []
+        yielded = set[str]()
+
+        def failed(cell: Cell, error: RobenchError) -> None:
+            wording.translate(error)
+            failures.append(Failure(cell, error))
+
+        by_group: dict[int, list[Card]] = {}
+        for place in free_first("group", [_key(group) for _, group in groups], self.store):
+            spec, group = groups[place]
+            done = by_group[place] = self._group(spec, group, gallery, compute, failed)
+            for training in trainings(group, self.store, self.workbench, self.progress.note, yielded):
+                on_training(training)
+            for card in done:
+                on_card(card)
+        cards = [card for place in range(len(groups)) for card in by_group[place]]
+        if failures and not cards and len({str(entry.error) for entry in failures}) == 1:
+            raise failures[0].error  # one cause, such as a missing folder: say it once
+        if failures:
+            raise CellsFailed(cards, failures)
+        return cards
+
+    def _group(self, spec: Spec, group: list[Cell], gallery: bool, compute: bool, failed: Failed) -> list[Card]:
+        """Return the cards of cells that are judged together; those that are missing are reported."""
+        request = self.places.request(spec.request())
+        done = cached(group, self.store, self.level, request)
+        if done is None and not compute:
+            for cell in group:
+                failed(cell, StoreError(f"It is not in the store {self.store.root}; run it without --no-compute."))
+            return []
+        if done is None or (gallery and compute and not illustrated(group, self.store)):
             from robench.pipeline.flow import run_group
 
-            made = run_group(group, workbench(), request, failed)
+            made = run_group(group, self.workbench(), request, failed)
             done = done or made  # pictures may have been all that was missing
-            store_cards(done, quick, level)
-        for training in trainings(group, quick, workbench, progress.note, yielded):
-            on_training(training)
-        for card in done:
-            on_card(card)
-        by_group[place] = done
-    cards = [card for place in range(len(groups)) for card in by_group[place]]
-    if failures and not cards and len({str(entry.error) for entry in failures}) == 1:
-        raise failures[0].error  # one cause, such as a missing folder: say it once
-    if failures:
-        raise CellsFailed(cards, failures)
-    return cards
+            store_cards(done, self.store, self.level)
+        return done
 
 
 def _key(group: Sequence[Cell]) -> str:

@@ -136,6 +136,20 @@ NAMES = Names()
     metavar="N",
     help="Processes that share the work, one a GPU; on a CPU set OMP_NUM_THREADS to its cores / N.",
 )
+@click.option(
+    "--shard",
+    default=None,
+    metavar="PART",
+    help="Run one part of the grid: 3/8, or auto, as Slurm, Kubernetes (auto/8) or torchrun number this process.",
+)
+@click.option(
+    "--on",
+    "engine",
+    default=None,
+    metavar="ENGINE:FILE",
+    help="Let an engine run the parts on other machines: parsl:CONFIG.py, whose 'config' says on which.",
+)
+@click.option("--no-compute", is_flag=True, help="Take what the store has; all else counts as failed.")
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
@@ -193,6 +207,10 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
 
         print_plan(asked.runs, store, options["device"], options["offline"], level)
         return
+    if options["engine"] is not None:
+        from robench.cli.engine import run_on
+
+        options["no_compute"] = run_on(options["engine"], sys.argv[1:], asked.runs, store, out, options)
     with helped_by(options["workers"], sys.argv[1:]):
         cards, failures, trained = perform(asked.runs, store, out, options)
     judged = finish(cards, out)
@@ -212,18 +230,20 @@ def perform(
     specs: tuple[Spec, ...], store: Path | None, out: Path, options: dict[str, Any]
 ) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
     """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
-    from robench.api import CellsFailed, choose_device, run
+    from robench.api import CellsFailed, choose_device, comparison_groups, run
     from robench.errors import RobenchError
     from robench.evidence import training_card_file
     from robench.evidence.card_file import write
     from robench.evidence.files import ready_folder
     from robench.evidence.gallery import write_gallery
     from robench.evidence.store import Store, default_root
+    from robench.plan.shard import shard
     from robench.plan.spec import plan
     from robench.runtime.progress_bars import terminal
 
-    for spec in specs:
-        plan(spec, choose_device(options["device"]))  # refuse what cannot be run before anything is
+    part = shard(options["shard"])
+    # Planned before anything is run, so that what cannot be run is refused before.
+    counts = [len(comparison_groups(plan(spec, choose_device(options["device"])))) for spec in specs]
     ready_folder(out)
     stored = Store(store or default_root())
     cards: list[Card] = []
@@ -237,6 +257,8 @@ def perform(
             write_gallery(stored, card, out / "gallery")
 
     with terminal() as progress:
+        if sum(counts) < part.part:
+            progress.note(f"Part {part} has nothing to do: the grid has {sum(counts)} groups of cells.")
         for place, spec in enumerate(specs, 1):
             try:
                 run(
@@ -256,6 +278,8 @@ def perform(
                     progress=progress,
                     gallery=not options["no_gallery"],
                     keep_images=options["keep_images"],
+                    shard=str(part.after(sum(counts[: place - 1]))),
+                    compute=not options["no_compute"],
                 )
             except CellsFailed as error:
                 failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]

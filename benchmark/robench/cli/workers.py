@@ -14,6 +14,8 @@ from robench.cli.options import warn
 
 #: What a worker is: this program, given the same words.
 PROGRAM = ("-P", "-c", "from robench.cli import main; main()")
+#: What a worker is told otherwise.
+TOLD = ("--out", "-o", "--workers")
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def helped_by(workers: int, words: Sequence[str]) -> Iterator[None]:
             codes = [worker.wait() for worker in started]
         for number, code in enumerate(codes, 1):
             if code not in (0, 1) and code > 0:  # below 0 it was ended, by us if by nobody before
-                said = _last_line(Path(folder) / f"{number}.log")
+                said = last_line(Path(folder) / f"{number}.log")
                 warn(f"Worker {number} gave up ({said}); the others did its work.")
 
 
@@ -45,23 +47,24 @@ def _start(number: int, words: Sequence[str], folder: Path) -> subprocess.Popen[
     environment = {**os.environ, "LOCAL_RANK": str(number)}
     with (folder / f"{number}.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - this program, and the user's own words
-            [sys.executable, *PROGRAM, *_without(words), *places], env=environment, stdin=subprocess.DEVNULL,
+            [sys.executable, *PROGRAM, *without(words, TOLD), *places], env=environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=log,
         )  # fmt: skip
 
 
-def _without(words: Sequence[str]) -> list[str]:
-    """Return a command without what a worker is told otherwise; options may be written --out=DIR and -oDIR."""
-    told = ("--out", "-o", "--workers")
+def without(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return a command without options and their values; options may be written --out=DIR and -oDIR."""
+    attached = tuple(option for option in options if not option.startswith("--"))
     kept: list[str] = []
     skip = False
     for word in words:
-        if not skip and word.partition("=")[0] not in told and not word.startswith("-o"):
+        if not skip and word.partition("=")[0] not in options and not word.startswith(attached):
             kept.append(word)
-        skip = not skip and word in told
+        skip = not skip and word in options
     return kept
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """Return what a process said last, for a sentence about its end."""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

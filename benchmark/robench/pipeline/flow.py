@@ -14,6 +14,7 @@ from robench.evidence.card import Card, DataRecord, ModelRecord
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.meter import Meter
 from robench.evidence.statistics import proportion
+from robench.evidence.work_queue import free_first
 from robench.gate.images_and_labels import shows_few
 from robench.gate.measurement import Measurement
 from robench.gate.pass_budget import PassBudget
@@ -43,10 +44,13 @@ def run_group(cells: Sequence[Cell], workbench: Workbench, request: Mapping[str,
     by_victim: dict[str, list[Cell]] = {}
     for cell in cells:
         by_victim.setdefault(cell.fit_id, []).append(cell)
-    measurements = []
-    for same_victim in by_victim.values():
+    examined: dict[str, list[Measurement]] = {}
+    # A fit is one process's work: others that share the store take another defended victim of the group meanwhile.
+    for place in free_first("victim", list(by_victim), workbench.store):
+        fit_id, same_victim = list(by_victim.items())[place]
         tried = [attempt(partial(measure, cell, workbench), [cell], workbench, failed) for cell in same_victim]
-        measurements += examine([measured for measured in tried if measured is not None], workbench, failed)
+        examined[fit_id] = examine([measured for measured in tried if measured is not None], workbench, failed)
+    measurements = [measured for fit_id in by_victim for measured in examined[fit_id]]
     cards = [
         attempt(partial(conclude, one, measurements, request), [one.cell], workbench, failed) for one in measurements
     ]

@@ -19,9 +19,9 @@ _DEVICE = re.compile(r"auto|cpu|mps|(?:cuda|xpu)(?::\d{1,4})?")
 #: What robench.run takes beside a request, and what of it robench.evaluate passes on.
 RUN = (
     "store", "device", "batch_size", "offline", "compiled", "prepared", "gate", "gate_images", "gate_cost", "timeout",
-    "progress", "gallery", "keep_images", "known", "on_card", "on_training",
+    "progress", "gallery", "keep_images", "shard", "compute", "known", "on_card", "on_training",
 )  # fmt: skip
-PASSED_ON = tuple(name for name in RUN if name not in ("store", "known", "on_card", "on_training"))
+PASSED_ON = tuple(name for name in RUN if name not in ("store", "shard", "compute", "known", "on_card", "on_training"))
 
 #: What robench.evaluate takes of its own.
 EVALUATE = ("dataset", "attack", "eps", "norm", "n", "seed", "name", "parameters", "store")

@@ -36,6 +36,8 @@ ARGUMENTS = {
     "no-prepare": "prepared=False",
     "store": "store",
     "keep-images": "keep_images",
+    "shard": "shard",
+    "no-compute": "compute=False",
     "label": "label",
     "name": "name",
 }
