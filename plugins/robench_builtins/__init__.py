@@ -16,17 +16,20 @@ def robench_datasets() -> list[type[Dataset]]:
     from robench_builtins.datasets.coop import Coop
     from robench_builtins.datasets.digits import Digits
     from robench_builtins.datasets.flickr import Flickr
+    from robench_builtins.datasets.hateful_memes import HatefulMemes
     from robench_builtins.datasets.hf import Hf
     from robench_builtins.datasets.imagefolder import ImageFolder
     from robench_builtins.datasets.imagenet import ImageNet
+    from robench_builtins.datasets.imagenet_variants import VARIANTS
     from robench_builtins.datasets.mnist import FashionMnist, Mnist
     from robench_builtins.datasets.npz import Npz
     from robench_builtins.datasets.plantvillage import PlantVillage
+    from robench_builtins.datasets.tiny_imagenet import TinyImageNet
     from robench_builtins.datasets.torchvision_sets import SETS
     from robench_builtins.datasets.wds import Wds
 
-    published = [Cifar10, Cifar100, Coop, Digits, FashionMnist, Flickr, ImageNet, Mnist, PlantVillage, *SETS]
-    return [*published, Hf, ImageFolder, Npz, Wds]
+    published = [Cifar10, Cifar100, Coop, Digits, FashionMnist, Flickr, HatefulMemes, ImageNet, Mnist, PlantVillage]
+    return [*published, TinyImageNet, *SETS, *VARIANTS, Hf, ImageFolder, Npz, Wds]
 
 
 @hookimpl

@@ -17,6 +17,7 @@ from robench.testing import Check, check_component, conformance
 from robench.testing.component_under_test import Subject
 from robench.testing.declaration_checks import CHECKS as DECLARED
 from robench.testing.fixtures import LARGE, SMALL
+from robench_builtins.datasets.imagenet_variants import VARIANTS
 from robench_builtins.datasets.torchvision_sets import SETS
 from robench_builtins.models.tiny_clip import WEIGHTS
 
@@ -31,6 +32,8 @@ BROUGHT_IN = {
         "cifar10",
         "cifar100",
         "coop",
+        "hateful-memes",
+        "tiny-imagenet",
         "mnist",
         "fashion-mnist",
         "imagenet",
@@ -41,7 +44,7 @@ BROUGHT_IN = {
         "wds",
         "npz",
     ),
-    *(source.name for source in SETS),
+    *(source.name for source in (*SETS, *VARIANTS)),
     *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
     *(
         "clip-rn50",

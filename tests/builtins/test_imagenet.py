@@ -12,6 +12,7 @@ from PIL import Image
 from robench import DataError
 from robench.testing import check_component
 from robench_builtins.datasets.imagenet import ImageNet, read_names
+from robench_builtins.datasets.shared.imagenet_wnids import wnids
 
 TENCH, GOLDFISH, HAMMERHEAD = "n01440764", "n01443537", "n01494475"
 LINES = f"{TENCH} tench, Tinca tinca\n{GOLDFISH} goldfish, Carassius auratus\n{HAMMERHEAD}\thammerhead\n\nnonsense\n"
@@ -67,20 +68,31 @@ def test_plain_class_folders_are_classes(tmp_path: Path) -> None:
 
 
 def test_a_wnid_without_a_name_says_how_to_give_one(val: Path) -> None:
+    assert serve(val).classes() == ("tench", "goldfish", "hammerhead")
+    for wnid in ("n00000001", "n00000002"):
+        fill(val / "val" / wnid, 2)
     with pytest.raises(DataError) as caught:
         serve(val).classes()
     assert str(caught.value) == (
-        f"imagenet has no name for {TENCH} and 2 more; pass -p dataset.names=FILE with lines '{TENCH} NAME', such as "
-        "LOC_synset_mapping.txt of the challenge."
+        "imagenet has no name for n00000001 and 1 more; pass -p dataset.names=FILE with lines 'n00000001 NAME', such "
+        "as LOC_synset_mapping.txt of the challenge."
     )
+
+
+def test_words_txt_names_all_of_wordnet_and_only_shared_names_that_are_served_are_kept_apart(val: Path) -> None:
+    others = "".join(f"n{number:08d}\ttench, and so on\n" for number in range(50_000))
+    (val / "words.txt").write_text(f"{others}{TENCH}\ttench\n{GOLDFISH}\tfish\n{HAMMERHEAD}\tfish\n")
+    assert serve(val).classes() == ("tench", f"fish ({GOLDFISH})", f"fish ({HAMMERHEAD})")
 
 
 def test_all_thousand_are_named_as_torchvision_names_them(tmp_path: Path) -> None:
     from torchvision.models import ResNet50_Weights
 
     names = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
-    folders = [f"n{10_000_000 + number}" for number in range(1000)]
-    assert serve(tmp_path).words(folders) == names
+    assert serve(tmp_path).words(wnids()) == names
+    assert list(wnids()) == sorted(set(wnids()))
+    spots = {"n01440764": 0, "n02012849": 134, "n03126707": 517, "n15075141": 999}
+    assert {wnid: wnids().index(wnid) for wnid in spots} == spots
     assert len(set(names)) == 1000
     assert (names[0], names[134], names[517]) == ("tench", "crane bird", "crane")
 

@@ -10,6 +10,7 @@ import pytest
 import robench_builtins
 from robench import Exporter
 from robench.plugin.catalog import catalog
+from robench_builtins.datasets.imagenet_variants import VARIANTS
 from robench_builtins.datasets.torchvision_sets import SETS
 
 ROOT = Path(robench_builtins.__file__).parent
@@ -21,6 +22,7 @@ ROLES = {"attack": "attacks", "dataset": "datasets", "defense": "defenses", "vic
 #: Components whose file is that of their family.
 FAMILIES = {
     **{source.name: "torchvision_sets" for source in SETS},
+    **{source.name: "imagenet_variants" for source in VARIANTS},
     "fashion-mnist": "mnist",
     "linear": "mlp",
     "resnet32": "resnet20",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench import DataError, parameter
 from robench_builtins.datasets.imagefolder import ImageFolder
+from robench_builtins.datasets.shared.imagenet_wnids import thousand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,7 @@ class ImageNet(ImageFolder):
 
     Read are torchvision's layout (``val/n01440764/*.JPEG``, with ``train/`` beside it or without) and plain class
     folders. ``val`` holds the test images, since the official test labels are secret. Class folders named by wnids are
-    read as words through ``names``, a mapping beside the images, or the names that torchvision ships for all thousand.
+    read as words through ``names``, a mapping beside the images, or the names that torchvision ships for the thousand.
     """
 
     name = "imagenet"
@@ -52,7 +54,7 @@ class ImageNet(ImageFolder):
     names: str = parameter(
         default="",
         help="file with the names of wnids: lines 'n01440764 tench, ...', or imagenet_class_index.json; empty: the one "
-        "beside the images, or torchvision's where all thousand are there",
+        "beside the images, or torchvision's for wnids of the thousand",
         path=True,
     )
 
@@ -91,21 +93,24 @@ class ImageNet(ImageFolder):
             )
         return root
 
+    def _beside(self) -> Path:
+        """Return the folder in which a mapping may lie."""
+        return Path(self.path).expanduser()
+
     def _names(self, folders: Sequence[str]) -> Mapping[str, str]:
-        root = Path(self.path).expanduser()
+        root = self._beside()
         usual = [*(root / name for name in CLASS_NAMES), root.parent / "classnames.txt"]  # the last as CoOp has it
         given = [Path(self.names).expanduser()] if self.names else [path for path in usual if path.is_file()]
         if given:
-            return read_names(given[0])
-        if len(folders) != 1000:
-            return {}
-        from torchvision.models import ResNet50_Weights
-
-        return dict(zip(sorted(folders), ResNet50_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
+            # words.txt names all of WordNet, where many more share a name.
+            return read_names(given[0], folders if given[0].name == "words.txt" else None)
+        return thousand()
 
 
-def read_names(path: Path) -> dict[str, str]:
+def read_names(path: Path, among: Collection[str] | None = None) -> dict[str, str]:
     """Return the first name of each wnid in a mapping, text or JSON; names that two share get their wnid behind them.
+
+    With ``among`` only these wnids are named.
 
     Raises:
         DataError: the file cannot be read, or maps no wnid.
@@ -122,8 +127,9 @@ def read_names(path: Path) -> dict[str, str]:
         ) from error
     if not pairs:
         raise DataError(f"imagenet found no wnid in {path}; it must hold lines such as 'n01440764 tench, Tinca tinca'.")
-    names = [name for _, name in pairs]
-    return {wnid: name if names.count(name) == 1 else f"{name} ({wnid})" for wnid, name in pairs}
+    wanted = dict(pairs if among is None else (pair for pair in pairs if pair[0] in set(among)))
+    counts = Counter(wanted.values() if among is not None else (name for _, name in pairs))
+    return {wnid: name if counts[name] == 1 else f"{name} ({wnid})" for wnid, name in wanted.items()}
 
 
 def _line_pairs(text: str) -> list[tuple[str, str]]:
