@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -92,6 +93,21 @@ def counted(model, work):
     with meter.counting(model):
         found = work()
     return found, (meter.forwards, meter.backwards)
+
+
+@pytest.fixture(scope="session")
+def resnet(kit):
+    """Return the real ResNet-20 with those of 24 CIFAR-10 test images that it gets right, and their labels."""
+    from robench_builtins.models.resnet20 import ResNet20
+
+    with np.load(kit / "cifar10-lossless-subset.npz", allow_pickle=False) as data:
+        images = torch.from_numpy(data["x_test"][:24]).permute(0, 3, 1, 2).contiguous().float() / 255
+        labels = torch.from_numpy(data["y_test"][:24]).long()
+        names = tuple(str(name) for name in data["class_names"])
+    victim = ResNet20(checkpoint=str(kit / "resnet20_cifar10.safetensors"))
+    model = victim.load(Task(classes=names, shape=(3, 32, 32))).eval().requires_grad_(False)
+    right = model(images).argmax(1) == labels
+    return model, images[right], labels[right]
 
 
 @pytest.fixture(scope="session")

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 import pytest
-import torch
 
 from robench import Task, ThreatModel, autoattack
 
 pytestmark = pytest.mark.kit
 
 official = pytest.importorskip("pyautoattack")
-
-
-@pytest.fixture(scope="module")
-def resnet(kit):
-    from robench_builtins.models.resnet20 import ResNet20
-
-    with np.load(kit / "cifar10-lossless-subset.npz", allow_pickle=False) as data:
-        images = torch.from_numpy(data["x_test"][:24]).permute(0, 3, 1, 2).contiguous().float() / 255
-        labels = torch.from_numpy(data["y_test"][:24]).long()
-        names = tuple(str(name) for name in data["class_names"])
-    victim = ResNet20(checkpoint=str(kit / "resnet20_cifar10.safetensors"))
-    model = victim.load(Task(classes=names, shape=(3, 32, 32))).eval().requires_grad_(False)
-    right = model(images).argmax(1) == labels
-    return model, images[right], labels[right]
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("Linf", 1 / 255), ("L2", 0.15)])

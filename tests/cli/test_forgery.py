@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import robench
 from robench.cli import commands
 from robench.errors import RobenchError
 from robench.evidence import card_file
@@ -207,6 +208,7 @@ IN_THE_CARD = {
     "a fit without time": Forgery(set_in("cost", "fit", "seconds", to=0.0), "fit made "),
     "attacked images": Forgery(set_in("adversarial", "attacked", to=50), "50 images were attacked, but 56 were right"),
     "a perturbation beyond the ball": Forgery(set_in("adversarial", "largest", to=0.5), "the largest perturbation is"),
+    "a weakness that the attack has not": Forgery(set_in("cell", "weakness", to="it takes one step"), "has the id"),
     "a stated accuracy": Forgery(set_in("model", "reference", to=0.5), "the reference clean accuracy is stated as "),
 }
 
@@ -362,6 +364,65 @@ def test_what_is_consistent_in_itself_is_found_beside_its_evidence(name, honest,
     theirs = [row for row in rows.values() if path.name in {attack["card"] for attack in row["attacks"]}]
     assert [(row["rank"], row["evidence"]["level"]) for row in theirs] == [(None, "reported")]
     assert any("Its evidence is: reported. Only rows are ranked" in reason for reason in theirs[0]["reasons"])
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory):
+    """Return the folder of a real run's card whose attack is weak as published, with its store beside it."""
+    root = tmp_path_factory.mktemp("weak")
+    attack = "pgd[steps=2,step_size=8/255,as_published=true]"
+    options = {"attack": attack, "eps": "8/255", "n": 20, "gate": "quick", "device": "cpu"}
+    (card,) = robench.run(victim="tiny-clip", defense="none", store=root / "store", **options)
+    assert "a step as large as the ball" in card.cell.weakness
+    (root / "cards").mkdir()
+    card_file.write(card, root / "cards")
+    return root
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        set_in("cell", "weakness", to=""),
+        lambda raw, other: (
+            raw["cell"].update(weakness=""),
+            raw["cell"]["attack"]["parameters"].update(as_published=False),
+            raw["cell"]["attack"]["changed"].pop("as_published"),
+        ),
+        lambda raw, other: (
+            raw["cell"].update(weakness=""),
+            raw["cell"]["attack"].update(left_out=[*raw["cell"]["attack"].get("left_out", []), "as_published"]),
+        ),
+    ],
+    ids=["weakness", "and as_published", "as_published as if it entered no id"],
+)
+def test_a_row_cannot_be_rid_of_the_weakness_of_its_attack(edit, weak, tmp_path):
+    shutil.copytree(weak / "cards", tmp_path / "cards")
+    (path,) = (tmp_path / "cards").glob("*.json")
+    (tmp_path / "theirs").mkdir()
+    assert said("verify", path, "--store", weak / "store").code == 0
+    raw = json.loads(path.read_text())
+    edit(raw, raw)
+    path.write_text(json.dumps(raw))
+    store = ("--store", weak / "store")
+    for words in (("verify", path, *store), ("submit", path, "--to", tmp_path / "theirs", *store), ("explain", path)):
+        done = said(*words)
+        assert (done.code, f"{path} contradicts itself: " in done.text, "has the id" in done.text) == (2, True, True)
+    assert not list((tmp_path / "theirs").iterdir())
+    done = said("leaderboard", tmp_path / "cards", "-o", tmp_path)
+    assert f"left out: {path} contradicts itself: " in done.text
+
+
+def test_other_words_for_a_weakness_rank_no_row_and_are_found_by_verify(weak, tmp_path):
+    shutil.copytree(weak / "cards", tmp_path / "cards")
+    (path,) = (tmp_path / "cards").glob("*.json")
+    raw = json.loads(path.read_text())
+    raw["cell"]["weakness"] = "none to speak of"
+    path.write_text(json.dumps(raw))
+    done = said("verify", path, "--store", weak / "store")
+    assert (done.code, "weakness is none to speak of, not as published" in done.text) == (1, True), done.text
+    said("leaderboard", tmp_path / "cards", "-o", tmp_path)
+    (board,) = json.loads((tmp_path / "leaderboard.json").read_text())["boards"]
+    assert [row["rank"] for row in board["rows"]] == [None]
 
 
 def test_there_are_enough_kinds():

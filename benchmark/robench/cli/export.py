@@ -20,20 +20,21 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     \b
     robench export results/cards --to csv -o results.csv
     robench export results/cards --to 'hf-model-index[defense=tecoa]'
+    robench export results/cards --to NAME:REST -o out    (a plugin's prefix)
     """
     from robench.cli.options import warn
     from robench.contracts.components import Exporter
     from robench.errors import SpecError, StoreError, attributed_to
     from robench.evidence.files import ready_folder
     from robench.evidence.row_verdict import judge_together
-    from robench.plan.references import split_reference
+    from robench.plan.references import build_reference
     from robench.plugin.catalog import catalog
     from robench_leaderboard import read_cards
 
-    name, given = split_reference(form)
-    exporter = catalog().find("exporter", name).build(given)
+    exporter = build_reference(catalog(), "exporter", form)
     if not isinstance(exporter, Exporter):
         raise TypeError
+    name = exporter.name
     found = judge_together(read_cards(cards, warn))
     if not found:
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")

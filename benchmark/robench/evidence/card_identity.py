@@ -76,7 +76,7 @@ class CardIds:
         target = self.fit if cell.surrogate is None else self.model(cell.surrogate)
         return self._ids.craft(
             target, self.data, key_of(cell.attack), cell.threat.norm, cell.threat.eps,
-            transfer=cell.surrogate is not None, seed=cell.seed, device=self.device,
+            transfer=cell.surrogate is not None, seed=cell.seed, device=self.device, weak=bool(cell.weakness),
         )  # fmt: skip
 
     @property

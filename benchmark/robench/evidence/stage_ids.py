@@ -36,12 +36,25 @@ class StageIds:
         return self._hash("fit", victim=victim, defense=defense, loads=list(loads), seed=seed, device=device)
 
     def craft(
-        self, target: str, data: str, attack: Key, norm: Norm, eps: float, *, transfer: bool, seed: int, device: str
+        self,
+        target: str,
+        data: str,
+        attack: Key,
+        norm: Norm,
+        eps: float,
+        *,
+        transfer: bool,
+        seed: int,
+        device: str,
+        weak: bool = False,
     ) -> str:
-        """Return the fingerprint of an adversarial set; a transfer set does not depend on the defense."""
+        """Return the fingerprint of an adversarial set; a transfer set does not depend on the defense.
+
+        That an attack is weak as published enters, so that no card can be rid of it; of others nothing is said.
+        """
         return self._hash(
             "craft", target=target, data=data, attack=attack, norm=norm, eps=eps, transfer=transfer, seed=seed,
-            device=device,
+            device=device, **({"weak": True} if weak else {}),
         )  # fmt: skip
 
     def chunk(self, craft: str, start: int) -> str:

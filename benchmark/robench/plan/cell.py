@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from robench.contracts.components import Component, Defense, Model
+from robench.contracts.components import Attack, Component, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import ThreatModel, format_eps
 from robench.evidence.card import ComponentRecord, Scalar
@@ -124,6 +124,11 @@ class Cell:
         """Tell whether this is a cell of the reference row."""
         return bool(type_of(self.defense, Defense).undefended)
 
+    @cached_property
+    def weakness(self) -> str:
+        """Return what is known to be wrong with the attack as it is asked for; empty for a sound one."""
+        return str(type_of(self.attack, Attack).weakness(self.threat))[:200]
+
     @property
     def by_self(self) -> bool:
         """Tell whether the surrogate is the undefended victim itself."""
@@ -168,7 +173,7 @@ class Cell:
         target = self.fit_id if self.surrogate is None else self.model_id(self.surrogate)
         return CURRENT.craft(
             target, self.data_id, self.attack.key, self.threat.norm, self.threat.eps,
-            transfer=self.surrogate is not None, seed=self.seed, device=self._kind,
+            transfer=self.surrogate is not None, seed=self.seed, device=self._kind, weak=bool(self.weakness),
         )  # fmt: skip
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import Any
 from robench.contracts.components import Component, Dataset
 from robench.contracts.parameters import Value, parameters_of, resolve
 from robench.contracts.threat_model import format_eps, parse_eps
-from robench.plan.references import resolve_reference, split_reference
+from robench.plan.references import build_reference, resolve_reference, split_reference
 from robench.plan.spec import Spec
 from robench.plan.suite import PROTOCOL, Suite
 from robench.plugin.catalog import Catalog, catalog
@@ -118,10 +118,8 @@ def _datasets(run: Spec, known: Catalog) -> list[tuple[str, str]]:
 
 
 def _origin(reference: str, known: Catalog) -> str:
-    text, inside = split_reference(reference)
-    name, implied = resolve_reference(known, "dataset", text)
-    built = known.find("dataset", name).build({**implied, **inside})
-    return built.origin() if isinstance(built, Dataset) else name
+    built = build_reference(known, "dataset", reference)
+    return built.origin() if isinstance(built, Dataset) else built.name
 
 
 def _settings(

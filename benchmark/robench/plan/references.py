@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from robench.contracts.components import Component
 from robench.errors import SpecError
 from robench.plan.request_values import EMPTY, UNSET
 from robench.plugin.catalog import Catalog
@@ -51,6 +52,13 @@ def resolve_reference(known: Catalog, role: str, reference: str) -> tuple[str, d
             if parameters is not None:
                 return offer.name, dict(parameters)
     return reference, {}
+
+
+def build_reference(known: Catalog, role: str, reference: str) -> Component:
+    """Return the component that a whole reference, such as ``zoo:NAME[key=value]``, stands for."""
+    text, inside = split_reference(reference)
+    name, implied = resolve_reference(known, role, text)
+    return known.find(role, name).build({**implied, **inside})
 
 
 def foreign_code(cells: Iterable[Cell]) -> str:

@@ -54,7 +54,7 @@ def false_claims(card: Card, cell: Cell) -> Iterator[str]:
         "undefended": (stated.undefended, cell.undefended),
         "iterative": (stated.iterative, bool(attack.iterative)),
         "surrogate is the victim": (stated.surrogate_is_victim, cell.by_self),
-        "weakness": (stated.weakness, attack.weakness(cell.threat)[:200]),
+        "weakness": (stated.weakness, cell.weakness),
         "gradient": (card.training.gradient, defense.gradient),
         "randomized": (card.training.randomized, defense.randomized),
         "draws": (card.robust.draws, defense.draws if defense.randomized else 1),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from robench.contracts.components import Attack
 from robench.errors import ContractError
 from robench.evidence import training_card
 from robench.evidence.card import (
@@ -29,7 +28,7 @@ from robench.evidence.provenance import environment
 from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
 from robench.gate.measurement import Measurement
-from robench.plan.cell import Cell, SelectedComponent, type_of
+from robench.plan.cell import Cell, SelectedComponent
 from robench.plan.place_labels import Places
 from robench.plan.protocol_facts import protocol_of
 
@@ -67,7 +66,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             iterative=measured.iterative,
             given=dict(request),
             made_elsewhere=measured.made_elsewhere,
-            weakness=type_of(cell.attack, Attack).weakness(cell.threat)[:200],
+            weakness=cell.weakness,
             protocol=protocol_of(request),
         ),
         data=measured.data,
