@@ -20,8 +20,8 @@ from card_fields import card_fields
 
 from robench.api import run
 from robench.cli.commands import robench
-from robench.contracts.components import ROLES
 from robench.contracts.parameters import format_value, parameters_of
+from robench.contracts.roles import ROLES
 from robench.evidence import attestation, card_file, training_card_file
 from robench.gate.registry import CHECKS
 from robench.plan.suite import read_suite

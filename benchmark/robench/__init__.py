@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from robench.contracts.components import Exporter as Exporter
     from robench.contracts.components import Model as Model
     from robench.contracts.components import Split as Split
+    from robench.contracts.detector import Detector as Detector
+    from robench.contracts.detector import Evaluated as Evaluated
     from robench.contracts.examples import Batch as Batch
     from robench.contracts.examples import Examples as Examples
     from robench.contracts.global_generators import seeded_globally as seeded_globally
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from robench.contracts.threat_model import Norm as Norm
     from robench.contracts.threat_model import ThreatModel as ThreatModel
     from robench.contracts.threat_model import parse_eps as parse_eps
+    from robench.contracts.trap import Control as Control
+    from robench.contracts.trap import Trap as Trap
     from robench.errors import ArgumentError as ArgumentError
     from robench.errors import CardError as CardError
     from robench.errors import ContractError as ContractError
@@ -72,10 +76,13 @@ _HOME = {
     "CellsFailed": "api",
     "Classifier": "contracts.classifier",
     "ContractError": "errors",
+    "Control": "contracts.trap",
     "DataError": "errors",
     "Dataset": "contracts.components",
     "Defense": "contracts.components",
+    "Detector": "contracts.detector",
     "DeviceError": "errors",
+    "Evaluated": "contracts.detector",
     "Examples": "contracts.examples",
     "Exporter": "contracts.components",
     "Model": "contracts.components",
@@ -91,6 +98,7 @@ _HOME = {
     "StoredImage": "contracts.image_files",
     "Task": "contracts.task",
     "ThreatModel": "contracts.threat_model",
+    "Trap": "contracts.trap",
     "Value": "contracts.parameters",
     "WeightsError": "errors",
     "ZeroShotClassifier": "contracts.classifier",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from robench import Attack, Dataset, Defense, Model, hookimpl
 from robench_exports import robench_exporters as robench_exporters
+from robench_traps import robench_detectors as robench_detectors
 
 ROBENCH_API = 1
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench import Classifier, Dataset, Examples, Split, Task
+from robench import Classifier, Control, Dataset, Examples, Split, Task
 from robench_builtins.datasets.digits import Digits
 from robench_traps.base import Plain, Robust, Victim, conv_net, learn, mlp, seeded
-from robench_traps.trap import Control, control
+from robench_traps.trap import control
 
 
 class Layers(Victim):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench import Classifier, Defense, Examples, Task
+from robench import Classifier, Control, Defense, Examples, Task
 from robench_traps.base import (
     TRAINED_EPS,
     Ball,
@@ -22,7 +22,7 @@ from robench_traps.base import (
 )
 from robench_traps.defenses import Jpeg
 from robench_traps.training import Trained
-from robench_traps.trap import Control, control
+from robench_traps.trap import control
 
 
 class MadryTraining(Trained):

@@ -7,11 +7,11 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from robench import Classifier, Task
+from robench import Classifier, Control, Task
 from robench_builtins.datasets.digits import Digits
 from robench_traps.base import Plain, Robust, Shield, Victim, conv_net, learn, seeded
 from robench_traps.data import Altered
-from robench_traps.trap import Control, control
+from robench_traps.trap import control
 
 
 class Root(nn.Module):

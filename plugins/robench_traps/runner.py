@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from robench import Card, RobenchError, run
 from robench.api import CellsFailed
+from robench.contracts.trap import Evaluation, Trap, role_of
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench.plugin.discovery import Plugin
-from robench_traps.trap import Evaluation, Trap, role_of
+from robench_traps.base import Plain
 
 HERE = Plugin("traps", "robench_traps", "", None)
 
 #: What became of a trap: caught by a check that must catch it; stopped, but by other checks; or ranked.
 #: Of a control: cleared, or accused.
 Outcome = Literal["caught", "elsewhere", "escaped", "cleared", "accused", "skipped"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hold what a detector says of one evaluation.
+
+    Attributes:
+        warnings: the names of the warnings that it raises.
+        reason: the exception with which it ended, if it did.
+        seconds: what asking it took; 0 where the same model had been asked about before.
+    """
+
+    warnings: tuple[str, ...]
+    reason: str = ""
+    seconds: float = 0.0
+
+    def outcome(self, trap: bool) -> str:
+        """Return ``caught`` or ``missed`` of a trap, ``cleared`` or ``accused`` of a control."""
+        if trap:
+            return "caught" if self.warnings else "missed"
+        return "accused" if self.warnings else "cleared"
 
 
 @dataclass(frozen=True)
@@ -29,7 +51,7 @@ class Result:
         verdict: the gate's, ``REFUSED`` if no card was made, ``-`` if it was not run.
         caught_by: the checks that did not pass, in the gate's order.
         refusal: the sentence with which it was refused, if it was; for one not run, why.
-        flags: AutoAttack's flags that were raised on the same model; None if they were not asked for.
+        answers: what each detector that was asked says of it, by the detector's name.
         seconds: what the gate's part took.
     """
 
@@ -38,7 +60,7 @@ class Result:
     verdict: str
     caught_by: tuple[str, ...] = ()
     refusal: str = ""
-    flags: tuple[str, ...] | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -82,11 +104,11 @@ def attempt(evaluation: Evaluation, store: Path, gate: str = "") -> Result:
 
 
 def offered(evaluation: Evaluation) -> Catalog:
-    """Return a catalog of the built-ins and of the evaluation's own components; other plugins must not take part."""
+    """Return a catalog of the built-ins, the plain network and the evaluation's own parts, and of no other plugin's."""
     everything = catalog()
     built_in = {key: offer for key, offer in everything.offers.items() if offer.plugin.name == "builtins"}
     found = Catalog([HERE], built_in)
-    for part in evaluation.parts:
+    for part in (Plain, *evaluation.parts):
         roles = ("victim", "surrogate") if role_of(part) == "victim" else (role_of(part),)
         found.offers.update({(role, part.name): Offer(role, part.name, part, HERE) for role in roles})
     return found

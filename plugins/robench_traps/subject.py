@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
-from robench import Classifier, Examples, RobenchError, Task, ThreatModel
+from robench import Attack, Classifier, Evaluated, RobenchError, ThreatModel
 from robench.api import spec_from
 from robench.contracts.components import Defense, Model
+from robench.contracts.trap import Evaluation
 from robench.pipeline.workbench import Options, Workbench
 from robench.plan.cell import Cell, type_of
 from robench.plan.spec import plan
 from robench.plugin.catalog import Catalog
-from robench_traps.trap import Evaluation
 
 
-class Subject(NamedTuple):
-    """Hold a model, the test images and the task of attacking it."""
-
-    model: Classifier
-    test: Examples
-    task: Task
-
-
-def model_under_attack(evaluation: Evaluation, known: Catalog, store: Path, count: int) -> Subject | None:
-    """Return the defended model and the first ``count`` images that it is tested on; None where no data is served."""
+def evaluated(evaluation: Evaluation, known: Catalog, store: Path, count: int) -> Evaluated | None:
+    """Return the white-box attack, what it meets and the first ``count`` test images; None where no data is served."""
     cells = plan(spec_from(**evaluation.asked()), "cpu", known)
     cell = next(cell for cell in reversed(cells) if cell.surrogate is None)
     workbench = Workbench(Options(store=store, device="cpu", prepared=False), "cpu")
@@ -32,12 +23,16 @@ def model_under_attack(evaluation: Evaluation, known: Catalog, store: Path, coun
         test = workbench.data(cell).test
     except RobenchError:
         return None
-    task = workbench.task(cell, "craft").replace(threat_model=ThreatModel(cell.threat.norm, cell.threat.eps))
+    task = workbench.task(cell, "craft").replace(
+        threat_model=ThreatModel(cell.threat.norm, cell.threat.eps), stop_early=True
+    )
     try:
-        model = workbench.defended(cell).fitted.model
+        defended = workbench.defended(cell)
+        model, target = defended.fitted.model, defended.adaptive
     except RobenchError:
-        model = bare(cell, workbench)
-    return Subject(model, test[:count], task)
+        model = target = bare(cell, workbench)
+    attack: Attack = type_of(cell.attack, Attack)
+    return Evaluated(model, attack, target, test[:count], task)
 
 
 def bare(cell: Cell, workbench: Workbench) -> Classifier:
@@ -49,7 +44,7 @@ def bare(cell: Cell, workbench: Workbench) -> Classifier:
     return defense.wrap(model, task).eval().requires_grad_(False)
 
 
-def key(evaluation: Evaluation, known: Catalog) -> str:
+def model_key(evaluation: Evaluation, known: Catalog) -> str:
     """Return what two evaluations share that attack one model on the same images."""
     cell = plan(spec_from(**evaluation.asked()), "cpu", known)[-1]
     return f"{cell.fit_id} {cell.data_id} {cell.threat}"

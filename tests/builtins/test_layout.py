@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import robench_builtins
-from robench import Exporter
+from robench import Detector, Exporter
 from robench.plugin.catalog import catalog
 from robench_builtins.datasets.imagenet_variants import VARIANTS
 from robench_builtins.datasets.torchvision_sets import SETS
@@ -32,7 +32,7 @@ FAMILIES = {
 OFFERED = {
     (role, offer.component.name): offer.component.__module__
     for (role, _), offer in catalog().offers.items()
-    if offer.plugin.name == "builtins" and not issubclass(offer.component, Exporter)
+    if offer.plugin.name == "builtins" and not issubclass(offer.component, Detector | Exporter)
 }
 
 

@@ -7,17 +7,21 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from robench import ContractError, Control, Detector, Trap
 from robench.contracts.task import Silent
+from robench.contracts.trap import USUAL, role_of
 from robench.errors import SpecError
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench.plugin.discovery import Plugin
-from robench_traps import attacks, flags, honest, models, runner, table
+from robench_traps import attacks, honest, models, runner, suite, table
 from robench_traps.base import Plain, Robust, Steps
+from robench_traps.detectors.autoattack import AutoAttackFlags
 from robench_traps.registry import CONTROLS, TRAPS, chosen
-from robench_traps.runner import Result, attempt, claimed, offered
+from robench_traps.runner import Answer, Result, attempt, claimed, offered
 from robench_traps.suite import run_all
-from robench_traps.trap import USUAL, Control, Trap, control, role_of, summary_of, trap
+from robench_traps.trap import control, summary_of, trap
 
 from ..fork_server import script
 
@@ -161,49 +165,164 @@ def test_plugins_of_others_do_not_take_part(monkeypatch):
     assert found.find("surrogate", "plain").component is Plain
 
 
-def test_warnings_are_looked_for_once_a_model(store, monkeypatch):
-    asked = []
-    monkeypatch.setattr(flags, "flags", lambda model, test, task: asked.append(len(test)) or ("square",))
-    pair = [trap(attacks.CleanImages, "images moved", alongside=(Plain,), n=40), sham(expected=("eps = 0",))]
-    results = run_all(
-        [*pair, Control(name="far", story="x.", missing=lambda: "no kit")], store, "quick", True, Silent()
-    )
+class Counting(Detector):
+    """Warn of nothing, and remember what was shown."""
 
-    assert asked == [24]
-    assert [result.flags for result in results] == [("square",), ("square",), None]
-    assert [result.flags for result in run_all(pair, store, "quick", False, Silent())] == [None, None]
+    name = "counting"
+    model_only = True
+    shown = []
+
+    def warnings(self, evaluated):
+        self.shown.append((evaluated.attack.name, len(evaluated.test), float(torch.rand(()))))
+        return ()
+
+
+class Each(Counting):
+    """Look at the attack, too."""
+
+    name = "each"
+    model_only = False
+    shown = []
+
+
+class Noted(Silent):
+    """Keep the lines."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+def test_a_model_is_asked_about_once_and_an_attack_each_time(store):
+    pair = [trap(attacks.CleanImages, "images moved", alongside=(Plain,), n=40), sham(expected=("eps = 0",))]
+    far = Control(name="far", story="x.", missing=lambda: "no kit")
+    noted = Noted()
+    results = run_all([*pair, far], store, "quick", [Counting(), Each()], noted)
+
+    assert [(name, count) for name, count, _ in Counting.shown] == [("clean-images", 40)]
+    assert [(name, count) for name, count, _ in Each.shown] == [("clean-images", 40), ("pgd", 40)]
+    # The global generators are seeded for each: the table repeats.
+    assert len({draw for _, _, draw in Counting.shown + Each.shown}) == 1
+    assert [list(result.answers) for result in results] == [["counting", "each"], ["counting", "each"], []]
+    assert noted.lines[0].startswith("1 of 3: clean-images caught, counting missed, each missed (")
+    assert noted.lines[2].startswith("3 of 3: far skipped (")
 
 
 def test_the_model_that_is_warned_about_is_the_one_behind_the_refusal(store):
-    from robench_traps.suite import said
-
     made = trap(models.SoftmaxOutput, alongside=(Plain,), **HONEST)
+    (answer,) = suite.answers(made, store, [AutoAttackFlags(images=8)], {}).values()
 
-    assert "softmax output" in said(made, store, {})
+    assert "softmax output" in answer.warnings
+    assert answer.outcome(trap=True) == "caught"
 
 
 def test_no_images_no_warning(store):
     from robench_traps.data import LabelsFromOne
-    from robench_traps.suite import said
 
-    assert said(trap(LabelsFromOne, alongside=(Plain,), **HONEST), store, {}) == ()
+    made = trap(LabelsFromOne, alongside=(Plain,), **HONEST)
+
+    assert suite.answers(made, store, [Counting()], {}) == {"counting": Answer(())}
+
+
+def test_what_a_detector_raises_is_a_warning_and_is_kept():
+    class Raising(Detector):
+        """Fail."""
+
+        name = "raising"
+
+        def warnings(self, evaluated):
+            raise KeyError("gone")
+
+    answer = suite.ask(Raising(), None)
+
+    assert (answer.warnings, answer.reason) == (("raises",), "KeyError: 'gone'")
+
+
+@pytest.mark.parametrize("said", ["square", None, [1], [""]])
+def test_a_detector_returns_words(said):
+    with pytest.raises(ContractError, match=r"counting.warnings must return the names of its warnings, a tuple of tex"):
+        suite.checked(Counting(), said)
+
+
+def test_an_answer_has_the_outcomes_of_the_gate():
+    said, nothing = Answer(("square",)), Answer(())
+
+    assert [said.outcome(True), nothing.outcome(True)] == ["caught", "missed"]
+    assert [said.outcome(False), nothing.outcome(False)] == ["accused", "cleared"]
+
+
+def test_detectors_are_asked_for_by_name_with_parameters():
+    from robench_traps.registry import asked
+
+    notes = []
+    assert [detector.name for detector in asked((), notes.append)] == ["art-gradients", "autoattack-flags", "ioaf"]
+    assert asked(("none",), notes.append) == []
+    (ioaf,) = asked(("ioaf[images=3]",), notes.append)
+    assert ioaf.images == 3
+    with pytest.raises(SpecError, match=r"There is no detector 'ioef'; did you mean 'ioaf'\?"):
+        asked(("ioef",), notes.append)
+    with pytest.raises(SpecError, match=r"--detectors names ioaf twice; name it once\."):
+        asked(("ioaf", "ioaf[images=3]"), notes.append)
+    assert notes == []
+
+
+def test_a_detector_whose_library_is_absent_is_left_out_in_a_sentence(monkeypatch):
+    from robench_traps.registry import asked
+
+    monkeypatch.setattr("robench_traps.detectors.art.find_spec", lambda name: None)
+    notes = []
+    assert [detector.name for detector in asked((), notes.append)] == ["autoattack-flags", "ioaf"]
+    assert notes == [
+        "Left out: art-gradients cannot be asked without the package adversarial-robustness-toolbox; install it with "
+        "'pip install robench[attacks]'."
+    ]
+    with pytest.raises(SpecError, match="art-gradients cannot be asked without the package"):
+        asked(("art-gradients",), notes.append)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("clean-images", "'clean-images', which is neither a robench.Trap nor a robench.Control"),
+        (Control(name="Two Words", story="x."), "'Two Words', which nobody can type after --only"),
+        (Control(name="fair", story="Be fair"), "'fair', whose story is not a sentence"),
+        (Trap(name="sly", story="x."), "the trap 'sly', which says neither which checks must catch it"),
+        (Trap(name="sly", story="x.", expected=("esp = 0",)), "expects the check 'esp = 0'; did you mean 'eps = 0'?"),
+        (Trap(name="sly", story="x.", expected=("eps = 0",)), ""),
+        (Trap(name="sly", story="x.", refusal="NaN"), ""),
+        (Control(name="fair", story="Be fair."), ""),
+    ],
+)
+def test_an_evaluation_of_a_plugin_is_held_to_what_can_be_run(entry, words):
+    from robench_traps.registry import fault
+
+    found = fault(entry)
+
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+def said(*warnings):
+    return {"flags": Answer(warnings, "", 0.5)}
 
 
 def results():
     wrong = Trap(name="wrong", story="Do <b>x</b> | y.", case="Some One 2020", expected=("eps = 0",))
     fair = Control(name="fair", story="Be *honest*.")
     return [
-        Result(wrong, "caught", "INVALID", ("eps = 0", "box and ball"), "", ("square",), 1.234),
-        Result(wrong, "escaped", "VALID", (), "", ()),
-        Result(wrong, "caught", "REFUSED", (), "it says | no " + 90 * "x", ("dynamic", "randomised")),
-        Result(fair, "cleared", "VALID", (), "", ()),
-        Result(fair, "accused", "SUSPECT", ("more steps",), "", ("zero gradient",)),
+        Result(wrong, "caught", "INVALID", ("eps = 0", "box and ball"), "", said("square"), 1.234),
+        Result(wrong, "escaped", "VALID", (), "", said()),
+        Result(wrong, "caught", "REFUSED", (), "it says | no " + 90 * "x", said("dynamic", "randomised")),
+        Result(fair, "cleared", "VALID", (), "", said()),
+        Result(fair, "accused", "SUSPECT", ("more steps",), "", said("zero gradient")),
         Result(fair, "skipped", "-", refusal="no kit"),
     ]
 
 
 def test_a_row_says_what_caught_it():
-    rows = [table.cells(result) for result in results()]
+    rows = [table.cells(result, ["flags"]) for result in results()]
 
     assert rows[0] == ("wrong", "caught", "INVALID", "eps = 0, box and ball", "square")
     assert rows[1] == ("wrong", "escaped", "VALID", "-", "nothing")
@@ -215,7 +334,7 @@ def test_a_row_says_what_caught_it():
 def test_the_summary_counts_what_was_run():
     assert table.summary(results()) == (
         "robench: 2 of 3 traps caught, 1 of 2 honest controls accused.\n"
-        "AutoAttack's five warnings: 2 of 3 traps, 1 of 2 honest controls."
+        "flags: 2 of 3 traps caught, 1 of 2 honest controls accused."
     )
     assert table.summary([Result(results()[0].evaluation, "caught", "INVALID")]) == (
         "robench: 1 of 1 traps caught, 0 of 0 honest controls accused."
@@ -244,10 +363,10 @@ def test_json_holds_every_field():
         "verdict": "INVALID",
         "caught_by": ["eps = 0", "box and ball"],
         "refusal": "",
-        "autoattack": ["square"],
+        "detectors": {"flags": {"outcome": "caught", "warnings": ["square"], "reason": "", "seconds": 0.5}},
         "seconds": 1.23,
     }
-    assert (records[5]["kind"], records[5]["autoattack"]) == ("twin", None)
+    assert (records[5]["kind"], records[5]["detectors"]) == ("twin", {})
 
 
 ONLY = "clean-images,one-level-too-far,log-softmax"
@@ -261,33 +380,38 @@ def command(*words, folder, code=None):
 
 
 def test_the_command_prints_a_table_and_writes_a_page(tmp_path):
-    done = command("--only", ONLY, "--no-flags", "--gate", "quick", "-o", "docs/traps.md", folder=tmp_path)
+    done = command("--only", ONLY, "--detectors", "none", "--gate", "quick", "-o", "docs/traps.md", folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert "robench: 2 of 2 traps caught, 0 of 1 honest controls accused." in done.stdout
     page = (tmp_path / "docs" / "traps.md").read_text()
-    assert "    robench traps --only clean-images,one-level-too-far,log-softmax --gate quick --no-flags -o" in page
+    assert "    robench traps --only clean-images,one-level-too-far,log-softmax --gate quick --detectors none" in page
     assert "| one-level-too-far | caught | INVALID | box and ball" in page
-    assert "| log-softmax | cleared | VALID | - | - |" in page
+    assert "| log-softmax | cleared | VALID | - |\n" in page
 
 
 def test_the_command_prints_json(tmp_path):
-    done = command("--only", "clean-images", "--json", "--gate", "quick", folder=tmp_path)
+    tools = "autoattack-flags[images=4],ioaf[images=2]"
+    done = command("--only", "clean-images", "--json", "--gate", "quick", "--detectors", tools, folder=tmp_path)
 
     (record,) = json.loads(done.stdout)["results"]
     assert done.returncode == 0
-    assert (record["outcome"], record["autoattack"]) == ("caught", [])
+    assert record["outcome"] == "caught"
+    assert record["detectors"]["autoattack-flags"]["outcome"] == "missed"
+    # The attack climbs, and its result is dropped.
+    assert "silent success" in record["detectors"]["ioaf"]["warnings"]
+    assert "1 of 1: clean-images caught" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.timeout(1800)  # minutes of work, on a busy machine more
 def test_every_trap_is_caught_and_no_control_accused(tmp_path):
-    """The claim itself, without AutoAttack's warnings, which the committed table has.
+    """The claim itself, without other detectors, which the committed table has.
 
     The small networks are trained on the spot, and another processor gives other weights. That must not matter: with
     seven other seeds, and with the kernels of older processors, all were caught and none accused too.
     """
-    done = command("--no-flags", "--json", folder=tmp_path)
+    done = command("--detectors", "none", "--json", folder=tmp_path)
     results = json.loads(done.stdout)["results"]
 
     assert not [row["name"] for row in results if row["outcome"] not in ("caught", "cleared", "skipped")]
@@ -305,14 +429,14 @@ def test_an_unknown_name_is_a_sentence(tmp_path):
 def test_an_escape_ends_with_1(tmp_path):
     code = """
 from robench_traps import registry
-from robench_traps.trap import Trap
+from robench import Trap
 from robench_traps.base import Plain
 request = {"attack": "pgd[steps=5]", "n": 40}
 registry.TRAPS = (Trap(name="sham", story="x.", parts=(Plain,), request=request, expected=("eps = 0",)),)
 from robench.cli import main
 main()
 """
-    done = command("--only", "sham", "--no-flags", folder=tmp_path, code=code)
+    done = command("--only", "sham", "--detectors", "none", folder=tmp_path, code=code)
 
     assert done.returncode == 1
     assert "robench: 0 of 1 traps caught, 0 of 0 honest controls accused." in done.stdout
@@ -325,5 +449,5 @@ def test_help_imports_no_torch(tmp_path):
     )
     done = command("--help", folder=tmp_path, code=code)
 
-    assert "Try the gate on evaluations known to be wrong" in done.stdout
+    assert "Try the gate, and other detectors, on evaluations known to be wrong" in done.stdout
     assert done.stdout.endswith("False False\n")

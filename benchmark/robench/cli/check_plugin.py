@@ -92,6 +92,7 @@ def judge(known: Catalog, plugin: Plugin) -> list[Result]:
         reason = plugin.broken or "It was left out; run again without --without."
         return [Result("imports", "failed", reason)]
     offered = any(offer.plugin.name == plugin.name for offer in known.offers.values())
+    offered = offered or hasattr(plugin.module, "robench_evaluations")
     nothing = "It offers no component; return one from a hook such as robench_defenses, marked @hookimpl."
     unstated = f"Its module does not say for which API it was written; write {STATEMENT} = {API_VERSION} at its top."
     stated = hasattr(plugin.module, STATEMENT)

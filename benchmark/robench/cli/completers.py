@@ -38,8 +38,8 @@ def silent(completer: Completer) -> Completer:
 @silent
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete ``none,tecoa[epochs=5,ra``: the last name of a list, or a parameter within its brackets."""
-    role = {"train_dataset": "dataset"}.get(str(param.name), str(param.name))
-    if role not in ROLES:
+    role = {"train_dataset": "dataset", "detectors": "detector"}.get(str(param.name), str(param.name))
+    if role not in (*ROLES, "detector"):
         return []
     done = incomplete.endswith(",") and incomplete.count("[") == incomplete.count("]")
     last = "" if done or not incomplete.strip() else split_names(incomplete)[-1]

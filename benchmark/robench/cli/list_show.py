@@ -15,7 +15,7 @@ from robench.cli.strict import Command, WholeNumber
 if TYPE_CHECKING:
     from robench.plugin.catalog import Offer
 
-ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter")
+ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter", "detector")
 
 
 @click.command("list", cls=Command)

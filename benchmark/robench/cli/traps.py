@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from robench.cli.options import Names
+from robench.cli.options import Names, warn, without_option
 from robench.cli.output import STDOUT, deliver, file_option, ready
 from robench.cli.strict import Command
 from robench.cli.values import joined
@@ -17,18 +17,28 @@ GATES = ("quick", "standard", "thorough")
 @click.command("traps", cls=Command)
 @click.option("--only", type=Names(), multiple=True, help="Names of traps or honest controls [default: all].")
 @click.option("--gate", type=click.Choice(GATES), default=None, help="How dear the checks may be.")
-@click.option("--flags/--no-flags", default=True, show_default=True, help="Ask AutoAttack's own five warnings too.")
+@click.option(
+    "--detectors",
+    type=Names(),
+    multiple=True,
+    help="Other tools that are asked, too; 'robench list detector' names them, none asks none [default: all].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @file_option("Also write the table as Markdown")
-def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as_json: bool, out: Path | None) -> None:
-    """Try the gate on evaluations known to be wrong, and on honest controls.
+@without_option
+def traps_command(
+    only: tuple[list[str], ...], gate: str | None, detectors: tuple[list[str], ...], as_json: bool, out: Path | None
+) -> None:
+    """Try the gate, and other detectors, on evaluations known to be wrong and on honest controls.
 
-    Exit code 0 if every trap is caught and no honest control accused, else 1. All of them take about five minutes.
+    Exit code 0 if the gate catches every trap and accuses no honest control, else 1. All of them take about ten
+    minutes, and as long again where all detectors are asked. Plugins may add traps, controls and detectors.
 
     \b
     robench traps
     robench traps --only step-equals-eps,pgd-at
-    robench traps --gate thorough --no-flags -o traps.md
+    robench traps --gate thorough --detectors none -o traps.md
+    robench traps --only pgd-at,detached-branch --detectors 'autoattack-flags,ioaf[images=20]'
     """
     import tempfile
 
@@ -36,13 +46,14 @@ def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as
 
     from robench.runtime.progress_bars import terminal
     from robench_traps import table
-    from robench_traps.registry import chosen
+    from robench_traps.registry import asked, chosen
     from robench_traps.suite import run_all
 
     wanted = chosen(joined(only))
+    tools = asked(joined(detectors), warn)
     ready(out, as_json=as_json)
     with terminal() as progress, tempfile.TemporaryDirectory(prefix="robench-traps-") as folder:
-        results = run_all(wanted, Path(folder), gate or "", flags, progress)
+        results = run_all(wanted, Path(folder), gate or "", tools, progress)
     if as_json:
         click.echo(table.as_json(results), nl=False)
     elif out != STDOUT:
@@ -50,7 +61,8 @@ def traps_command(only: tuple[list[str], ...], gate: str | None, flags: bool, as
         click.echo(table.summary(results))
     if out is not None:
         words = ["robench traps", *([f"--only {','.join(joined(only))}"] if only else [])]
-        words += [*([f"--gate {gate}"] if gate else []), *([] if flags else ["--no-flags"]), f"-o {out}"]
+        words += [f"--gate {gate}"] if gate else []
+        words += [*([f"--detectors {','.join(joined(detectors))}"] if detectors else []), f"-o {out}"]
         deliver(out, table.markdown(results, " ".join(words)).encode(), "table", quiet=as_json)
     if not all(result.good for result in results):
         raise click.exceptions.Exit(1)

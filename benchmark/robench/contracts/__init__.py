@@ -1,1 +1,1 @@
-"""What a plugin author meets: the six roles, and the values that they exchange."""
+"""What a plugin author meets: the seven roles, and the values that they exchange."""

@@ -1,4 +1,4 @@
-"""The six roles a plugin can play, and what each must do.
+"""The roles a plugin can play, and what each must do.
 
 A component is a class; its fields, declared with :func:`robench.parameter`, are its parameters. The base class
 turns every subclass into a frozen, keyword-only dataclass, so a plugin author writes neither decorator nor
@@ -268,14 +268,3 @@ class Exporter(Component):
         that is written. Raise SpecError, in a sentence, for cards that cannot be said in it.
         """
         raise NotImplementedError
-
-
-#: Role -> base class, in the order of the flow.
-ROLES: dict[str, type[Component]] = {
-    "dataset": Dataset,
-    "victim": Model,
-    "surrogate": Model,
-    "attack": Attack,
-    "defense": Defense,
-    "exporter": Exporter,
-}

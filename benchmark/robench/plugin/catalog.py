@@ -14,8 +14,9 @@ from typing import Any
 import pluggy
 
 from robench.contracts.class_subset import with_classes
-from robench.contracts.components import ROLES, Component, Dataset
+from robench.contracts.components import Component, Dataset
 from robench.contracts.parameters import Value, parameters_of, resolve
+from robench.contracts.roles import ROLES
 from robench.errors import PluginError, SpecError, suggestion
 from robench.plugin import WITHOUT, hookspecs
 from robench.plugin.discovery import Plugin, discover

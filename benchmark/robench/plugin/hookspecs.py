@@ -1,10 +1,12 @@
-"""The six hooks of the plugin API: each returns the component classes a plugin offers."""
+"""The hooks of the plugin API: each returns what a plugin offers, most of them component classes."""
 
 from __future__ import annotations
 
 import pluggy
 
 from robench.contracts.components import Attack, Dataset, Defense, Exporter, Model
+from robench.contracts.detector import Detector
+from robench.contracts.trap import Control, Trap
 
 #: The entry-point group, and pluggy's project name.
 GROUP = "robench"
@@ -46,4 +48,16 @@ def robench_defenses() -> list[type[Defense]]:
 @hookspec
 def robench_exporters() -> list[type[Exporter]]:
     """Return the forms this plugin can write results in, for ``robench export --to``."""
+    return []
+
+
+@hookspec
+def robench_detectors() -> list[type[Detector]]:
+    """Return the tools that warn of wrong evaluations, for ``robench traps --detectors``."""
+    return []
+
+
+@hookspec
+def robench_evaluations() -> list[Trap | Control]:
+    """Return wrong evaluations and honest ones, for ``robench traps``; it is called by that command alone."""
     return []

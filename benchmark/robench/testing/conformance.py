@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from robench.contracts.components import Attack, Component, Dataset, Defense, Model
+from robench.contracts.detector import Detector
 from robench.errors import RobenchError, require
 from robench.testing.component_under_test import Checks, NotApplicable, NotTried, Subject
 
@@ -102,6 +103,7 @@ def _checks(subject: Subject) -> Checks:
         dataset_checks,
         declaration_checks,
         defense_checks,
+        detector_checks,
         model_checks,
     )
 
@@ -110,11 +112,12 @@ def _checks(subject: Subject) -> Checks:
         Model: model_checks.CHECKS,
         Attack: attack_checks.CHECKS,
         Defense: defense_checks.CHECKS,
+        Detector: detector_checks.CHECKS,
     }
     found = [checks for base, checks in of_role.items() if isinstance(subject.component, base)]
     require(
         len(found) == 1,
-        f"{subject.name} is no Dataset, Model, Attack or Defense; derive it from one of these (from robench import "
-        "...).",
+        f"{subject.name} is no Dataset, Model, Attack, Defense or Detector; derive it from one of these (from "
+        "robench import ...).",
     )
     return {**declaration_checks.CHECKS, **found[0]}

@@ -1,0 +1,1 @@
+"""What other tools say of an evaluation, one tool a file."""
