@@ -19,7 +19,7 @@ UNSET = "(an unset shell variable?)"
 #: Every option with a value of every command; a test holds this table to the commands.
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
-    "protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images label* without*",
+    "protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images label* rates without*",
     "suites": "out without*",
     "published": "dataset victim defense attack surrogate source figure out",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",
@@ -78,6 +78,7 @@ GOOD = {
     "batch-size": "8",
     "workers": "2",
     "shard": "1/2",
+    "rates": "{0}/card.json",
     "on": "parsl:config.py",
     "keep-images": "2",
     "gate-images": "5",

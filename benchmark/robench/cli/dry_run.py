@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from robench.cli.estimate import Estimate, known_rates
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.errors import DataError
 from robench.gate.level import Level
@@ -24,14 +25,22 @@ if TYPE_CHECKING:
 MANY = 100_000
 
 
-def print_plan(specs: Sequence[Spec], store: Path | None, device: str, offline: bool, level: Level) -> None:
-    """Print a line a cell, the forwards and backwards that are left, and all that is missing; nothing is downloaded."""
+def print_plan(specs: Sequence[Spec], store: Path | None, level: Level, options: Mapping[str, Any]) -> None:
+    """Print a line a cell, the passes that are left, what they cost, and all that is missing; nothing is downloaded.
+
+    Args:
+        specs: what is planned.
+        store: folder of the artifacts; None is the user's own.
+        level: how hard the gate tries.
+        options: ``device``, ``offline``, ``rates`` and ``keep_images`` of ``robench run``.
+    """
     from robench.api import choose_device, go_offline, is_offline
     from robench.evidence.store import Store, default_root
 
-    forbidden = offline or is_offline()
+    device, forbidden = options["device"], options["offline"] or is_offline()
     go_offline(True)  # whatever a component would fetch to say how large it is
     stored = Store(store or default_root())
+    rates = known_rates(stored, choose_device(device), options["rates"])
     counted = _Count(stored, level)
     errors: list[str] = []
     for spec in specs:
@@ -44,6 +53,8 @@ def print_plan(specs: Sequence[Spec], store: Path | None, device: str, offline: 
     unknown = ", and what the missing images make of it" if counted.unknown else ""
     total = _passes(counted.left[0], counted.left[1])
     click.echo(f"{counted.planned} cells; at most {total} left (the gate's probes and warm-up apart){unknown}")
+    for line in counted.estimate.lines(rates, level.cost, options["keep_images"]):
+        click.echo(line)
     _print_missing(list(dict.fromkeys(counted.missing)), list(dict.fromkeys([*counted.errors, *errors])), forbidden)
 
 
@@ -63,6 +74,8 @@ class _Count:
     def __init__(self, store: Store, level: Level) -> None:
         self._store, self._level = store, level
         self._sizes: dict[str, int | None] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.estimate = Estimate()
         self._seen = set[str]()
         self.left = [0, 0]
         self.planned = 0
@@ -90,6 +103,7 @@ class _Count:
                 self.left = [
                     total + sum(part[place] for _, part in work if known) for place, total in enumerate(self.left)
                 ]
+                self.estimate.add(cell.victim.component.name, sum(sum(part) for _, part in work if known))
                 parts = (f"{name} {_passes(*part)}" if known else name for name, part in work)
                 click.echo(f"{cell.title}: {'to do: ' + ', '.join(parts) if work else 'stored'}")
 
@@ -105,10 +119,16 @@ class _Count:
             n = (there or 1) if n is None else min(n, MANY)
         work: list[tuple[str, tuple[int, int]]] = []
 
-        def need(name: str, kind: str, key: str, passes: tuple[int, int]) -> None:
-            if key not in self._seen and self._store.get(kind, key) is None:
-                work.append((name, passes))
+        def need(name: str, kind: str, key: str, passes: tuple[int, int]) -> bool:
+            seen = key in self._seen
             self._seen.add(key)
+            if self._store.get(kind, key) is not None:
+                return False
+            if seen:
+                self.estimate.shared[name] += 1
+            else:
+                work.append((name, passes))
+            return not seen
 
         surrogates = [cell.surrogate] if cell.surrogate is not None else []
         for chosen in dict.fromkeys((cell.victim, *surrogates, *cell.loads)):
@@ -121,7 +141,8 @@ class _Count:
         need("clean", "outcomes", cell.clean_id, (n, 0))
         forwards, backwards = type_of(cell.attack, Attack).passes()
         for chunk, size in _chunks(cell.craft_id, n):
-            need("craft", "adversarial", chunk, (forwards * size, backwards * size))
+            if need("craft", "adversarial", chunk, (forwards * size, backwards * size)):
+                self.estimate.add_images(size, dataset.name, self._shapes.get(str(dataset)))
         need("score", "outcomes", cell.score_id, (n, 0))
         return _merged(work)
 
@@ -132,7 +153,8 @@ class _Count:
             self._sizes[key] = None
             if not needs.of(dataset):
                 try:
-                    self._sizes[key] = _size(dataset, split)
+                    images = dataset.load(split)  # type: ignore[arg-type]  # one of the three split names
+                    self._sizes[key], self._shapes[str(dataset)] = len(images), tuple(images.shape)
                 except DataError as error:
                     self.errors.append(str(error))
         return self._sizes[key]

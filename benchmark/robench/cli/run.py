@@ -177,7 +177,15 @@ NAMES = Names()
     help="Exit code 1, for CI, if a number is INVALID, or with 'suspect' if it is not VALID.",
 )
 @without_option
-@click.option("--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes that are left.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes, time and disk that are left."
+)
+@click.option(
+    "--rates",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="TOML file with passes_per_second = {VICTIM = 900} and the price of an hour, for --dry-run.",
+)
 def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **options: Any) -> None:  # fmt: skip
     """Measure clean and robust accuracy, judge the numbers, and rank them.
 
@@ -205,7 +213,7 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     if dry_run:
         from robench.cli.dry_run import print_plan
 
-        print_plan(asked.runs, store, options["device"], options["offline"], level)
+        print_plan(asked.runs, store, level, options)
         return
     if options["engine"] is not None:
         from robench.cli.engine import run_on
