@@ -62,7 +62,7 @@ def in_a_row(
 
 def ours(model: Classifier, threat: ThreatModel, seed: int) -> Callable[[str, Tensor, Tensor, Tensor], Tensor]:
     """Return how our attacks are run."""
-    stages = plan(model.classes, "standard", 100, 5000, 1)
+    stages = plan(model.classes, "standard", 100, 5000, 1, threat.norm)
     prefix = dict(GROUPS)
 
     def run(name: str, images: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kit", type=Path)
-    parser.add_argument("--norm", choices=("Linf", "L2"), default="Linf")
+    parser.add_argument("--norm", choices=("Linf", "L2", "L1"), default="Linf")
     parser.add_argument("--eps", default="1/255")
     parser.add_argument("--n", type=int)
     parser.add_argument("--seed", type=int, default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robench import autoattack
+from robench import apgd, autoattack
 from robench.attacks.autoattack import plan
 from robench.contracts.task import Checkpoint
 
@@ -21,7 +21,7 @@ def test_the_official_attacks_with_the_official_constants():
     assert list(stages) == [
         "apgd-ce", *[f"apgd-t {rank}" for rank in range(1, 10)], *[f"fab-t {rank}" for rank in range(1, 10)], "square"
     ]  # fmt: skip
-    assert stages["apgd-ce"].keywords == {"loss": "ce", "steps": 100}
+    assert stages["apgd-ce"].keywords == {"loss": "ce", "steps": 100, "restarts": 1}
     assert stages["apgd-t 4"].keywords == {"loss": "dlr-targeted", "steps": 100, "targets": (4,)}
     assert stages["fab-t 4"].keywords == {"steps": 100, "targets": (4,)}
     assert stages["square"].keywords == {"queries": 5000}
@@ -30,6 +30,16 @@ def test_the_official_attacks_with_the_official_constants():
                            ("square", {"restarts": 1, "share": 0.8, "rescale": False})):  # fmt: skip
         defaults = stages[name].func.__kwdefaults__
         assert {key: defaults[key] for key in expected} == expected
+
+
+def test_in_l1_the_official_attacks_with_the_official_constants_of_l1():
+    stages = {stage.name: stage.attack for stage in plan(10, "standard", 100, 5000, 20, "L1")}
+    assert list(stages) == [
+        "apgd-ce", *[f"apgd-t {rank}" for rank in range(1, 6)], *[f"fab-t {rank}" for rank in range(1, 10)], "square"
+    ]  # fmt: skip
+    assert stages["apgd-ce"].keywords == {"loss": "ce", "steps": 100, "restarts": 5}
+    assert apgd.__kwdefaults__["larger_radii"] is True
+    assert not any(stage.attack.keywords["larger_radii"] for stage in plan(10, "rand", 100, 5000, 20, "L1"))
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,16 @@ pytestmark = pytest.mark.kit
 official = pytest.importorskip("pyautoattack")
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("Linf", 1 / 255), ("L2", 0.15)])
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", 1 / 255), ("L2", 0.15), ("L1", 2.0)])
 def test_the_same_images_stand_as_under_the_official_attacks(lab, resnet, norm, eps):
     model, images, labels = resnet
     reference = official.AutoAttack(model, norm=norm, eps=eps, seed=0, version="custom", attacks=["apgd-ce", "apgd-t"])
     reference.logger = logging.getLogger("tests")
     reference.logger.disabled = True
     reference.apgd.n_restarts = 1
+    if norm == "L1":
+        reference.apgd.use_largereps = reference.apgd_targeted.use_largereps = True
+        reference.apgd_targeted.n_target_classes = 5
     theirs, _ = reference.run_standard_evaluation(images, labels, batch_size=64)
 
     task = Task(

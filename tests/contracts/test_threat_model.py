@@ -16,7 +16,8 @@ from robench.errors import SpecError
 
 LINF = ThreatModel("Linf", 0.1)
 L2 = ThreatModel("L2", 0.5)
-NORMS = ("Linf", "L2")
+L1 = ThreatModel("L1", 0.5)
+NORMS = ("Linf", "L2", "L1")
 
 
 def images(*rows):
@@ -96,8 +97,9 @@ def test_eps_in_grey_levels_is_refused_with_what_to_write(text):
     )
 
 
-def test_l2_eps_may_exceed_the_pixel_range():
-    assert parse_eps("8", "L2") == 8.0
+@pytest.mark.parametrize("norm", ["L2", "L1"])
+def test_other_radii_than_linf_may_exceed_the_pixel_range(norm):
+    assert parse_eps("8", norm) == 8.0
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -117,8 +119,8 @@ def test_a_threat_model_checks_its_radius(eps):
 
 def test_a_threat_model_checks_its_norm():
     with pytest.raises(SpecError) as raised:
-        ThreatModel("L1", 0.1)
-    assert str(raised.value) == "norm 'L1' is unknown; robench measures Linf and L2."
+        ThreatModel("L3", 0.1)
+    assert str(raised.value) == "norm 'L3' is unknown; robench measures Linf, L2 and L1."
 
 
 def test_parse_number_takes_integers_as_floats():
@@ -167,6 +169,7 @@ def test_distances_by_hand():
     clean, moved = images([0, 0, 0], [0.5, 0.5, 0.5]), images([0.3, -0.4, 0], [0.5, 0.5, 0.5])
     assert torch.allclose(LINF.distance(clean, moved), torch.tensor([0.4, 0.0]))
     assert torch.allclose(L2.distance(clean, moved), torch.tensor([0.5, 0.0]))
+    assert torch.allclose(L1.distance(clean, moved), torch.tensor([0.7, 0.0]))
 
 
 @pytest.mark.parametrize("size", [32, 224])
@@ -181,7 +184,7 @@ def test_the_length_of_many_equal_steps_is_exact(size):
 
 def test_the_distance_of_nan_is_nan():
     clean, moved = images([0.5, 0.5]), images([math.nan, 0.5])
-    assert all(threat.distance(clean, moved).isnan().all() for threat in (LINF, L2))
+    assert all(threat.distance(clean, moved).isnan().all() for threat in (LINF, L2, L1))
 
 
 def test_linf_projection_by_hand():
@@ -240,7 +243,7 @@ def test_eps_zero_gives_back_the_image_itself():
 
 
 def test_projection_keeps_nan_visible():
-    for threat in (LINF, L2):
+    for threat in (LINF, L2, L1):
         assert threat.project(images([0.5, 0.5]), images([math.nan, 0.5])).isnan().any()
 
 
@@ -248,12 +251,30 @@ def test_steepest_directions_by_hand():
     gradient = images([3.0, -4.0, 0.0])
     assert torch.equal(LINF.steepest(gradient), images([1.0, -1.0, 0.0]))
     assert torch.allclose(L2.steepest(gradient), images([0.6, -0.8, 0.0]))
+    assert torch.equal(L1.steepest(gradient), images([0.0, -1.0, 0.0]))
 
 
 def test_a_zero_gradient_gives_a_zero_direction_and_no_nan():
     gradient = images([0.0, 0.0], [3.0, 4.0])
     assert torch.equal(LINF.steepest(gradient)[0], torch.zeros(1, 1, 2))
     assert torch.allclose(L2.steepest(gradient), images([0.0, 0.0], [0.6, 0.8]))
+    assert torch.equal(L1.steepest(gradient), images([0.0, 0.0], [0.0, 1.0]))
+
+
+@pytest.mark.parametrize(("norm", "size"), [("Linf", 0.5), ("L2", 0.5 / 12**0.5), ("L1", 0.5 / 12)])
+def test_the_reach_is_what_all_coordinates_can_move_at_once(norm, size):
+    threat, grey = ThreatModel(norm, 0.5), torch.full((1, 3, 2, 2), 0.5)
+    assert threat.reach(12) == pytest.approx(size)
+    assert threat.distance(grey, grey + threat.reach(12)).item() == pytest.approx(0.5)
+
+
+def test_one_step_goes_as_far_as_a_linear_loss_rises():
+    clean, gradient = images([0.5, 0.5, 0.5]), images([3.0, -4.0, 1.0])
+    for threat in (LINF, L2):
+        end = threat.project(clean, clean + threat.eps * threat.steepest(gradient))
+        assert torch.equal(threat.one_step(clean, gradient), end)
+    # The steepest coordinate goes to the edge of the box, and the next one gets what is left.
+    assert torch.allclose(ThreatModel("L1", 0.7).one_step(clean, gradient), images([0.7, 0.0, 0.5]))
 
 
 @pytest.mark.parametrize("size", [1e-40, 1e-25, 1e-13, 1.0, 1e25])
@@ -267,6 +288,7 @@ def test_starts_fill_the_ball_as_said():
     assert torch.allclose(LINF.from_uniform(clean, unit), images([0.6, 0.45], [0.0, 1.0]))
     step = 0.5 / math.sqrt(2)
     assert torch.allclose(L2.from_uniform(clean, unit), images([0.5 + step, 0.5 - step / 2], [0.0, 1.0]))
+    assert torch.allclose(L1.from_uniform(clean, unit), images([0.75, 0.375], [0.0, 1.0]))
 
 
 @given(balls())
@@ -279,7 +301,7 @@ def test_starts_lie_in_ball_and_box(drawn):
 
 def test_an_empty_batch_stays_empty():
     empty = torch.empty(0, 3, 4, 4)
-    for threat in (LINF, L2):
+    for threat in (LINF, L2, L1):
         for made in (threat.project(empty, empty), threat.from_uniform(empty, empty)):
             assert made.shape == (0, 3, 4, 4)
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from robench.attacks.apgd_l1 import climb_in_l1
 from robench.attacks.best_so_far import Best
 from robench.attacks.directions import random_direction
-from robench.attacks.input_gradients import finite_gradient
-from robench.attacks.losses import Loss, check_loss, evaluate, likeliest_wrong, ranks_of
+from robench.attacks.loss_probe import Inputs, LossProbe, keep
+from robench.attacks.losses import Loss, check_loss, likeliest_wrong, ranks_of
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
 from robench.contracts.threat_model import ThreatModel
@@ -31,16 +32,19 @@ def apgd(
     rho: float = 0.75,
     targets: int | tuple[int, ...] = 9,
     draws: int = 1,
+    larger_radii: bool = True,
 ) -> Tensor:
     """Return each image's best iterate: one that fools the model, else the one of highest loss (N, C, H, W).
 
     z = P(x + alpha * d(g)), x' = P(x + 0.75 (z - x) + 0.25 (x - x_prev)); alpha starts at 2 eps. At checkpoints
     (after 22 % of the steps, then at intervals that shrink from 19 % to 6 %) alpha is halved, and the search goes
     on from the best iterate, where fewer than a share ``rho`` of the steps raised the loss, or where neither the
-    best loss nor alpha changed since the checkpoint before. Croce and Hein 2020 (arXiv 2003.01690), algorithm 1.
+    best loss nor alpha changed since the checkpoint before. Croce and Hein 2020 (arXiv 2003.01690), algorithm 1. In L1
+    steps are sparse, and the search begins in larger balls (:mod:`robench.attacks.apgd_l1`).
 
-    Cost of an image that is never lost: ``steps + 1`` forwards and ``steps`` backwards a start, times ``draws``;
-    with ``dlr-targeted`` there are ``restarts`` starts a target class, and one forward more ranks the classes.
+    Cost of an image that is never lost: ``steps + 1`` forwards and ``steps`` backwards a start, times ``draws``, in L1
+    a forward more for each larger ball; with ``dlr-targeted`` there are ``restarts`` starts a target class, and one
+    forward more ranks the classes.
 
     Args:
         model: logits out; its parameters receive no gradient.
@@ -51,9 +55,10 @@ def apgd(
         loss: what is climbed; see :mod:`robench.attacks.losses`.
         steps: iterations from each start.
         restarts: starts on the face of the ball.
-        rho: the share of rising steps below which alpha is halved.
+        rho: the share of rising steps below which alpha is halved; in L1 nothing is counted.
         targets: for ``dlr-targeted``, how many of the likeliest wrong classes are tried in turn, or their ranks.
         draws: forwards averaged for each gradient and each verdict, for models that draw random numbers.
+        larger_radii: in L1 search the balls of 3 eps and 2 eps first; elsewhere nothing.
 
     Raises:
         SpecError: the loss needs more classes than the model has.
@@ -62,16 +67,20 @@ def apgd(
     if task.threat.eps == 0:
         return images.clone()
     check_loss(loss, model.classes)
-    probe, schedule, best = _Probe(model, loss, draws), _Schedule(steps, rho, checkpoints(steps)), Best(images)
+    probe, schedule, best = LossProbe(model, loss, draws), _Schedule(steps, rho, checkpoints(steps)), Best(images)
     for rank, targeted in _aims(model, images, labels, loss, targets):
         for restart in range(restarts):
             rows = best.left(task.stop_early)
             if not len(rows):
                 return best.images
+            inputs = Inputs(rows, images[rows], labels[rows], targeted[rows])
             # Drawn for the whole batch, so that an image's start does not depend on who has left.
+            if task.threat.norm == "L1":
+                unit = task.uniform(images, "apgd", rank, restart)[rows]
+                climb_in_l1(probe, inputs, unit, best, task, steps, larger_radii)
+                continue
             unit = random_direction(images, task, "apgd", rank, restart)
             start = task.threat.project(images, images + task.threat.eps * unit)
-            inputs = _Inputs(rows, images[rows], labels[rows], targeted[rows])
             _climb(probe, inputs, start[rows], best, task, schedule)
     return best.images
 
@@ -104,15 +113,6 @@ class _Schedule(NamedTuple):
     windows: dict[int, int]
 
 
-class _Inputs(NamedTuple):
-    """Hold what stays the same of the images that are climbed: their places in the batch, pixels and classes."""
-
-    rows: Tensor
-    images: Tensor
-    labels: Tensor
-    targets: Tensor
-
-
 class _Search(NamedTuple):
     """Hold where each image is, and what decides on its step size."""
 
@@ -129,35 +129,7 @@ class _Search(NamedTuple):
     halved: Tensor  # whether alpha was halved there
 
 
-class _Probe(NamedTuple):
-    """Ask the model for logits, loss and gradient, averaged over ``draws`` forwards."""
-
-    model: Classifier
-    loss: Loss
-    draws: int
-
-    def evaluate(self, at: Tensor, inputs: _Inputs, need_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (fooled, values, gradient) at ``at``; without ``need_gradient`` the gradient is zero."""
-        seen: list[Tensor] = []
-
-        def values(x: Tensor) -> Tensor:
-            seen.append(self.model(x))
-            return evaluate(self.loss, seen[-1], inputs.labels, inputs.targets)
-
-        total, slope = at.new_zeros(len(at)), torch.zeros_like(at)
-        for _ in range(self.draws):
-            if need_gradient:
-                found, gradient = finite_gradient(values, at)
-                slope += gradient
-            else:
-                with torch.no_grad():
-                    found = values(at)
-            total += found
-        fooled = torch.stack(seen).detach().mean(0).argmax(1) != inputs.labels
-        return fooled, total / self.draws, slope / self.draws
-
-
-def _climb(probe: _Probe, inputs: _Inputs, start: Tensor, best: Best, task: Task, schedule: _Schedule) -> None:
+def _climb(probe: LossProbe, inputs: Inputs, start: Tensor, best: Best, task: Task, schedule: _Schedule) -> None:
     """Take the steps of one start, offering every iterate to ``best``."""
     fooled, value, gradient = probe.evaluate(start, inputs, need_gradient=True)
     best.offer(inputs.rows, start, fooled, value)
@@ -167,7 +139,7 @@ def _climb(probe: _Probe, inputs: _Inputs, start: Tensor, best: Best, task: Task
     for step in range(1, schedule.steps + 1):
         if task.stop_early and bool(fooled.any()):
             left = (~fooled).nonzero().flatten()  # places: a GPU is waited for once, and not for each tensor
-            inputs, search = _Inputs(*_keep(inputs, left)), _Search(*_keep(search, left))
+            inputs, search = Inputs(*keep(inputs, left)), _Search(*keep(search, left))
             if not len(inputs.rows):
                 return
         there = _advance(search, inputs.images, task.threat, first=step == 1)
@@ -176,10 +148,6 @@ def _climb(probe: _Probe, inputs: _Inputs, start: Tensor, best: Best, task: Task
         search = _record(search, there, value, gradient)
         if step in schedule.windows:
             search = _adapt(search, schedule.windows[step], schedule.rho)
-
-
-def _keep(rows: tuple[Tensor, ...], places: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor[places] for tensor in rows)
 
 
 def _advance(search: _Search, images: Tensor, threat: ThreatModel, first: bool) -> Tensor:

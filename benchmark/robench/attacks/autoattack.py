@@ -16,11 +16,12 @@ from robench.attacks.losses import FEWEST_CLASSES, Loss, margin, ranks_of
 from robench.attacks.square import square
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Checkpoint, Task
+from robench.contracts.threat_model import Norm
 
 Variant = Literal["standard", "rand"]
 
-#: Target classes of the targeted attacks, as far as there are that many wrong ones.
-TARGETS = 9
+#: Target classes of the targeted attacks, as far as there are that many wrong ones; in L1 of APGD, and its starts.
+TARGETS, L1_TARGETS, L1_RESTARTS = 9, 5, 5
 
 
 def autoattack(
@@ -39,7 +40,8 @@ def autoattack(
     ``standard``: APGD on cross-entropy, APGD on the targeted DLR loss and targeted FAB for each of the
     ``min(9, K - 1)`` likeliest wrong classes, Square. ``rand``, for models that draw random numbers: APGD on
     cross-entropy and on DLR, gradients and verdicts averaged over ``draws`` forwards. Croce and Hein 2020
-    (arXiv 2003.01690), with the constants of the official code.
+    (arXiv 2003.01690), with the constants of the official code. In L1 (Croce and Hein 2021, arXiv 2103.01208)
+    ``standard`` has APGD begin in larger balls, five times on cross-entropy, and aim at five classes.
 
     DLR has a third largest logit in its denominator, its targeted form a fourth: with 3 classes the untargeted DLR
     stands in for the targeted, with 2 classes the margin does; so does it in ``rand`` with 2 classes.
@@ -49,7 +51,9 @@ def autoattack(
     ``task.checkpoint``, from which a killed run goes on.
 
     Cost of an image that is never lost, with T target classes: forwards ``(steps + 1) + T (steps + 2) +
-    T (2 steps + 1) + queries`` and one for each of the 2 + 2 T verdicts, backwards ``(1 + 2 T) steps``.
+    T (2 steps + 1) + queries`` and one for each of the 2 + 2 T verdicts, backwards ``(1 + 2 T) steps``. In L1, with
+    A = min(5, T) classes that APGD aims at: ``5 (steps + 3) + A (steps + 4) + T (2 steps + 1) + queries + 2 + A + T``
+    and ``(5 + A + T) steps``.
 
     Args:
         model: logits out; its parameters receive no gradient.
@@ -65,7 +69,7 @@ def autoattack(
         return images.clone()
     best = Best(images)
     first = _restore(task.checkpoint.load(), best)
-    for number, stage in enumerate(plan(model.classes, variant, steps, queries, draws)):
+    for number, stage in enumerate(plan(model.classes, variant, steps, queries, draws, task.threat.norm)):
         left = ~best.fooled
         if number < first or not bool(left.any()):
             continue
@@ -87,19 +91,22 @@ class Stage(NamedTuple):
     attack: Callable[..., Tensor]
 
 
-def plan(classes: int, variant: Variant, steps: int, queries: int, draws: int) -> list[Stage]:
+def plan(classes: int, variant: Variant, steps: int, queries: int, draws: int, norm: Norm = "Linf") -> list[Stage]:
     """Return the attacks on a model of so many ``classes``, in order."""
     untargeted: Loss = "dlr" if classes >= FEWEST_CLASSES["dlr"] else "margin"
     if variant == "rand":
         losses: tuple[Loss, Loss] = ("ce", untargeted)
-        return [Stage(f"apgd-{loss}", partial(apgd, loss=loss, steps=steps, draws=draws)) for loss in losses]
-    ranks = ranks_of(TARGETS, classes)
-    stages = [Stage("apgd-ce", partial(apgd, loss="ce", steps=steps))]
+        climb = partial(apgd, steps=steps, draws=draws, larger_radii=False)
+        return [Stage(f"apgd-{loss}", partial(climb, loss=loss)) for loss in losses]
+    restarts = L1_RESTARTS if norm == "L1" else 1
+    stages = [Stage("apgd-ce", partial(apgd, loss="ce", steps=steps, restarts=restarts))]
     if classes >= FEWEST_CLASSES["dlr-targeted"]:
         targeted = partial(apgd, loss="dlr-targeted", steps=steps)
-        stages += [Stage(f"apgd-t {rank}", partial(targeted, targets=(rank,))) for rank in ranks]
+        aimed_at = ranks_of(L1_TARGETS if norm == "L1" else TARGETS, classes)
+        stages += [Stage(f"apgd-t {rank}", partial(targeted, targets=(rank,))) for rank in aimed_at]
     else:
         stages.append(Stage(f"apgd-{untargeted}", partial(apgd, loss=untargeted, steps=steps)))
+    ranks = ranks_of(TARGETS, classes)
     stages += [Stage(f"fab-t {rank}", partial(fab, steps=steps, targets=(rank,))) for rank in ranks]
     return [*stages, Stage("square", partial(square, queries=queries))]
 

@@ -17,7 +17,7 @@ def length(threat: ThreatModel, delta: Tensor) -> Tensor:
 def random_direction(images: Tensor, task: Task, *words: object) -> Tensor:
     """Return one random perturbation of norm 1 an image, the same in every batch (N, C, H, W).
 
-    A uniform draw from the cube, divided by its norm: a point on the face of the Linf ball or on the L2 sphere.
+    A uniform draw from the cube, divided by its norm: a point on the face of the Linf or L1 ball or on the L2 sphere.
     """
     unit = task.uniform(images, *words)
     return unit / length(task.threat, unit).clamp_min(torch.finfo(unit.dtype).tiny)

@@ -18,13 +18,14 @@ def shortest_to_hyperplane(points: Tensor, normals: Tensor, offsets: Tensor, nor
 
     The minimiser moves coordinate i by min(r * s_i, room_i) towards the plane, with s = 1 in Linf and s = |w| in L2,
     and the least r that covers the offset. What is covered grows with r piecewise linearly, so that sorting the
-    radii at which coordinates reach the box gives r in closed form.
+    radii at which coordinates reach the box gives r in closed form. In L1 the steepest coordinates go to the edge
+    of the box, one after the other, until the offset is covered.
 
     Args:
         points: (N, D) in [0, 1].
         normals: w, (N, D).
         offsets: value of the linear function at each point (N,), zero on the hyperplane.
-        norm: Linf or L2.
+        norm: Linf, L2 or L1.
     """
     # In units of the steepest coordinate: squares of a saturated model's gradients, 1e-25, would be 0 in float32.
     peak = normals.abs().amax(1, keepdim=True)
@@ -34,6 +35,8 @@ def shortest_to_hyperplane(points: Tensor, normals: Tensor, offsets: Tensor, nor
     down = down.where(down.abs() > _FLAT, 0.0)
     needed, weight = offsets.abs() / peak.squeeze(1), down.abs()
     room = torch.where(down > 0, points, 1 - points)
+    if norm == "L1":
+        return -down.sign() * _steepest_first(weight, room, needed)
     speed = torch.ones_like(weight) if norm == "Linf" else weight
     limit = torch.where(weight > 0, room / speed, 0.0)  # the radius at which a coordinate reaches the box
     limit, order = limit.sort(dim=1)
@@ -47,3 +50,13 @@ def shortest_to_hyperplane(points: Tensor, normals: Tensor, offsets: Tensor, nor
     radius = rest / still.gather(1, piece).clamp_min(torch.finfo(points.dtype).tiny)
     radius = torch.minimum(radius, limit[:, -1:]).clamp_min(0.0)
     return -down.sign() * torch.minimum(radius * speed, room)
+
+
+def _steepest_first(weight: Tensor, room: Tensor, needed: Tensor) -> Tensor:
+    """Return the moves (N, D) >= 0, none longer than its room, of least sum with sum_i weight_i move_i = needed."""
+    order = weight.argsort(dim=1, descending=True, stable=True)
+    steep, space = weight.gather(1, order), room.gather(1, order)
+    covered = (steep * space).cumsum(1) - steep * space  # by the coordinates before
+    rest = (needed[:, None] - covered).clamp_min(0.0) / steep.clamp_min(torch.finfo(steep.dtype).tiny)
+    moves = torch.minimum(rest, space).where(steep > 0, 0.0)
+    return torch.zeros_like(moves).scatter(1, order, moves)

@@ -28,7 +28,7 @@ def noise(
     """Return the draw from the ball around each image that fools the model, or comes nearest to it (N, C, H, W).
 
     ``uniform``: independent pixels in [-eps, eps]; ``gaussian``: normal pixels of standard deviation eps, cut off at
-    eps; ``corners``: every pixel moved by +-eps. In L2 the draw is scaled to length eps instead.
+    eps; ``corners``: every pixel moved by +-eps. In L2 and L1 the draw is scaled to length eps instead.
 
     Cost of an image that is never lost: ``draws`` forwards; none for a single draw, which needs no choice.
 
@@ -63,6 +63,6 @@ def _draw(images: Tensor, task: Task, distribution: Distribution, draw: int) -> 
         unit = torch.special.ndtri(((unit + 1) / 2).clamp(1e-6, 1 - 1e-6))
     elif distribution == "corners":
         unit = torch.where(unit > 0, 1.0, -1.0)
-    if task.threat.norm == "L2":
+    if task.threat.norm != "Linf":
         unit = unit / length(task.threat, unit).clamp_min(1e-12)
     return task.threat.project(images, images + task.threat.eps * unit)

@@ -32,7 +32,7 @@ def square(
 ) -> Tensor:
     """Return the image of largest margin max_{i != y} z_i - z_y that random search finds in the ball (N, C, H, W).
 
-    It starts from vertical stripes of +-eps (Linf) or a grid of bumps (L2). Each query changes one square window of
+    It starts from vertical stripes of +-eps (Linf) or a grid of bumps (L2, L1). Each query changes one square window of
     ``share * H * W`` pixels, and is kept if the margin grows; the share is halved as the search goes on. Andriushchenko
     et al. 2020 (arXiv 1912.00049). Unlike in the official code every image has its own windows, drawn once in
     advance, so that neither its batch nor what became of its neighbours changes the result; and the last row and

@@ -1,4 +1,4 @@
-"""What a query of the Square attack changes: flat squares in Linf, pairs of bumps in L2."""
+"""What a query of the Square attack changes: flat squares in Linf, pairs of bumps in L2 and L1."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from robench.contracts.task import Task
-from robench.contracts.threat_model import ThreatModel
+from robench.contracts.threat_model import Norm, ThreatModel
 
 
 def patches_for(shape: Sequence[int], threat: ThreatModel) -> Patches:
     """Return the patches for images of ``shape`` (N, C, H, W) in the norm of ``threat``."""
-    kind: type[Patches] = FlatSquares if threat.norm == "Linf" else Bumps
+    kinds: dict[Norm, type[Patches]] = {"Linf": FlatSquares, "L2": Bumps, "L1": SparseBumps}
     channels, height, long = shape[1:]
-    return kind(channels, height, long, threat.eps)
+    return kinds[threat.norm](channels, height, long, threat.eps)
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,14 @@ class Bumps(Patches):
         down, across = self.height // tile, self.long // tile
         draws = task.uniform(images.new_empty(len(images), 1 + self.channels, down, across), "bumps", restart)
         draws = draws.repeat_interleave(tile, 2).repeat_interleave(tile, 3)
-        bump = two_pyramids(tile, images.device)
+        bump = self.bump(tile, images.device)
         upright, turned = bump.repeat(down, across), bump.T.repeat(down, across)
         top, left = (self.height - down * tile) // 2, (self.long - across * tile) // 2
         delta = torch.zeros_like(images)
         delta[:, :, top : top + down * tile, left : left + across * tile] = _sign(draws[:, 1:]) * torch.where(
             draws[:, :1] > 0, turned, upright
         )
-        return self._full(images, delta)
+        return self.full(images, delta)
 
     def change(self, images: Tensor, here: Tensor, draws: Tensor, side: int) -> Tensor:
         """Return ``here`` with the second window emptied into the first, which also gets what eps leaves unspent."""
@@ -122,45 +122,73 @@ class Bumps(Patches):
         first, second = (self.window(draws[:, at : at + 2], side) for at in (0, 2))
         both = torch.zeros_like(delta)
         both[first], both[second] = delta[first], delta[second]
-        unspent = (self.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0.0) / self.channels
-        budget = (unspent + both.square().sum((2, 3), keepdim=True)).sqrt()
-        bump = two_pyramids(side, images.device)
+        budget = self.budget(delta, both)
+        bump = self.bump(side, images.device)
         turned = (draws[:, 4] > 0).view(-1, 1, 1, 1)
         fresh = torch.where(turned, bump.T, bump) * _sign(draws[:, 5:])[:, :, None, None]
-        fresh = _unit(fresh + _unit(delta[first]))
+        fresh = self.unit(fresh + self.unit(delta[first]))
         delta[second] = 0.0
         delta[first] = fresh * budget
-        return self._full(images, delta)
+        return self.full(images, delta)
 
-    def _full(self, images: Tensor, delta: Tensor) -> Tensor:
+    def bump(self, side: int, device: torch.device) -> Tensor:
+        """Return a bump (side, side) of length 1."""
+        return two_pyramids(side, device)
+
+    def budget(self, delta: Tensor, both: Tensor) -> Tensor:
+        """Return how long the new bump may be, channel by channel (N, C, 1, 1), ``both`` being the two windows."""
+        unspent = (self.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0.0) / self.channels
+        return (unspent + both.square().sum((2, 3), keepdim=True)).sqrt()
+
+    def unit(self, windows: Tensor) -> Tensor:
+        """Return windows (N, C, S, S) divided by their lengths, channel by channel."""
+        return windows / windows.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+
+    def full(self, images: Tensor, delta: Tensor) -> Tensor:
         """Return the images moved by ``delta`` stretched to length eps, in the box."""
         # In float64: at 224 x 224 float32 measures delta 2e-6 too short, and what it is stretched to lies outside.
         size: Tensor = delta.flatten(1).double().norm(dim=1).clamp_min(1e-12).to(delta.dtype).view(-1, 1, 1, 1)
         return (images + self.eps * delta / size).clamp(0.0, 1.0)
 
 
-def two_pyramids(side: int, device: torch.device) -> Tensor:
-    """Return the bump (side, side) of length 1: a pyramid over one that points the other way."""
+class SparseBumps(Bumps):
+    """Do the same in L1, with bumps that are steeper, and larger than eps allows before they are projected."""
+
+    def bump(self, side: int, device: torch.device) -> Tensor:
+        """Return a bump (side, side) whose values sum to 1, but for their signs."""
+        return two_pyramids(side, device, norm=1)
+
+    def budget(self, delta: Tensor, both: Tensor) -> Tensor:
+        """Return the length of the new bump (N, C, 1, 1): of each channel what there is for all of them."""
+        unspent = (self.eps - delta.abs().sum((1, 2, 3), keepdim=True)).clamp_min(0.0)
+        return unspent + both.abs().sum((2, 3), keepdim=True) * self.channels
+
+    def unit(self, windows: Tensor) -> Tensor:
+        """Return windows (N, C, S, S) divided by their lengths, channel by channel."""
+        return windows / windows.abs().sum((2, 3), keepdim=True).clamp_min(1e-12)
+
+    def full(self, images: Tensor, delta: Tensor) -> Tensor:
+        """Return the point of the ball and the box nearest to the images moved by ``delta``: only peaks are left."""
+        return ThreatModel("L1", self.eps).project(images, images + delta)
+
+
+def two_pyramids(side: int, device: torch.device, norm: int = 2) -> Tensor:
+    """Return the bump (side, side) of length 1 in L2 or L1: a pyramid over one that points the other way."""
     half = side // 2
-    bump = torch.cat([_pyramid(half, side), -_pyramid(side - half, side)])
-    unit: Tensor = bump / bump.norm()
+    bump = torch.cat([_pyramid(half, side, norm), -_pyramid(side - half, side, norm)])
+    unit: Tensor = bump / bump.norm(p=norm)
     return unit.to(device)
 
 
-def _pyramid(height: int, long: int) -> Tensor:
-    """Return (height, long) of length 1, whose layer k, 2k + 1 wide around the centre, adds 1 / (k + 1)^2."""
+def _pyramid(height: int, long: int, norm: int) -> Tensor:
+    """Return (height, long) of length 1, whose layer k, 2k + 1 wide around the centre, adds 1 / (k + 1)^2, in L1 ^4."""
     layers = max(height, long) // 2 + 1
-    from_outside = (1 / torch.arange(1, layers + 1, dtype=torch.float32).square()).flip(0).cumsum(0).flip(0)
+    falling = 1 / torch.arange(1, layers + 1, dtype=torch.float32) ** (4 // norm)
+    from_outside = falling.flip(0).cumsum(0).flip(0)
     rows, columns = torch.arange(height) - height // 2, torch.arange(long) - long // 2
     pyramid: Tensor = from_outside[torch.maximum(rows.abs()[:, None], columns.abs()[None, :])]
-    pyramid /= pyramid.norm().clamp_min(1e-12)
+    pyramid /= pyramid.norm(p=norm).clamp_min(1e-12)
     return pyramid
-
-
-def _unit(windows: Tensor) -> Tensor:
-    """Return windows (N, C, S, S) divided by their lengths, channel by channel."""
-    lengths: Tensor = windows.square().sum((2, 3), keepdim=True).sqrt()
-    return windows / lengths.clamp_min(1e-12)
 
 
 def _sign(draws: Tensor) -> Tensor:

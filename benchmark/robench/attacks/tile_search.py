@@ -108,7 +108,7 @@ class _Search(NamedTuple):
         """Return the margin (N,) where the tiles are moved by ``moves``, to the edge of the ball."""
         grid = moves.view(-1, 1, self.side, self.side)
         spread = F.interpolate(grid, self.images.shape[2:], mode="nearest").expand_as(self.images)
-        points = self.threat.project(self.images, self.images + self.threat.eps * self.threat.steepest(spread))
+        points = self.threat.one_step(self.images, spread)
         with torch.no_grad():
             logits = self.model(points)
         value = margin(logits, self.labels)

@@ -139,7 +139,7 @@ class _Count:
         if type(defense).fit is not Defense.fit:
             need("fit", "fit", cell.fit_id, defense.passes(self._size(source, "train") or 0))
         need("clean", "outcomes", cell.clean_id, (n, 0))
-        forwards, backwards = type_of(cell.attack, Attack).passes()
+        forwards, backwards = type_of(cell.attack, Attack).passes_in(cell.threat)
         for chunk, size in _chunks(cell.craft_id, n):
             if need("craft", "adversarial", chunk, (forwards * size, backwards * size)):
                 self.estimate.add_images(size, dataset.name, self._shapes.get(str(dataset)))

@@ -68,7 +68,7 @@ NAMES = Names()
     help="Also transfer from these models; 'self' is the undefended victim.",
 )
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
-@click.option("--norm", default=None, metavar="NORM", help="Linf or L2 [default: Linf].")
+@click.option("--norm", default=None, metavar="NORM", help="Linf, L2 or L1 [default: Linf].")
 @parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(
     "--label",

@@ -156,7 +156,7 @@ class Model(Component):
 class Attack(Component):
     """Move images inside the threat model's ball so that the model errs."""
 
-    #: The norms this attack can be run in.
+    #: The norms this attack can be run in, of Linf, L2 and L1.
     norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
     #: True if the attack only asks for answers and never for gradients: black-box access.
     queries_only: ClassVar[bool] = False
@@ -171,6 +171,10 @@ class Attack(Component):
     def passes(self) -> tuple[int, int]:
         """Return the most (forwards, backwards) one image can cost, for ``--dry-run``."""
         return 1, 1
+
+    def passes_in(self, threat: ThreatModel) -> tuple[int, int]:
+        """Return the same under ``threat``; override it where the norm makes a difference."""
+        return self.passes()
 
     def check(self, threat: ThreatModel) -> None:
         """Raise SpecError if these parameters make no sense under ``threat``; called before any work."""

@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, get_args
 
+from robench.contracts.l1_ball import highest_in_l1, l1_length, nearest_in_l1, sparse_signs
 from robench.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Norm = Literal["Linf", "L2"]
+Norm = Literal["Linf", "L2", "L1"]
 Access = Literal["white-box", "transfer", "black-box"]
 
 #: How far a stored perturbation may exceed eps before it counts as outside the ball: float32 rounding of
 #: values in [0, 1] is 6e-8, so 1e-6 forgives arithmetic and nothing else.
 BALL_TOLERANCE = 1e-6
+
+#: Share of the coordinates that a step in L1 moves, those of largest slope (Tramer and Boneh 2019: percentile 99).
+SPARSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,24 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         if self.norm not in get_args(Norm):
-            raise SpecError(f"norm '{self.norm}' is unknown; robench measures {' and '.join(get_args(Norm))}.")
+            known = " and ".join(", ".join(get_args(Norm)).rsplit(", ", 1))
+            raise SpecError(f"norm '{self.norm}' is unknown; robench measures {known}.")
         check_eps(self.eps, self.norm)
 
     def distance(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """Return the norm of each image's perturbation, shape (N,)."""
+        if self.norm == "L1":
+            return l1_length(images, adversarial)
         delta = (adversarial - images).flatten(1)
         return delta.abs().amax(1) if self.norm == "Linf" else _length(delta)
 
     def project(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """Return a point of the ball around ``images`` and of the box [0, 1] (N, C, H, W).
 
-        Linf: the nearest. L2: shortened to eps, then clamped, which may end nearer to the image than it had to.
+        Linf and L1: the nearest. L2: shortened to eps, then clamped, which may end nearer to the image than it had to.
         """
+        if self.norm == "L1":
+            return nearest_in_l1(images, adversarial, self.eps, BALL_TOLERANCE / 4)
         delta = adversarial - images
         if self.norm == "Linf":
             return (images + delta.clamp(-self.eps, self.eps)).clamp(0.0, 1.0)
@@ -59,11 +68,16 @@ class ThreatModel:
         longer = (moved - images).abs() > delta.abs()
         return moved.nextafter(images).where(longer & _per_image(outside, moved), moved)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
+    def steepest(self, gradient: Tensor, at: Tensor | None = None) -> Tensor:
         """Return the unit-norm direction along which a loss with this gradient grows fastest (N, C, H, W).
 
-        Linf: the sign; L2: the normalised gradient. An all-zero gradient gives a zero direction.
+        Linf: the sign; L2: the normalised gradient; L1: the signs of the hundredth of the coordinates with the largest
+        slopes, evenly, since the very largest alone soon meets the box (Tramer and Boneh 2019, arXiv 1904.13000); there
+        coordinates that would leave the box from the points ``at`` are passed over. An all-zero gradient gives a zero
+        direction.
         """
+        if self.norm == "L1":
+            return sparse_signs(gradient, math.ceil(SPARSE * gradient.shape[1:].numel()), at)
         if self.norm == "Linf":
             return gradient.sign()
         # Divided by its peak first: the squares of a gradient of 1e-25, a saturated model's, are 0 in float32.
@@ -71,13 +85,26 @@ class ThreatModel:
         gradient = gradient / _per_image(peak.where(peak > 0, 1.0), gradient)
         return gradient / _per_image(gradient.flatten(1).norm(dim=1).clamp_min(1.0), gradient)
 
+    def one_step(self, images: Tensor, gradient: Tensor) -> Tensor:
+        """Return where one step of length eps along this gradient leads, in the ball and the box (N, C, H, W).
+
+        Linf and L2: ``project(images, images + eps * steepest(gradient))``. L1: the point of ball and box where a
+        linear loss is highest, of which a step along the steepest direction would fall short.
+        """
+        if self.norm == "L1":
+            return self.project(images, highest_in_l1(images, gradient, self.eps))
+        return self.project(images, images + self.eps * self.steepest(gradient))
+
     def from_uniform(self, images: Tensor, unit: Tensor) -> Tensor:
         """Map draws ``unit`` from U[-1, 1] to a start inside the ball and the box (N, C, H, W).
 
-        Linf: uniform in the cube of half-width eps. L2: the draw rescaled to lie in the ball.
+        Linf: uniform in the cube of half-width eps. L2 and L1: the draw rescaled to lie in the ball.
         """
-        scale = self.eps if self.norm == "Linf" else self.eps / math.sqrt(unit.shape[1:].numel())
-        return self.project(images, images + unit * scale)
+        return self.project(images, images + unit * self.reach(unit.shape[1:].numel()))
+
+    def reach(self, size: int) -> float:
+        """Return how far each of ``size`` coordinates can move at the same time: eps, eps / sqrt(size), eps / size."""
+        return self.eps / {"Linf": 1.0, "L2": math.sqrt(size), "L1": size}[self.norm]
 
     def __str__(self) -> str:
         return f"{self.norm} {format_eps(self.eps)} {self.access}"

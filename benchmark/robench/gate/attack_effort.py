@@ -100,7 +100,8 @@ def _fallen_at(probed: AttackContext, threat: ThreatModel, rows: list[int]) -> l
 
 def radii(threat: ThreatModel, shape: tuple[int, int, int]) -> dict[str, float]:
     """Return the radii that are tried in addition to the cell's own; a parameter check refuses none of them."""
-    whole = 1.0 if threat.norm == "Linf" else math.sqrt(math.prod(shape))
+    size = math.prod(shape)
+    whole = {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[threat.norm]
     found = {"half": threat.eps / 2, "double": min(2 * threat.eps, whole), "unbounded": whole}
     if threat.norm == "Linf":
         found["blinding"] = BLINDING

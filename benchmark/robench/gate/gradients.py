@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robench.attacks.tile_search import tiles
 from robench.contracts.adaptive import drawing
 from robench.contracts.task import Task
+from robench.contracts.threat_model import SPARSE
 from robench.errors import RobenchError
 from robench.evidence.card import Check
 from robench.evidence.check_rules import SHARES
@@ -101,8 +102,10 @@ def _stuck(task: Task, model: nn.Module, images: Tensor, labels: Tensor, lead: T
     A true gradient may be useless: of a ripple too small to see and too steep to climb over, or of a loss that turns
     within less than an attack's step. One that only bends, as of a root near zero, is of use to a smaller step.
     """
-    threat, way = task.threat, task.threat.steepest(-gradient)
-    whole = min(threat.eps / 16, LED_STEP if threat.norm == "Linf" else LED_STEP * images[0].numel() ** 0.5)
+    threat, way = task.threat, task.threat.steepest(-gradient, images)
+    size = images[0].numel()
+    moving = {"Linf": 1.0, "L2": size**0.5, "L1": float(math.ceil(SPARSE * size))}  # the length of a step of 1 a pixel
+    whole = min(threat.eps / 16, LED_STEP * moving[threat.norm])
     stuck = torch.ones(len(images), dtype=torch.bool, device=images.device)
     for step in (whole, whole / 8):
         moved = (images + step * way).clamp(0, 1)  # outside the box nothing need be defined
@@ -128,8 +131,7 @@ def _withstand(context: ProbeContext, images: Tensor, labels: Tensor, flat: Tens
 
 def _jittered(images: Tensor, task: Task) -> Tensor:
     """Return points of the ball and the box, no two pixels equal: ties are kinks of every median and maximum."""
-    threat = task.threat
-    reach = threat.eps / 2 if threat.norm == "Linf" else threat.eps / 2 / math.sqrt(images[0].numel())
+    reach = min(0.5, task.threat.reach(images[0].numel()) / 2)
     return images.clamp(reach, 1 - reach) + reach * task.uniform(images, "jitter")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,8 @@ def probe(context: ProbeContext) -> dict[str, Any]:
     count = context.budget.images(0.05, (draws + 1) * context.price, IMAGES)
     rows = context.some(context.standing, count, "landscape")
     changes: list[float] = []
-    radius = min(RADIUS, context.task.threat.eps) if context.task.threat.norm == "Linf" else RADIUS
+    threat = context.task.threat
+    radius = RADIUS if threat.norm == "L2" else min(RADIUS, threat.reach(math.prod(context.test.shape)))
     for images, labels, indices in context.batches(rows):
         task = context.task.replace(indices=indices)
         with torch.no_grad():

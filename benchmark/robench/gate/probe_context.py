@@ -130,7 +130,9 @@ class AttackContext:
     @property
     def cost(self) -> int:
         """Return the most passes that this attack takes for one image."""
-        return max(1, sum(self.attack.passes())) * (self.context.price if self.white_box else 1)
+        return max(1, sum(self.attack.passes_in(self.context.task.threat))) * (
+            self.context.price if self.white_box else 1
+        )
 
     def move(
         self, images: Tensor, labels: Tensor, task: Task, attack: Attack | None = None, patience: int = 1

@@ -65,8 +65,8 @@ def _follow(context: ProbeContext) -> dict[str, int]:
             if is_out_of_memory(error):
                 raise
             return {"followed": 0, "astray": 0}
-        end = images + task.threat.eps * task.threat.steepest(-gradient.nan_to_num(0.0))
-        ends = [_margin(context, task.threat.project(images, end), labels)]
+        end = task.threat.one_step(images, -gradient.nan_to_num(0.0))
+        ends = [_margin(context, end, labels)]
         ends += [_margin(context, _corner(images, task, draw), labels) for draw in range(CORNERS)]
         astray += int((ends[0] >= torch.stack(ends[1:]).mean(0)).sum())
     return {"followed": len(rows), "astray": astray}

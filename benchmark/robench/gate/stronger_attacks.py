@@ -53,7 +53,7 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
             return F.cross_entropy(context.target(x), labels, reduction="none")
 
         _, gradient = input_gradient(loss, images)
-        return images + task.threat.eps * task.threat.steepest(gradient.nan_to_num(0.0))
+        return task.threat.one_step(images, gradient.nan_to_num(0.0))
 
     try:
         return {"n": len(rows), "won": sum(context.fallen(rows, step))}

@@ -35,7 +35,16 @@ LISTS = ("victim", "defense", "attack", "surrogate", "eps", "seed", "label")
 #: Of adversarial images all, those that fell (which prove it), or none but their digests.
 Keep = Literal["all", "flipped", "digests"]
 
-_NORMS = {"inf": "Linf", "infinity": "Linf", "max": "Linf", "2": "L2", "2.0": "L2", "euclidean": "L2"}
+_NORMS = {
+    "inf": "Linf",
+    "infinity": "Linf",
+    "max": "Linf",
+    "2": "L2",
+    "2.0": "L2",
+    "euclidean": "L2",
+    "1": "L1",
+    "1.0": "L1",
+}
 
 
 def checked(spec: Spec) -> Spec:
@@ -184,7 +193,8 @@ def _norm(value: Any) -> Norm:
     words = str(value).lower()
     meant = next((norm for norm in get_args(Norm) if norm.lower() == words), _NORMS.get(words, ""))
     hint = f"did you mean '{meant}'? " if meant else ""
-    raise SpecError(f"norm {shown(value)} is unknown; {hint}choose {' or '.join(get_args(Norm))}.")
+    known = " or ".join(", ".join(get_args(Norm)).rsplit(", ", 1))
+    raise SpecError(f"norm {shown(value)} is unknown; {hint}choose {known}.")
 
 
 def _seed(value: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from robench import Attack, parameter
+from robench import Attack, SpecError, ThreatModel, parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,14 +16,17 @@ class APGD(Attack):
     """Climb the loss with momentum, halving each image's step size where its progress stalls.
 
     The best iterate counts, not the last: one that errs, else the one of highest loss. ``dlr``, ``dlr-targeted``
-    and ``margin`` do not care about the scale of the logits; they need 3, 4 and 2 classes.
+    and ``margin`` do not care about the scale of the logits; they need 3, 4 and 2 classes. In L1 steps are sparse, and
+    the balls of 3 eps and 2 eps are searched first.
     """
 
     name = "apgd"
     source = (
         "Croce and Hein 2020, Reliable evaluation of adversarial robustness with an ensemble of diverse "
-        "parameter-free attacks, https://arxiv.org/abs/2003.01690, algorithm 1"
+        "parameter-free attacks, https://arxiv.org/abs/2003.01690, algorithm 1; in L1 Croce and Hein 2021, Mind the "
+        "box, https://arxiv.org/abs/2103.01208, algorithms 1 and 2"
     )
+    norms = ("Linf", "L2", "L1")
 
     loss: Literal["ce", "ce-scaled", "dlr", "dlr-targeted", "margin"] = parameter(
         default="ce",
@@ -43,6 +46,9 @@ class APGD(Attack):
         help="forwards averaged for each gradient and verdict, for a model that draws random numbers",
         minimum=1,
     )
+    larger_radii: bool = parameter(
+        default=True, help="L1: search the balls of 3 eps and 2 eps first, with 30 % of the steps each", later=True
+    )
 
     @property
     def iterative(self) -> bool:
@@ -54,6 +60,22 @@ class APGD(Attack):
         targeted = self.loss == "dlr-targeted"
         starts = self.restarts * self.draws * (self.targets if targeted else 1)
         return starts * (self.steps + 1) + targeted, starts * self.steps
+
+    def passes_in(self, threat: ThreatModel) -> tuple[int, int]:
+        """Return the most an image costs: in L1 a forward more for each larger ball of each start."""
+        forwards, backwards = self.passes()
+        starts = forwards // (self.steps + 1)
+        return forwards + 2 * starts * (threat.norm == "L1" and self.larger_radii and self.steps > 2), backwards
+
+    def check(self, threat: ThreatModel) -> None:
+        """Refuse a parameter that nothing is done with in this norm."""
+        super().check(threat)
+        if threat.norm == "L1" and self.rho != 0.75:
+            raise SpecError(
+                f"apgd.rho {self.rho:g} does nothing in L1, where no rising steps are counted; leave it out."
+            )
+        if threat.norm != "L1" and not self.larger_radii:
+            raise SpecError(f"apgd.larger_radii does nothing in {threat.norm}, only in L1; leave it out.")
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return each image's best iterate."""
@@ -70,4 +92,5 @@ class APGD(Attack):
             rho=self.rho,
             targets=self.targets,
             draws=self.draws,
+            larger_radii=self.larger_radii,
         )

@@ -65,9 +65,9 @@ class CW(Attack):
         return self.steps * self.searches, self.steps * self.searches
 
     def check(self, threat: ThreatModel) -> None:
-        """Refuse Linf with a word on what to take there."""
+        """Refuse other norms with a word on what to take there."""
         if threat.norm not in self.norms:
-            raise SpecError(f"cw works in L2, not in {threat.norm}; apgd[loss=margin] climbs the same margin in Linf.")
+            raise SpecError(f"cw works in L2, not in {threat.norm}; apgd[loss=margin] climbs the same margin there.")
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return each image's nearest error, else where its last search ended, moved back to the ball."""

@@ -24,6 +24,8 @@ class FAB(Attack):
         "https://arxiv.org/abs/1907.02044; targeted as in https://arxiv.org/abs/2003.01690"
     )
 
+    norms = ("Linf", "L2", "L1")
+
     steps: int = parameter(default=100, help="iterations from each start", minimum=1)
     restarts: int = parameter(
         default=1, help="starts of each target class: the image, then random points at half the radius", minimum=1

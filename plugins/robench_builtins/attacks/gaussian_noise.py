@@ -16,9 +16,9 @@ class GaussianNoise(Attack):
     """Add independent normal noise to each pixel and move the image back to the ball: no attack, but its control.
 
     x' = P(x + std * n), n ~ N(0, 1). By default the noise is as large as the ball: in Linf std = eps and each pixel is
-    cut off at eps; in L2 the noise is scaled to length eps. That is ``noise[distribution=gaussian]``, under the name
-    that tables give it; ``noise`` also draws often and keeps the best, and has other distributions. torchattacks' GN
-    has std 0.1 and no ball.
+    cut off at eps; in L2 and L1 the noise is scaled to length eps. That is ``noise[distribution=gaussian]``, under
+    the name that tables give it; ``noise`` also draws often and keeps the best, and has other distributions.
+    torchattacks' GN has std 0.1 and no ball.
     """
 
     name = "gaussian-noise"
@@ -26,6 +26,7 @@ class GaussianNoise(Attack):
         "the random-noise control that Carlini et al. 2019 ask for, On Evaluating Adversarial Robustness, "
         "https://arxiv.org/abs/1902.06705"
     )
+    norms = ("Linf", "L2", "L1")
     queries_only: ClassVar[bool] = True
 
     std: float | None = parameter(

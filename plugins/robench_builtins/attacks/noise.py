@@ -20,12 +20,13 @@ class Noise(Attack):
 
     name = "noise"
     source = "random search, the weakest baseline of Carlini et al. 2019, https://arxiv.org/abs/1902.06705"
+    norms = ("Linf", "L2", "L1")
     queries_only: ClassVar[bool] = True
 
     distribution: Literal["uniform", "gaussian", "corners"] = parameter(
         default="uniform",
         help="of each pixel's change: uniform in +-eps, normal of standard deviation eps cut off there, or +-eps "
-        "itself; in L2 scaled to length eps",
+        "itself; in L2 and L1 scaled to length eps",
     )
     draws: int = parameter(default=1, help="random points an image", minimum=1)
 

@@ -25,14 +25,15 @@ class PGD(ProjectedGradient):
 
     x_0 = P(x + u) with u uniform in the ball, or x_0 = x;
     x_{t+1} = P(x_t + alpha * d(g_t)), where g_t is the gradient of L(f(x_t)) with respect to x_t, d is the
-    sign in Linf and g / |g|_2 in L2, and P projects onto the eps-ball around x and the box [0, 1].
-    L is the cross-entropy CE(., y) to the label or, targeted, -CE(., target).
+    sign in Linf, g / |g|_2 in L2 and, in L1, the signs of the largest hundredth of g over their number (SLIDE), and P
+    projects onto the eps-ball around x and the box [0, 1]. L is the cross-entropy CE(., y) to the label or,
+    targeted, -CE(., target).
     """
 
     name = "pgd"
     source = (
         "Madry et al. 2018, Towards Deep Learning Models Resistant to Adversarial Attacks, "
-        "https://arxiv.org/abs/1706.06083"
+        "https://arxiv.org/abs/1706.06083; in L1 the steps of Tramer and Boneh 2019, https://arxiv.org/abs/1904.13000"
     )
 
     target: Literal["untargeted", "least-likely", "random"] = parameter(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class TargetedPGD(ProjectedGradient):
     """Move images into a class of choice: PGD on -CE(f(x), target).
 
-    x_{t+1} = P(x_t - alpha * d(gradient of CE(f(x_t), target))), with d the sign in Linf and g / |g|_2 in L2. An image
-    that is of the target class already is driven away from it instead.
+    x_{t+1} = P(x_t - alpha * d(gradient of CE(f(x_t), target))), with d as in ``pgd``. An image that is of the
+    target class already is driven away from it instead.
 
     White-box, an image is done only when it has reached its target; if it never does, its first iterate that errs at
     all counts. So the harness's success, any error, is no lower than that of stopping at the first error, and of the

@@ -24,6 +24,7 @@ class Square(Attack):
         "Andriushchenko et al. 2020, Square Attack: a query-efficient black-box adversarial attack via random search, "
         "https://arxiv.org/abs/1912.00049"
     )
+    norms = ("Linf", "L2", "L1")
     queries_only: ClassVar[bool] = True
 
     queries: int = parameter(default=5000, help="forwards from each start, its own included", minimum=1)

@@ -21,8 +21,11 @@ class ProjectedGradient(Attack):
 
     x_0 = P(x + u) with u uniform in the ball, or x_0 = x;
     x_{t+1} = P(x_t + alpha * d(g_t)), where g_t is the gradient of L(f(x_t)) with respect to x_t, d is the
-    sign in Linf and g / |g|_2 in L2, and P projects onto the eps-ball around x and the box [0, 1].
+    sign in Linf, g / |g|_2 in L2 and, in L1, the signs of the largest hundredth of g over their number (SLIDE), and P
+    projects onto the eps-ball around x and the box [0, 1].
     """
+
+    norms = ("Linf", "L2", "L1")
 
     steps: int = parameter(default=20, help="gradient steps from each start", minimum=1)
     step_size: float | None = parameter(
@@ -99,7 +102,7 @@ class ProjectedGradient(Attack):
             return aims.loss(logits[0])
 
         _, gradient = input_gradient(loss, iterate)
-        moved = iterate + self._alpha(threat.eps) * threat.steepest(gradient)
+        moved = iterate + self._alpha(threat.eps) * threat.steepest(gradient, iterate)
         return logits[0].detach(), threat.project(images, moved)
 
     def _alpha(self, eps: float) -> float:
