@@ -165,7 +165,7 @@ def line(row: Row) -> str:
     transfer = min(row.transfer.values(), key=lambda score: score.rate, default=None)
     accuracies = map(formatting.percent, (row.clean, row.headline, transfer))
     columns = (row.rank or "-", row.title, *accuracies)
-    return "| " + " | ".join(map(str, (*columns, f"{row.trainable:,}", row.verdict))) + " |"
+    return "| " + " | ".join(map(str, (*columns, formatting.trainable(row), row.verdict))) + " |"
 
 
 def page() -> str:

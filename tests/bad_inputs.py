@@ -222,6 +222,7 @@ lines(
     ("data digits -p dataset.balence=9", "digits has no parameter 'balence'", "Known: "),
     ("data digits --seed -1", "-1 is below 0", "write a whole number such as 0."),
     ("data digits -o {0}/file", "'{0}/file' is a file", "Try 'robench data --help'"),
+    ("predict {0}/photo.jpg --saliency", "--saliency is drawn into the PNG", "name it with -o sheet.png"),
     ("list attacks", "'attacks'", "'attack'"),
     ("new attacks x", "'attacks'", "'attack'"),
     ("new defense my/defense", "'my/defense' is no name for a Python project", "such as my-defense."),

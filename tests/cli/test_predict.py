@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from robench import Task
+from robench import Classifier, Task
 from robench.cli import main
+from robench.cli.predictions import overlay, salience
 from robench.plan.spec import Spec, plan
 
 CAPTIONS = ("a photo of the digit three", "a photo of the digit eight")
@@ -62,6 +63,33 @@ def test_captions_take_the_place_of_classes(say):
     (found,) = json.loads(out)
     assert [one["class"] for one in found["clean"]] == list(CAPTIONS)
     assert "attacked" not in found
+
+
+def test_what_the_answer_depends_on_is_laid_over_the_photo_in_red(say, tmp_path):
+    code, _, err = say("--captions", *CAPTIONS, "--attack", "fgsm", "--saliency", "-o", "sheet.png")
+    assert code == 0, err
+    with Image.open("sheet.png") as picture:
+        sheet = np.array(picture).astype(int)
+    assert sheet.shape == (32, 5 * 32, 3)  # clean and attacked, each with its overlay, and the difference
+    clean, covered = sheet[:, :32], sheet[:, 32:64]
+    assert (covered[..., 0] >= clean[..., 0]).all()
+    assert (covered[..., 1:] <= clean[..., 1:]).all()
+    assert covered[..., 0].max() == 255
+    assert (covered[..., 1] + covered[..., 2]).min() == 0  # the pixel that matters most is red alone
+
+
+def test_saliency_is_the_gradient_of_the_likeliest_answer_s_loss():
+    weight = torch.tensor([[2.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
+    with torch.no_grad():
+        network[1].weight.copy_(weight)
+    image = torch.tensor([[[[0.9, 0.1], [0.2, 0.3]]]])
+    logits = weight @ image.flatten()
+    expected = ((logits.softmax(0) - torch.tensor([1.0, 0.0])) @ weight).abs().view(2, 2)
+    assert torch.allclose(salience(Classifier(network, 2), image)[0], expected, atol=1e-7)
+    red = overlay(image[0].expand(3, 2, 2), expected)
+    assert red[:, 0, 0].tolist() == [1.0, 0.0, 0.0]
+    assert red[:, 1, 1].tolist() == pytest.approx([0.3] * 3)
 
 
 def test_an_attack_lowers_the_first_answer_inside_the_ball(say):

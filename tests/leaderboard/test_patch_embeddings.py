@@ -20,10 +20,17 @@ from safetensors.numpy import save_file
 from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.gallery import Gallery, Picture, gallery_name, read_gallery
-from robench.evidence.patch_embedding import CUT, FILTERS, IMAGE, Embedding, fits
+from robench.evidence.patch_embedding import CUT, FILTERS, IMAGE, TOKENS, Embedding, fits
 from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.report import patch_embeddings, render_report
-from robench_leaderboard.report.patch_embeddings import SIDE, filter_picture, patch_picture, shown_embeddings
+from robench_leaderboard.report.patch_embeddings import (
+    SIDE,
+    filter_picture,
+    patch_picture,
+    shown_embeddings,
+    token_picture,
+)
+from robench_leaderboard.report.pictures import HEAT
 from robench_leaderboard.report.report_data import Report
 
 MakeCard = Callable[..., Card]
@@ -74,6 +81,32 @@ def test_patches_that_overlap(make_card: MakeCard, tmp_path: Path):
     assert embedding is not None
     assert embedding.grid == (3, 3)
     assert np.array_equal(embedding.patch(1, 2), content[IMAGE][:, 3:7, 6:10])
+
+
+def test_tokens_come_out_and_are_drawn_a_column_each(make_card: MakeCard, tmp_path: Path):
+    values = np.linspace(0, 1, 40, dtype=np.float32).reshape(10, 4)
+    embedding = read_gallery(saved(tmp_path, make_card(), tensors(**{TOKENS: values})), make_card()).embedding
+    assert embedding is not None
+    assert np.array_equal(embedding.tokens, values)
+    drawn = token_picture(values)
+    assert drawn.shape == (4, 10, 3)
+    assert drawn[0, 0].tolist() == list(HEAT[0])
+    assert drawn[3, 9].tolist() == list(HEAT[-1])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "why"),
+    [
+        (np.zeros((8, 4), dtype=np.float32), "'embedding_tokens' has 8 tokens for 9 patches"),
+        (np.zeros(40, dtype=np.float32), "its tokens have the shape (40,)"),
+        (np.full((9, 4), 1.5, dtype=np.float32), "'embedding_tokens' has values outside their range"),
+        (np.zeros((9, 4), dtype=np.float64), "'embedding_tokens' must be F32 (9, 4)"),
+    ],
+)
+def test_tokens_that_no_model_has_are_refused(make_card: MakeCard, tmp_path: Path, tokens: Any, why: str):
+    path = saved(tmp_path, make_card(), tensors(**{TOKENS: tokens}))
+    with pytest.raises(CardError, match=re.escape(why)):
+        read_gallery(path, make_card())
 
 
 def test_an_older_file_has_none(make_card: MakeCard, tmp_path: Path):

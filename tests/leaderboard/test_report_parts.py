@@ -17,7 +17,8 @@ from sklearn.metrics import confusion_matrix
 from robench.evidence.card import Card
 from robench.evidence.gallery import Picture
 from robench_leaderboard.ranking.board import boards
-from robench_leaderboard.report.confusion_matrices import class_scores, confusion, share
+from robench_leaderboard.render import formatting
+from robench_leaderboard.report.confusion_matrices import class_scores, confusion, one_versus_rest, share
 from robench_leaderboard.report.pictures import FACTORS, HEAT, SIDE, address, colours, heat, magnification, show
 from robench_leaderboard.report.provenance import provenance, repeat_command
 from robench_leaderboard.report.report_data import Report
@@ -158,7 +159,12 @@ def test_class_scores_are_those_of_the_card(make_card: MakeCard):
     clean = replace(card.clean, per_class=[[0.9, 0.8, 0.85, 50.0], [0.7, 0.6, 0.65, 30.0]])
     robust = replace(card.robust, per_class=[[0.5, 0.4, 0.45, 50.0], [0.3, 0.2, 0.25, 30.0]])
     first, second = class_scores(replace(card, clean=clean, robust=robust))
-    assert (first.name, first.images, first.clean, first.robust) == ("0", 50, (0.9, 0.8, 0.85), (0.5, 0.4, 0.45))
+    assert (first.name, first.images, first.clean, first.robust) == (
+        "0",
+        50,
+        (0.9, 0.8, 0.85, None),
+        (0.5, 0.4, 0.45, None),
+    )
     assert (second.name, second.images) == ("1", 30)
 
 
@@ -308,3 +314,23 @@ def test_the_transfer_matrix_has_white_box_beside_it(make_card: MakeCard):
     assert white is not None
     assert white.correct == 30
     assert [score.correct for score in scores if score is not None] == [80, 70]
+
+
+def test_one_versus_rest_is_the_accuracy_of_each_class_against_all_others(make_card: MakeCard):
+    labels, answers = [0, 0, 0, 1, 1, 2, 2, 2, 2, 2], [0, 1, 0, 1, 2, 2, 2, 2, 0, 2]
+    counts = confusion_matrix(labels, answers).tolist()
+    outcome = replace(make_card().clean, confusion=counts)
+    right = [[(label == k) == (answer == k) for label, answer in zip(labels, answers, strict=True)] for k in range(3)]
+    assert one_versus_rest(outcome) == [sum(row) / 10 for row in right] == [0.8, 0.8, 0.8]
+    assert one_versus_rest(replace(outcome, confusion=None)) is None
+    # Report 000, table 4: airplane has recall 0.9394, precision 0.9118 and one-versus-rest accuracy 0.985.
+    table = replace(outcome, confusion=[[186, 12], [18, 1784]])
+    assert one_versus_rest(table)[0] == 0.985
+
+
+def test_trainable_parameters_stand_beside_all_where_the_cards_know_them(make_card: MakeCard):
+    (old,) = boards([make_card(trainable=1536)])[0].rows
+    card = make_card(trainable=1536)
+    (new,) = boards([replace(card, model=replace(card.model, parameters=84_224))])[0].rows
+    assert (formatting.trainable(old), formatting.trainable(new)) == ("1,536", "1,536 of 84,224")
+    assert (old.parameters, new.parameters) == (None, 84_224)

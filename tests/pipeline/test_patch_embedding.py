@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torchvision
 from sklearn.decomposition import PCA
 from torch import nn
 
@@ -16,7 +17,7 @@ from robench.evidence.adversarial_set import AdversarialSet
 from robench.evidence.card_file import write
 from robench.evidence.gallery import KIND, gallery_key, read_gallery, write_gallery
 from robench.evidence.meter import Meter
-from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE
+from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE, TOKENS
 from robench.evidence.store import Store
 from robench.pipeline.stages.illustrate import components, illustrate
 from robench.plugin.catalog import catalog
@@ -37,7 +38,7 @@ def shown(model: Classifier, images: torch.Tensor, folder) -> tuple[dict[str, to
     adversarial = AdversarialSet("a" * 64, [chunk], labels, Meter())
     artifact = illustrate(model.eval(), test, adversarial, scored, scored, task, store, "b" * 64)
     kept = artifact.tensors()
-    found = {name: kept[name] for name in (IMAGE, FILTERS, CUT) if name in kept}
+    found = {name: kept[name] for name in (IMAGE, FILTERS, CUT, TOKENS) if name in kept}
     assert bool(found) is not bool(artifact.meta["no_patches"])
     # The images that are kept are the clean ones, patches or none.
     assert torch.equal(kept["clean"][0], images[kept["indices"][0]])
@@ -235,6 +236,11 @@ def test_the_small_vision_transformer_cuts_overlapping_patches(tmp_path):
     assert kept[CUT].tolist() == [8, 6]
     assert kept[FILTERS].shape == (28, 3, 8, 8)
     assert torch.allclose(kept[IMAGE], kept["first"], atol=1e-6)
+    # Figure 7 of report 001: 100 tokens of 64 values, patches and positions together.
+    network = model.network
+    tokens = network.embedding(model.preprocess(kept["first"][None])).flatten(2).transpose(1, 2) + network.positions
+    assert kept[TOKENS].shape == (100, 64)
+    assert torch.allclose(kept[TOKENS], scaled(tokens[0]), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["small-cnn", "mlp"])
@@ -242,6 +248,28 @@ def test_small_networks_without_patches(name, tmp_path):
     kept, why = shown(loaded(name, 32), colours(1, 3, 32), tmp_path)
     assert set(kept) == {"first"}
     assert why in ("the first convolution cuts no patches", "the image meets no convolution")
+
+
+def scaled(tokens):
+    return ((tokens - tokens.min()) / (tokens.max() - tokens.min())).detach()
+
+
+def test_the_tokens_of_torchvision_s_transformer_have_their_positions(tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vit = torchvision.models.VisionTransformer(16, 4, 1, 2, 8, 16, num_classes=2)
+        torch.nn.init.normal_(vit.encoder.pos_embedding)
+    kept, _ = shown(Classifier(vit, 2), colours(1, 3, 16), tmp_path)
+    patches = vit.conv_proj(kept["first"][None]).flatten(2).transpose(1, 2)
+    expected = torch.cat([vit.class_token, patches], 1) + vit.encoder.pos_embedding
+    assert kept[TOKENS].shape == (17, 8)
+    assert torch.allclose(kept[TOKENS], scaled(expected[0]), atol=1e-6)
+
+
+def test_a_convolution_that_cuts_patches_for_no_encoder_has_no_tokens(tmp_path):
+    kept, why = shown(headed(nn.Conv2d(3, 6, 4, 4)), colours(), tmp_path)
+    assert why == ""
+    assert TOKENS not in kept
 
 
 def test_a_resnet_and_transformers_of_timm(tmp_path):
@@ -276,6 +304,8 @@ def test_a_real_run_keeps_the_small_clip_s_patches_beside_its_card(tmp_path):
     assert (embedding.kernel, embedding.stride) == (layer.kernel_size[0], layer.stride[0])
     side = 32 // embedding.kernel
     assert embedding.grid == (side, side)
+    assert embedding.tokens.shape == (1 + side * side, 64)
+    assert card.model.parameters == 82_688  # robench show tiny-clip --layers
     assert np.allclose(embedding.image, gallery.pictures[0].clean, atol=1e-6)
     expected = PCA(28, svd_solver="full").fit(layer.weight.detach().flatten(1).double().numpy()).components_
     for one, known in zip(embedding.filters.reshape(28, -1).astype(float), expected, strict=True):

@@ -113,6 +113,17 @@ def test_weights_that_nothing_trained_must_be_the_stored_ones(card, judged):
     assert findings["model"].detail.startswith("other weights, although nothing was trained")
 
 
+def test_a_card_that_is_older_than_the_number_of_parameters_is_identical(card, judged):
+    assert card.model.parameters is None
+    assert judged(replace(card, model=replace(card.model, parameters=82_688)))[0] == IDENTICAL
+
+
+def test_another_number_of_parameters_is_another_model(card):
+    known, other = (replace(card, model=replace(card.model, parameters=count)) for count in (82_688, 40))
+    findings = list(compare(other, known, lambda name, rows: [0.0] * len(rows)))
+    assert word(findings) == OTHER
+
+
 def test_a_victim_that_came_with_weights_must_have_them(card, judged):
     said, findings = judged(replace(card, model=replace(card.model, victim="3" * 64)))
     assert said == OTHER

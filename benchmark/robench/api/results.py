@@ -191,6 +191,10 @@ def _record(card: Card) -> dict[str, Any]:
         record |= {name: outcome.rate, f"{name}_low": outcome.low, f"{name}_high": outcome.high}
         record |= {f"{name}_top5": None if outcome.top5 is None else outcome.top5 / outcome.n}
         record |= {f"{name}_macro_f1": outcome.macro_f1}
-    record |= {"trainable": card.training.trainable, "fit_seconds": cost.fit.seconds}
+    record |= {
+        "trainable": card.training.trainable,
+        "parameters": card.model.parameters,
+        "fit_seconds": cost.fit.seconds,
+    }
     record |= {"craft_ms": cost.craft.ms_per_image, "score_ms": cost.score.ms_per_image}
     return record | {"verdict": card.gate.verdict, "level": card.gate.level, "id": card.id, "file": card.file_name}

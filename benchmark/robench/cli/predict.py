@@ -58,10 +58,15 @@ class Captions(Command):
 @click.option("--top", type=Whole(1, "5"), default=5, show_default=True, metavar="K", help="Answers that are shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @file_option("PNG: clean, attacked, and the difference")
+@click.option(
+    "--saliency", is_flag=True, help="In the PNG, also the pixels that the likeliest answer depends on, in red."
+)
 @device_option
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @without_option
-def predict_command(images: tuple[Path, ...], top: int, as_json: bool, out: Path | None, **given: Any) -> None:
+def predict_command(
+    images: tuple[Path, ...], top: int, as_json: bool, out: Path | None, saliency: bool, **given: Any
+) -> None:
     """Ask a model what single photos show, in your own captions, and what an attack makes of the answer.
 
     Each photo is resized so that its short side is --size, and the centre is cropped. One photo says nothing about how
@@ -70,14 +75,17 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, out: Path
     \b
     robench predict photo.jpg --victim clip-vit-b32 --captions "a dog" "a cat"
     robench predict photo.jpg --victim clip-vit-b32 --captions "a dog" "a cat" --attack pgd --eps 4/255 -o sheet.png
+    robench predict photo.jpg --victim clip-vit-b32 --captions "a dog" "a cat" --saliency -o sheet.png
     """
     from robench.api import go_offline
     from robench.cli.inspect import check_writable
     from robench.cli.predictions import picture, predict
 
     go_offline(given.pop("offline"))
+    if saliency and out is None:
+        raise click.UsageError("--saliency is drawn into the PNG; name it with -o sheet.png, or leave --saliency out.")
     check_writable(out, as_json=as_json)
-    found = predict(images, **given)
+    found = predict(images, saliency=saliency, **given)
     click.echo(
         json.dumps([one.record(top) for one in found], indent=1) if as_json else _in_words(found, top),
         err=out == STDOUT,

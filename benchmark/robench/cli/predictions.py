@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robench.api import choose_device
 from robench.cli.values import read_parameters
-from robench.contracts.classifier import Classifier, ZeroShotClassifier
+from robench.contracts.classifier import Classifier, ZeroShotClassifier, input_gradient
 from robench.contracts.components import Attack, Dataset, Model
 from robench.contracts.examples import Examples
 from robench.contracts.task import Silent, Task
@@ -46,6 +46,7 @@ class Prediction:
         attack: the attack's label.
         eps: its radius.
         pictures: (1 or 2, C, H, W), clean and attacked.
+        saliency: (1 or 2, H, W) of each, |d loss / d x| for the likeliest answer; None where it was not asked for.
     """
 
     image: Path
@@ -55,6 +56,7 @@ class Prediction:
     attack: str
     eps: float
     pictures: Tensor
+    saliency: Tensor | None = None
 
     def record(self, top: int) -> dict[str, Any]:
         """Return it as JSON values, with the ``top`` likeliest answers."""
@@ -81,6 +83,7 @@ def predict(
     parameters: tuple[str, ...],
     size: int,
     device: str,
+    saliency: bool = False,
 ) -> list[Prediction]:
     """Return the answers to each photo."""
     if len(captions) == 1:
@@ -99,10 +102,13 @@ def predict(
     clean = _probabilities(classifier, pictures)
     moved = _attacked(cell, classifier, pictures, clean.argmax(1), task) if attack else None
     after = _probabilities(classifier, moved) if moved is not None else None
+    forms = [kind for kind in (pictures, moved) if kind is not None]
+    maps = [salience(classifier, kind) for kind in forms] if saliency else []
     return [
         Prediction(
             image, classes, clean[place], None if after is None else after[place], cell.attack.record().label,
-            cell.threat.eps, torch.stack([kind[place] for kind in (pictures, moved) if kind is not None]).cpu(),
+            cell.threat.eps, torch.stack([kind[place] for kind in forms]).cpu(),
+            torch.stack([found[place] for found in maps]).cpu() if maps else None,
         )
         for place, image in enumerate(images)
     ]  # fmt: skip
@@ -127,6 +133,29 @@ def _probabilities(classifier: Classifier, pictures: Tensor) -> Tensor:
     return torch.cat([classifier(part).softmax(1).cpu() for part in pictures.split(16)])
 
 
+def salience(classifier: Classifier, pictures: Tensor) -> Tensor:
+    """Return (N, H, W): |d loss / d x| summed over channels, the loss being the likeliest answer's cross-entropy.
+
+    Simonyan, Vedaldi and Zisserman, Deep Inside Convolutional Networks (2014), https://arxiv.org/abs/1312.6034, with
+    the loss in place of the score, as the course reports take it.
+    """
+    with torch.no_grad():
+        answers = classifier(pictures).argmax(1)
+
+    def loss(batch: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(classifier(batch), answers, reduction="none")
+
+    return input_gradient(loss, pictures)[1].abs().sum(1)
+
+
+def overlay(picture: Tensor, values: Tensor) -> Tensor:
+    """Return (C, H, W) with ``values`` (H, W) of at least 0 laid over it in red, the largest covering its pixel."""
+    red = torch.zeros_like(picture)
+    red[0] = 1
+    cover = values / values.max().clamp_min(1e-12)
+    return picture * (1 - cover) + red * cover
+
+
 def _attacked(cell: Cell, classifier: Classifier, pictures: Tensor, answers: Tensor, task: Task) -> Tensor:
     """Return the photos moved away from the first answers, inside the ball."""
     attack: Attack = type_of(cell.attack, Attack)
@@ -137,12 +166,19 @@ def _attacked(cell: Cell, classifier: Classifier, pictures: Tensor, answers: Ten
 
 
 def picture(found: Sequence[Prediction]) -> bytes:
-    """Return a PNG with a row a photo: clean, attacked, and the difference from black (-eps) to white (+eps)."""
+    """Return a PNG with a row a photo: clean, attacked, and the difference from black (-eps) to white (+eps).
+
+    Beside clean and attacked stands each with its saliency laid over it, where that was asked for.
+    """
     rows = []
     for one in found:
-        parts = list(one.pictures)
-        if len(parts) == 2:
-            parts.append((0.5 + (parts[1] - parts[0]) / (2 * max(one.eps, 1e-12))).clamp(0, 1))
+        maps = [] if one.saliency is None else list(one.saliency)
+        parts = []
+        for place, shown in enumerate(one.pictures):
+            parts += [shown, *(overlay(shown, values) for values in maps[place : place + 1])]
+        if len(one.pictures) == 2:
+            moved = one.pictures[1] - one.pictures[0]
+            parts.append((0.5 + moved / (2 * max(one.eps, 1e-12))).clamp(0, 1))
         rows.append(torch.cat(parts, dim=2))
     pixels = torch.cat(rows, dim=1).mul(255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     content = io.BytesIO()

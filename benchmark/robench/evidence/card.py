@@ -159,6 +159,10 @@ class ModelRecord(Record, frozen=True, kw_only=True):
     victim: Annotated[Digest, Meta(description="sha256 of the victim's tensors")]
     defended: Annotated[Digest, Meta(description="sha256 of the defended victim's tensors")]
     zero_shot: bool
+    parameters: Annotated[
+        Natural | None,
+        Meta(description="parameters of the defended victim, frozen ones included; of a CLIP, of its image side"),
+    ] = None
     reference: Annotated[float | None, Meta(description="clean accuracy the model's author states")] = None
     training: Annotated[
         TrainingRecord | None, Meta(description="how the victim itself was trained, if it came without weights")

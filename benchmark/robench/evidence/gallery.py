@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from robench.errors import CardError
 from robench.evidence.files import write_whole
 from robench.evidence.fingerprint import fingerprint
-from robench.evidence.patch_embedding import CUT, FILTERS, IMAGE, MOST_SIDE, NAMES, Embedding, embedding_of, fits
+from robench.evidence.patch_embedding import (
+    CUT,
+    FILTERS,
+    IMAGE,
+    MOST_SIDE,
+    MOST_VALUES,
+    NAMES,
+    TOKENS,
+    Embedding,
+    embedding_of,
+    fits,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +42,7 @@ PICTURES = 6
 MOST_PICTURES = 64
 MOST_BYTES = 256_000_000
 
-_FLOATS = ("clean", "adversarial", "confidence", "saliency_clean", "saliency_adversarial", IMAGE, FILTERS)
+_FLOATS = ("clean", "adversarial", "confidence", "saliency_clean", "saliency_adversarial", IMAGE, FILTERS, TOKENS)
 _MAPS = {"saliency_clean", "saliency_adversarial"}
 
 
@@ -175,7 +186,13 @@ def _embedding_shapes(file: Any, names: set[str], path: Path) -> dict[str, tuple
     # The stride is not yet read: as that of patches side by side.
     if not fits(image, filters, stride=filters[-1] if filters else 0):
         raise _refuse(path, f"its patch embedding has an image {image} and filters {filters}")
-    return {IMAGE: image, FILTERS: filters, CUT: (2,)}
+    shapes: dict[str, tuple[int, ...]] = {IMAGE: image, FILTERS: filters, CUT: (2,)}
+    if TOKENS in names:
+        tokens = tuple(file.get_slice(TOKENS).get_shape())
+        if len(tokens) != 2 or not 0 < tokens[0] * tokens[1] <= MOST_VALUES:
+            raise _refuse(path, f"its tokens have the shape {tokens}")
+        shapes[TOKENS] = tokens
+    return shapes
 
 
 def _check_values(path: Path, tensors: Mapping[str, Array], card: Card) -> None:

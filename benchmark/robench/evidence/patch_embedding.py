@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 #: The tensors of a gallery file, all three or none.
 IMAGE, FILTERS, CUT = "embedding_image", "embedding_filters", "embedding_cut"
 NAMES = frozenset({IMAGE, FILTERS, CUT})
+#: What the encoder is given; galleries older than it, and models that flatten nothing into tokens, have none.
+TOKENS = "embedding_tokens"
 
 #: Principal components kept, as in figure 7 of Dosovitskiy et al. (2021).
 COMPONENTS = 28
@@ -21,6 +23,8 @@ COMPONENTS = 28
 LEAST_KERNEL = 4
 #: Larger images are not what robench keeps.
 MOST_SIDE = 1024
+#: Values of all tokens together; more are not kept.
+MOST_VALUES = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +36,15 @@ class Embedding:
         stride: pixels from one patch to the next; fewer than ``kernel``, and patches overlap.
         image: float32 (C, H, W) in [0, 1], the gallery's first clean image as it reaches the layer; C is 1 or 3.
         filters: float32 (at most ``COMPONENTS``, C, kernel, kernel), each scaled to [0, 1], the leading one first.
+        tokens: float32 (T, D), scaled to [0, 1]: what the encoder is given for this image, positions added. T may
+            exceed the patches by class or prompt tokens. None if it was not kept.
     """
 
     kernel: int
     stride: int
     image: Array
     filters: Array
+    tokens: Array | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -75,4 +82,8 @@ def embedding_of(tensors: Mapping[str, Array]) -> Embedding | None:
     image, filters = tensors[IMAGE], tensors[FILTERS]
     if kernel != filters.shape[2] or not fits(image.shape, filters.shape, stride):
         raise ValueError(f"'{CUT}' is not how its filters cut its image")
-    return Embedding(kernel, stride, image, filters)
+    found = Embedding(kernel, stride, image, filters, tensors.get(TOKENS))
+    down, across = found.grid
+    if found.tokens is not None and len(found.tokens) < down * across:
+        raise ValueError(f"'{TOKENS}' has {len(found.tokens)} tokens for {down * across} patches")
+    return found

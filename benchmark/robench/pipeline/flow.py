@@ -252,6 +252,7 @@ def model_record(cell: Cell, workbench: Workbench) -> ModelRecord:
     return ModelRecord(
         victim=workbench.victim_digest(cell),
         defended=defended.fitted.digest,
+        parameters=sum(tensor.numel() for tensor in defended.fitted.model.parameters()),
         zero_shot=isinstance(workbench.model(cell, cell.victim), ZeroShotClassifier),
         reference=None if trained is not None else victim.reference.get(workbench.data(cell).dataset.origin()),
         training=trained.training if trained is not None else None,

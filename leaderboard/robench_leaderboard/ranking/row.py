@@ -214,6 +214,11 @@ class Row:
         return max(card.training.trainable for card in self.cards)
 
     @property
+    def parameters(self) -> int | None:
+        """Return the number of all parameters, frozen ones included; None if no card says it."""
+        return max((card.model.parameters for card in self.cards if card.model.parameters is not None), default=None)
+
+    @property
     def fit_seconds(self) -> float:
         """Return how long the defense took to fit; the cards share one fit, so the longest on record."""
         return max(card.cost.fit.seconds for card in self.cards)

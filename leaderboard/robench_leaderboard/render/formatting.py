@@ -113,6 +113,11 @@ def front(row: Row) -> str:
     return ", ".join(row.front) or NONE
 
 
+def trainable(row: Row) -> str:
+    """Return the number of trainable parameters, of all where the cards say how many those are."""
+    return f"{row.trainable:,}" if row.parameters is None else f"{row.trainable:,} of {row.parameters:,}"
+
+
 def decimal(value: float | None) -> str:
     """Return the value with about three digits."""
     if value is None:

@@ -44,6 +44,7 @@ def environment() -> Environment:
         "spread": formatting.spread,
         "front": formatting.front,
         "decimal": formatting.decimal,
+        "trainable": formatting.trainable,
         "megabytes": formatting.megabytes,
         "parameters": formatting.parameters,
         "title": formatting.title,

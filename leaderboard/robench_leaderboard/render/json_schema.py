@@ -83,6 +83,7 @@ class RowCost(Part, frozen=True, kw_only=True):
     """State what the row cost, per image of the white-box attacks where it says so; null where not measured."""
 
     trainable: Natural
+    parameters: Annotated[Natural | None, Meta(description="all, frozen ones included; null in old cards")]
     fit_seconds: Annotated[float, Meta(ge=0)]
     fit_joules: float | None
     craft_ms: Annotated[float | None, Meta(description="per image, summed over the white-box attacks")]

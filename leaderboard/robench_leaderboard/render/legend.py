@@ -39,8 +39,9 @@ TERMS = (
     ),
     (
         "cost:",
-        "trainable parameters; seconds and joules to fit; milliseconds, forwards and backwards per image to craft, "
-        "summed over the white-box attacks; milliseconds per image to score; the largest peak memory (10^6 bytes). "
+        "trainable parameters, of all where the cards say how many; seconds and joules to fit; milliseconds, forwards "
+        "and backwards per image to craft, summed over the white-box attacks; milliseconds per image to score; the "
+        "largest peak memory (10^6 bytes). "
         "Clocks hold for the device named. Pareto front: no ranked row is as robust for fewer trainable parameters, "
         "less time to fit, or less time to score; clocks are compared on one device only.",
     ),

@@ -74,6 +74,7 @@ def _template() -> Template:
         "front": formatting.front,
         "decimal": formatting.decimal,
         "megabytes": formatting.megabytes,
+        "trainable": formatting.trainable,
     }
     environment.filters |= {name: _safe(show) for name, show in shown.items()}
     environment.filters |= {

@@ -55,7 +55,7 @@ _THROUGH = Column("transfer %", lambda row: _transfers(row), "left", name=True)
 _VERDICT = Column("verdict", lambda row: row.verdict, "left")
 _EVIDENCE = Column("evidence", lambda row: row.evidence.words, "left")
 _COST = (
-    Column("trainable", lambda row: f"{row.trainable:,}"),
+    Column("trainable", formatting.trainable),
     Column("fit s", lambda row: formatting.decimal(row.fit_seconds)),
     Column("craft ms", lambda row: formatting.decimal(row.craft_ms)),
     Column("score ms", lambda row: formatting.decimal(row.score_ms)),

@@ -166,6 +166,7 @@ def change(difference: Difference) -> json_schema.Change:
 def _cost(row: Row) -> json_schema.RowCost:
     return json_schema.RowCost(
         trainable=row.trainable,
+        parameters=row.parameters,
         fit_seconds=_digits(row.fit_seconds),
         fit_joules=_measured(row.fit_joules),
         craft_ms=_measured(row.craft_ms),

@@ -15,6 +15,8 @@ MOST_CLASSES = 30
 #: Pixels a side of one cell of a confusion picture.
 CELL = 3
 
+Four = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -27,12 +29,15 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Hold (precision, recall, F1) of one class, clean and under attack."""
+    """Hold (precision, recall, F1, one-versus-rest accuracy) of one class, clean and under attack.
+
+    The accuracy is None where the card has no confusion matrix to count it from.
+    """
 
     name: str
     images: int
-    clean: tuple[float, float, float]
-    robust: tuple[float, float, float]
+    clean: tuple[float, float, float, float | None]
+    robust: tuple[float, float, float, float | None]
 
 
 def confusion(card: Card, outcome: Outcome) -> Confusion | None:
@@ -57,15 +62,40 @@ def share(counts: Sequence[int], count: int) -> float:
     return round(count / sum(counts), 3) if sum(counts) else 0.0
 
 
+def one_versus_rest(outcome: Outcome) -> list[float] | None:
+    """Return (TP + TN) / N of each class: the share of images on which "is it this class?" is answered rightly.
+
+    With ten classes it is near 0.9 for a class that is never found, since every image of the other nine counts for it:
+    it stands beside the recall, and never for it. None if the outcome has no confusion matrix.
+    """
+    counts = outcome.confusion
+    if counts is None or not counts or any(len(row) != len(counts) for row in counts):
+        return None
+    answered = [sum(column) for column in zip(*counts, strict=True)]
+    total = max(sum(answered), 1)
+    # N less the images that are of the class or were taken for it, without those that are both, which count as right.
+    return [(total - sum(row) - answered[place] + 2 * row[place]) / total for place, row in enumerate(counts)]
+
+
 def class_scores(card: Card) -> list[ClassScore]:
     """Return the classes whose recall falls the most, in the order of the labels."""
-    rows = list(zip(card.data.classes, card.clean.per_class, card.robust.per_class, strict=False))
-    whole = [(name, clean, robust) for name, clean, robust in rows if len(clean) == 4 == len(robust)]
-    worst = sorted(range(len(whole)), key=lambda place: whole[place][2][1] - whole[place][1][1])[:MOST_CLASSES]
+    rows = list(zip(card.data.classes, _scores(card.clean), _scores(card.robust), strict=False))
+    whole = [(name, clean, robust) for name, clean, robust in rows if clean is not None and robust is not None]
+    worst = sorted(range(len(whole)), key=lambda place: whole[place][2][0][1] - whole[place][1][0][1])[:MOST_CLASSES]
     return [
-        ClassScore(name, int(clean[3]), (clean[0], clean[1], clean[2]), (robust[0], robust[1], robust[2]))
+        ClassScore(name, int(clean[0][3]), (*clean[0][:3], clean[1]), (*robust[0][:3], robust[1]))
         for name, clean, robust in (whole[place] for place in sorted(worst))
     ]
+
+
+def _scores(outcome: Outcome) -> list[tuple[Four, float | None] | None]:
+    """Return (precision, recall, F1, images) and the one-versus-rest accuracy of each class; None for an odd row."""
+    rest = one_versus_rest(outcome)
+    found: list[tuple[Four, float | None] | None] = []
+    for place, row in enumerate(outcome.per_class):
+        accuracy = rest[place] if rest is not None and place < len(rest) else None
+        found.append(((row[0], row[1], row[2], row[3]), accuracy) if len(row) == 4 else None)
+    return found
 
 
 def _picture(counts: Sequence[Sequence[int]]) -> str:

@@ -14,6 +14,7 @@ from robench_leaderboard.ranking.across_datasets import Across
 from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.render import datasets_table, formatting
+from robench_leaderboard.report.confusion_matrices import one_versus_rest
 from robench_leaderboard.report.figure_files import slug
 from robench_leaderboard.report.plots import board_title
 from robench_leaderboard.report.report_data import Report
@@ -79,7 +80,7 @@ def latex(report: Report, board: Board) -> str:
             formatting.percent(row.clean),
             formatting.robust(row),
             "ref." if row.undefended else formatting.gain(row),
-            f"{row.trainable:,}",
+            formatting.trainable(row),
         ]
         if board.has_transfer:
             words.insert(6, formatting.percent(line.transfer))
@@ -137,7 +138,8 @@ def _rows(report: Report) -> Iterator[list[Cell]]:
     yield [
         *("dataset", "shape", "n", "norm", "eps", "radius", "victim", "defense", "seed", "rank", "verdict", "evidence"),
         *("clean_correct", "clean_low", "clean_high", "robust_correct", "robust_low", "robust_high"),
-        *("clean_top5", "robust_top5", "transfer_correct", "transfer_low", "transfer_high", "trainable", "fit_seconds"),
+        *("clean_top5", "robust_top5", "transfer_correct", "transfer_low", "transfer_high", "trainable"),
+        *("parameters", "fit_seconds"),
         *("craft_ms", "score_ms", "peak_bytes"),
     ]
     for board, row in report.rows:
@@ -148,7 +150,7 @@ def _rows(report: Report) -> Iterator[list[Cell]]:
             *(*_counted(row.clean), *_counted(row.headline)),
             *(None if score is None else score.correct for score in (row.clean_top5, row.robust_top5)),
             *_counted(line.transfer),
-            *(row.trainable, row.fit_seconds, row.craft_ms, row.score_ms, row.peak_bytes),
+            *(row.trainable, row.parameters, row.fit_seconds, row.craft_ms, row.score_ms, row.peak_bytes),
         ]
 
 
@@ -185,9 +187,17 @@ def _averages(report: Report) -> Iterator[list[Cell]]:
 
 
 def _classes(report: Report) -> Iterator[list[Cell]]:
-    yield ["card", "images", "class", "label", "precision", "recall", "f1", "support"]
+    yield ["card", "images", "class", "label", "precision", "recall", "f1", "support", "one_versus_rest_accuracy"]
     for attack in report.cells:
         card = attack.card
         for images, outcome in (("clean", card.clean), ("adversarial", card.robust)):
+            rest = one_versus_rest(outcome)
             for label, (name, scores) in enumerate(zip(card.data.classes, outcome.per_class, strict=False)):
-                yield [card.id, images, name, label, *scores]
+                yield [
+                    card.id,
+                    images,
+                    name,
+                    label,
+                    *scores,
+                    round(rest[label], 6) if rest and label < len(rest) else None,
+                ]

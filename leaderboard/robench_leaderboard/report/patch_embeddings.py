@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.evidence.patch_embedding import Embedding
 from robench_leaderboard.render.formatting import title
-from robench_leaderboard.report.pictures import address, colours
+from robench_leaderboard.report.pictures import address, colours, heat_colours
 from robench_leaderboard.report.report_data import Report
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ class ShownEmbedding:
     embedding: Embedding
     patches: str
     filters: str
+    tokens: str
+
+    @property
+    def heading(self) -> str:
+        """Return what the heat map of the tokens shows, such as ``101 tokens (1 beside the patches) of 64 values``."""
+        count, width = (0, 0) if self.embedding.tokens is None else self.embedding.tokens.shape
+        down, across = self.embedding.grid
+        more = count - down * across
+        return f"{count:,} tokens{f' ({more} beside the patches)' if more else ''} of {width:,} values"
 
     @property
     def counted(self) -> str:
@@ -65,6 +74,7 @@ def shown_embeddings(report: Report) -> Iterator[ShownEmbedding]:
                 embedding=embedding,
                 patches=_address(patch_picture(embedding)),
                 filters=_address(filter_picture(embedding.filters)),
+                tokens="" if embedding.tokens is None else _address(token_picture(embedding.tokens)),
             )
 
 
@@ -79,6 +89,11 @@ def filter_picture(filters: Array) -> Array:
     """Return the filters (K, C, k, k) in rows as uint8 (H, W, 3), on white."""
     tiles = [colours(one) for one in filters]
     return _grid([tiles[start : start + ACROSS] for start in range(0, len(tiles), ACROSS)], max(1, len(tiles[0]) // 8))
+
+
+def token_picture(tokens: Array) -> Array:
+    """Return tokens (T, D) in [0, 1] as a heat map (D, T, 3) of uint8: a column a token, a row a feature."""
+    return heat_colours(tokens.T)
 
 
 def _grid(rows: list[list[Array]], gap: int) -> Array:

@@ -75,9 +75,16 @@ def heat(values: Array) -> str:
     """Return (H, W) values of at least 0 as a heat map, its largest value the brightest."""
     import numpy as np
 
-    peak = float(values.max())
-    levels = np.rint(values * (255 / peak)).astype(np.uint8) if peak > 0 else np.zeros(values.shape, dtype=np.uint8)
-    return address(_palette()[levels])
+    peak = values.max()
+    return address(heat_colours(values / peak if peak > 0 else np.zeros_like(values)))
+
+
+def heat_colours(values: Array) -> Array:
+    """Return (H, W) values in [0, 1] as the colours of a heat map, uint8 (H, W, 3)."""
+    import numpy as np
+
+    coloured: Array = _palette()[np.rint(values * 255).astype(np.uint8)]
+    return coloured
 
 
 def address(pixels: Array, side: int = SIDE) -> str:

@@ -157,9 +157,9 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "trainable",
-        "Trainable parameters.",
+        "Trainable parameters, of all that the defended victim has.",
         "number",
-        lambda line: f"{line.row.trainable:,}",
+        lambda line: formatting.trainable(line.row),
         lambda line: line.row.trainable,
     ),
     _number("fit s", "Seconds to fit the defense.", lambda line: line.row.fit_seconds),

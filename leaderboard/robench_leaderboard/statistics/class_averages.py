@@ -1,7 +1,8 @@
 """Precision, recall and F1 averaged over the classes, from what a card says of each class.
 
-What is nowhere shown is the "accuracy" of a class, (TP + TN) / N: with ten classes it is near 0.9 for a class that is
-never found, since every image of the other nine counts for it.
+The "accuracy" of a class, (TP + TN) / N, is no part of an average: with ten classes it is near 0.9 for a class that is
+never found, since every image of the other nine counts for it. It is shown for each class, beside its recall
+(``confusion_matrices.one_versus_rest``).
 """
 
 from __future__ import annotations

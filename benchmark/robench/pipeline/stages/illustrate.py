@@ -6,7 +6,7 @@ one that cuts no patches without those.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from robench.evidence.adversarial_set import AdversarialSet
 from robench.evidence.artifact_folder import Artifact
 from robench.evidence.fingerprint import CHUNK
 from robench.evidence.gallery import KIND, PICTURES, gallery_key
-from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE, fits
+from robench.evidence.patch_embedding import COMPONENTS, CUT, FILTERS, IMAGE, MOST_VALUES, TOKENS, fits
 from robench.evidence.store import Store
 from robench.plan.place_labels import without_folders
 
@@ -119,7 +119,10 @@ def _patches(model: Classifier, image: Tensor) -> tuple[dict[str, Tensor], str]:
         if not plain or filters is None or not fits(pixels.shape, filters.shape, layer.stride[0]):
             return {}, "the first convolution cuts no patches"
         cut = torch.tensor([layer.kernel_size[0], layer.stride[0]])
-        return {IMAGE: _to_unit(model, pixels), FILTERS: filters, CUT: cut}, ""
+        down, across = ((side - layer.kernel_size[0]) // layer.stride[0] + 1 for side in pixels.shape[1:])
+        tokens = _tokens(model, image, down * across, layer.out_channels)
+        kept = {} if tokens is None else {TOKENS: tokens}
+        return {IMAGE: _to_unit(model, pixels), FILTERS: filters, CUT: cut, **kept}, ""
     except Exception as error:  # a model may hold or raise anything; pictures must not fail a cell
         return {}, f"{type(error).__name__}: {error}"[:300]
 
@@ -142,6 +145,41 @@ def _first_convolution(model: Classifier, image: Tensor) -> tuple[nn.Conv2d, Ten
         for hook in hooks:
             hook.remove()
     return met[0] if met else None
+
+
+def _tokens(model: Classifier, image: Tensor, patches: int, width: int) -> Tensor | None:
+    """Return the tokens (T, D) that the encoder is given for ``image``, scaled to [0, 1]; None if there are none.
+
+    They are what the first layer with weights behind the embedding is given: a norm, a linear map or an attention,
+    whichever comes first. Positions are added by then, and class or prompt tokens stand beside the patches.
+    """
+    met: list[Tensor] = []
+
+    def meet(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        given = inputs[0] if inputs else None
+        if met or not isinstance(given, Tensor) or given.dim() != 3:
+            return
+        if len(given) == 1 and given.shape[1] >= patches and given.shape[2] == width:
+            met.append(given.detach()[0].float().cpu())
+
+    layers = [
+        part
+        for part in model.modules()
+        if isinstance(part, nn.MultiheadAttention)
+        or (not any(part.children()) and any(True for _ in part.parameters(recurse=False)))
+    ]
+    hooks = [part.register_forward_pre_hook(meet) for part in layers]
+    try:
+        with torch.no_grad():
+            model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not met or met[0].numel() > MOST_VALUES or not bool(torch.isfinite(met[0]).all()):
+        return None
+    low, high = met[0].min(), met[0].max()
+    scaled: Tensor = ((met[0] - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+    return scaled.contiguous()
 
 
 def components(weight: Tensor) -> Tensor | None:
