@@ -54,7 +54,7 @@ class Results(list[Card]):
 
     def to_records(self) -> list[dict[str, Any]]:
         """Return one flat dict a card, as :meth:`to_dataframe` has its rows."""
-        return [_record(card) for card in self]
+        return [record(card) for card in self]
 
     def to_dataframe(self) -> DataFrame:
         """Return a row a card as a pandas DataFrame; accuracies are shares."""
@@ -172,7 +172,8 @@ def _cells(card: Card) -> list[str]:
     return [plain(text, 120) for text in (*names, *words)]
 
 
-def _record(card: Card) -> dict[str, Any]:
+def record(card: Card) -> dict[str, Any]:
+    """Return a card as one flat dict: accuracies are shares, eps in pixel units, times in seconds or milliseconds."""
     cell, cost = card.cell, card.cost
     record: dict[str, Any] = {
         "dataset": cell.dataset.label,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robench.contracts.threat_model import format_eps
 
@@ -50,6 +50,30 @@ def print_verdict(card: Card, console: Console) -> None:
         left = Counter(check.status for check in checks[MOST_ROWS:])
         counts = ", ".join(f"{number:,} {status}" for status, number in left.items())
         console.print(f"and {len(checks) - MOST_ROWS:,} more, which are in the card: {counts}")
+
+
+def verdict_json(card: Card) -> dict[str, Any]:
+    """Return a card as one flat record, with its verdict's meaning, what the gate spent, and every check."""
+    from robench.api.results import record
+
+    gate, spent = card.gate, card.cost.gate
+    return {
+        **record(card),
+        "means": _MEANS[gate.verdict],
+        "loading": list(card.model.loading),
+        "gate": {"forwards": spent.forwards, "backwards": spent.backwards, "share": gate.share},
+        "checks": [
+            {
+                "name": check.name,
+                "status": check.status,
+                "value": check.value,
+                "threshold": check.threshold,
+                "n": check.n,
+                "meaning": check.meaning,
+            }
+            for check in sorted(gate.checks, key=lambda check: _ORDER[check.status])
+        ],
+    }
 
 
 def _rates(outcome: Outcome) -> str:

@@ -3,54 +3,88 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from robench.cli.output import STDOUT, deliver, file_option, ready
+from robench.cli.options import warn
+from robench.cli.output import STDOUT, answering, deliver, file_option, json_option, ready
 from robench.cli.strict import Command
 from robench.errors import CardError
 
+if TYPE_CHECKING:
+    from robench_leaderboard.compare.comparison import Comparison
+
 
 @click.command("compare", cls=Command)
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every image that flipped.")
+@click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FIRST OTHER...")
+@json_option
 @file_option("Also write a page (HTML) here")
-def compare_command(first: Path, second: Path, as_json: bool, out: Path | None) -> None:
-    """Compare two cards, or two folders of cards row by row: paired differences, and which images flipped.
+def compare_command(cards: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
+    """Compare the first card, or folder of cards, with each other: paired differences, and which images flipped.
 
-    A results folder of robench run counts as its folder of cards.
+    Folders are compared row by row; beside a card, a folder stands for its cards of the same test images. A results
+    folder of robench run counts as its folder of cards.
 
     \b
     robench compare results/cards/ONE.json results/cards/OTHER.json
+    robench compare results/cards/NONE.json results/cards/*tecoa*.json
     robench compare before/ after/ -o compare.html
     """
     from rich.console import Console
 
-    from robench.cli.options import warn
-    from robench.evidence.judged_card import judged_beside
-    from robench_leaderboard import read_cards
-    from robench_leaderboard.compare.comparison import compare_cards, compare_sets
+    from robench_leaderboard.compare.comparison import joined
     from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
 
     ready(out, as_json=as_json)
-    for path in (first, second):
+    for path in cards:
         if not path.exists():
             raise CardError(f"{path} does not exist; name two cards or two folders of cards.")
-    if first.is_dir() != second.is_dir():
-        raise CardError(f"Compare two cards or two folders: of {first} and {second} only one is a folder.")
-    if first.is_dir():
-        found = compare_sets(read_cards([_cards(first)], warn), read_cards([_cards(second)], warn))
-    else:
-        found = compare_cards(judged_beside(first), judged_beside(second))
-    if as_json:
-        click.echo(comparison_json(found), nl=False)
-    elif out != STDOUT:
+    if len(cards) == 1:
+        raise CardError(f"{cards[0]} alone has nothing to be compared with; name two cards or two folders of cards.")
+    found = joined(_folders(cards) if all(path.is_dir() for path in cards) else _cards(cards))
+    with answering(as_json) as answer:
+        answer(comparison_json(found))
+    if not as_json and out != STDOUT:
         print_comparison(found, Console(highlight=False))
     if out is not None:
         deliver(out, comparison_html(found).encode(), "page", quiet=as_json)
 
 
-def _cards(folder: Path) -> Path:
+def _folders(folders: tuple[Path, ...]) -> dict[tuple[str, str], Comparison]:
+    """Compare the rows of the first folder with those of each other."""
+    from robench_leaderboard import read_cards
+    from robench_leaderboard.compare.comparison import compare_sets
+
+    sets = [read_cards([_cards_of(folder)], warn) for folder in folders]
+    return {
+        (str(folders[0]), str(folder)): compare_sets(sets[0], found)
+        for folder, found in zip(folders[1:], sets[1:], strict=True)
+    }
+
+
+def _cards(places: tuple[Path, ...]) -> dict[tuple[str, str], Comparison]:
+    """Compare the first card with each other; of a folder's, those of other images are left out with a warning."""
+    from robench.evidence.judged_card import card_files, judged_beside
+    from robench_leaderboard.compare.comparison import compare_cards
+
+    if places[0].is_dir():
+        raise CardError(f"{places[0]} is a folder and the others are not all; name the card to compare with first.")
+    first, found = judged_beside(places[0]), dict[tuple[str, str], "Comparison"]()
+    for path in card_files(places):
+        if path.resolve() == places[0].resolve() and path not in places[1:]:
+            continue
+        try:
+            found[str(places[0]), str(path)] = compare_cards(first, judged_beside(path))
+        except CardError as error:
+            if path in places:
+                raise
+            warn(f"{path} is left out: {error}")
+    if not found:
+        raise CardError(f"No card in {', '.join(map(str, places[1:]))} is of the test images of {places[0]}.")
+    return found
+
+
+def _cards_of(folder: Path) -> Path:
     inside = folder / "cards"
     return inside if inside.is_dir() else folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 MANY = 100_000
 
 
-def print_plan(specs: Sequence[Spec], store: Path | None, level: Level, options: Mapping[str, Any]) -> None:
+def print_plan(
+    specs: Sequence[Spec],
+    store: Path | None,
+    level: Level,
+    options: Mapping[str, Any],
+    answer: Callable[[dict[str, Any]], None],
+) -> None:
     """Print a line a cell, the passes that are left, what they cost, and all that is missing; nothing is downloaded.
 
     Args:
@@ -33,6 +39,7 @@ def print_plan(specs: Sequence[Spec], store: Path | None, level: Level, options:
         store: folder of the artifacts; None is the user's own.
         level: how hard the gate tries.
         options: ``device``, ``offline``, ``rates`` and ``keep_images`` of ``robench run``.
+        answer: given the same as JSON values.
     """
     from robench.api import choose_device, go_offline, is_offline
     from robench.evidence.store import Store, default_root
@@ -53,9 +60,15 @@ def print_plan(specs: Sequence[Spec], store: Path | None, level: Level, options:
     unknown = ", and what the missing images make of it" if counted.unknown else ""
     total = _passes(counted.left[0], counted.left[1])
     click.echo(f"{counted.planned} cells; at most {total} left (the gate's probes and warm-up apart){unknown}")
-    for line in counted.estimate.lines(rates, level.cost, options["keep_images"]):
+    estimate = list(counted.estimate.lines(rates, level.cost, options["keep_images"]))
+    for line in estimate:
         click.echo(line)
-    _print_missing(list(dict.fromkeys(counted.missing)), list(dict.fromkeys([*counted.errors, *errors])), forbidden)
+    lacking, errors = list(dict.fromkeys(counted.missing)), list(dict.fromkeys([*counted.errors, *errors]))
+    answer({
+        "cells": counted.listed, "forwards": counted.left[0], "backwards": counted.left[1],
+        "complete": not counted.unknown, "estimate": estimate, "missing": lacking, "errors": errors,
+    })  # fmt: skip
+    _print_missing(lacking, errors, forbidden)
 
 
 def _print_missing(downloads: list[str], errors: list[str], forbidden: bool) -> None:
@@ -81,6 +94,7 @@ class _Count:
         self.planned = 0
         self.missing: list[str] = []
         self.errors: list[str] = []
+        self.listed: list[dict[str, Any]] = []
 
     @property
     def unknown(self) -> bool:
@@ -105,6 +119,7 @@ class _Count:
                 ]
                 self.estimate.add(cell.victim.component.name, sum(sum(part) for _, part in work if known))
                 parts = (f"{name} {_passes(*part)}" if known else name for name, part in work)
+                self.listed.append(_as_json(cell.title, not work, work, known))
                 click.echo(f"{cell.title}: {'to do: ' + ', '.join(parts) if work else 'stored'}")
 
     def _work(self, cell: Cell) -> list[tuple[str, tuple[int, int]]]:
@@ -158,6 +173,18 @@ class _Count:
                 except DataError as error:
                     self.errors.append(str(error))
         return self._sizes[key]
+
+
+def _as_json(title: str, stored: bool, work: list[tuple[str, tuple[int, int]]], known: bool) -> dict[str, Any]:
+    """Return what is left of a cell; passes are None where the images are not here to be counted."""
+    return {
+        "title": title,
+        "stored": stored,
+        "work": [
+            {"stage": name, "forwards": part[0] if known else None, "backwards": part[1] if known else None}
+            for name, part in work
+        ],
+    }
 
 
 def print_training_plan(cell: Cell, store: Path | None) -> None:

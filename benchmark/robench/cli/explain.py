@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from robench.cli import completers
-from robench.cli.output import printed_option
+from robench.cli.options import warn
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
+    from robench.evidence.training_card import TrainingCard
 
 
 @click.command("explain", cls=Command)
-@click.argument("card", type=click.Path(path_type=Path), shell_complete=completers.cards)
+@click.argument(
+    "cards",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="CARD...",
+    shell_complete=completers.cards,
+)
+@json_option
 @printed_option
-def explain_command(card: Path) -> None:
-    """Explain a card: its verdict, every check with its value, its threshold and what it means.
+def explain_command(cards: tuple[Path, ...], as_json: bool) -> None:
+    """Explain cards (or folders of them): the verdict, every check with its value, its threshold and what it means.
 
     The verdict is the one that all cards in its folder give it together.
 
@@ -27,29 +37,66 @@ def explain_command(card: Path) -> None:
 
     \b
     robench explain results/cards/CARD.json
+    robench explain results --json
     robench explain results/trainings/CARD.json
     """
-    from rich.console import Console
+    from robench.evidence.judged_card import card_files
 
+    found: dict[str, list[dict[str, Any]]] = {"cards": [], "trainings": []}
+    for place, path in enumerate(card_files(cards)):
+        card = _read(path, cards)
+        if card is None:
+            continue
+        kind, values = _explained(card, path, "\n" * (place > 0), not as_json)
+        found[kind].append({"path": str(path), **values})
+    with answering(as_json) as answer:
+        answer(dict(found))
+
+
+def _read(path: Path, named: tuple[Path, ...]) -> Card | TrainingCard | None:
+    """Return the card in a file; what only lay in a folder and is no card costs a warning."""
+    from robench.errors import CardError
     from robench.evidence import card_file, training_card_file
     from robench.evidence.files import read_bounded
+
+    try:
+        text = read_bounded(path)
+        if training_card_file.is_training(text):
+            return training_card_file.decode(text, str(path))
+        return card_file.decode(text, str(path))
+    except CardError as error:
+        if path in named:
+            raise
+        warn(f"{error} It is left out.")
+        return None
+
+
+def _explained(card: Card | TrainingCard, path: Path, before: str, in_words: bool) -> tuple[str, dict[str, Any]]:
+    """Print a card's explanation, or return what it says as JSON values; the first of the two is what it is among."""
+    from rich.console import Console
+
+    from robench.evidence.card import Card as Measured
+
+    console = Console(highlight=False)
+    console.print(before, end="")
+    if not isinstance(card, Measured):
+        from robench.cli.training_view import print_training, training_json
+
+        if in_words:
+            print_training(card, console)
+        return "trainings", training_json(card)
+    from robench.cli.card_view import print_verdict, verdict_json
     from robench.evidence.judged_card import cards_in, judged_with
 
-    console, text = Console(highlight=False), read_bounded(card)
-    if training_card_file.is_training(text):
-        from robench.cli.training_view import print_training
-
-        print_training(training_card_file.decode(text, str(card)), console)
-        return
-    from robench.cli.card_view import print_verdict
-
-    recorded = card_file.decode(text, str(card))
-    beside = cards_in(card.absolute().parent)
-    print_verdict(judged_with(recorded, beside), console)
-    others = sum(_row(one) == _row(recorded) and one.id != recorded.id for one in beside)
-    if others:
-        cards = f"{others} other card{'s' * (others > 1)} of this defended victim in {card.parent}"
-        click.echo(f"Judged together with the {cards}.")
+    beside = cards_in(path.absolute().parent)
+    judged = judged_with(card, beside)
+    others = sum(_row(one) == _row(card) and one.id != card.id for one in beside)
+    if in_words:
+        print_verdict(judged, console)
+        if others:
+            together = f"{others} other card{'s' * (others > 1)} of this defended victim in {path.parent}"
+            click.echo(f"Judged together with the {together}.")
+    return "cards", {**verdict_json(judged), "judged_with": others}
 
 
 def _row(card: Card) -> tuple[object, ...]:

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, without_option
-from robench.cli.output import printed_option
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command, WholeNumber
 
 if TYPE_CHECKING:
-    from robench.plugin.catalog import Offer
+    from collections.abc import Sequence
+
+    from robench.plugin.catalog import Catalog, Offer
 
 ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter", "detector")
 
 
 @click.command("list", cls=Command)
 @click.argument("role", required=False, type=click.Choice(ROLES))
+@json_option
 @printed_option
 @without_option
-def list_command(role: str | None) -> None:
+def list_command(role: str | None, as_json: bool) -> None:
     """List what can be named in a run, and any plugin that is broken.
 
     \b
     robench list
     robench list attack
+    robench list --json
     """
     from rich.console import Console
     from rich.table import Table
@@ -36,8 +40,13 @@ def list_command(role: str | None) -> None:
     from robench.plugin.catalog import catalog
 
     known = catalog()
+    kinds = (role,) if role else ROLES
+    if as_json:
+        with answering(as_json) as answer:
+            answer(_described(known, kinds))
+        return
     table = Table("role", "name", "what it is", "plugin", box=None, header_style="bold", pad_edge=False)
-    for kind in (role,) if role else ROLES:
+    for kind in kinds:
         for offer in known.of(kind):
             # Text, since a docstring's [0, 1] or [a] is no markup.
             table.add_row(*map(Text, (kind, offer.name, offer.summary, offer.plugin.label)))
@@ -45,6 +54,36 @@ def list_command(role: str | None) -> None:
     for plugin in known.plugins:
         if plugin.broken:
             click.echo(f"broken: {plugin.name} ({plugin.label}): {plugin.broken}")
+
+
+def _described(known: Catalog, kinds: Sequence[str]) -> dict[str, Any]:
+    """Return every component of these roles, and every broken plugin, as JSON values."""
+    from robench.contracts.parameters import format_value, parameters_of
+
+    def described(role: str, offer: Offer) -> dict[str, Any]:
+        declared = parameters_of(offer.component).values()
+        return {
+            "role": role,
+            "name": offer.name,
+            "summary": offer.summary,
+            "version": offer.component.version,
+            "plugin": offer.plugin.label,
+            "parameters": [
+                {
+                    "name": entry.name,
+                    "type": entry.type_name,
+                    "default": format_value(entry.name, entry.default),
+                    "help": entry.help,
+                }
+                for entry in declared
+            ],
+        }
+
+    broken = [plugin for plugin in known.plugins if plugin.broken]
+    return {
+        "components": [described(kind, offer) for kind in kinds for offer in known.of(kind)],
+        "broken": [{"name": plugin.name, "plugin": plugin.label, "reason": plugin.broken} for plugin in broken],
+    }
 
 
 @click.command("show", cls=Command)

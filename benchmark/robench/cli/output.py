@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 STDOUT = Path("-")
+
+#: Version of the shapes that ``--json`` prints: raised where a field goes or means something else, not where one comes.
+FORMAT = 1
 
 
 class Folder(click.Path):
@@ -55,6 +59,30 @@ def file_option(text: str, *names: str) -> Callable[[Command], Command]:
         "-o", *names, "--out", "out", type=click.Path(path_type=Path), default=None, metavar="FILE",
         help=f"{text}; - is the standard output.",
     )  # fmt: skip
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``; docs/command-line.md has the shape of each command's answer."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else (docs/command-line.md).")(
+        command
+    )
+
+
+@contextmanager
+def answering(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a function that prints the answer as JSON, if it is wanted.
+
+    Then everything else that is printed inside, by plugins and libraries too, goes to the error stream.
+    """
+    stdout = sys.stdout
+
+    def answer(values: dict[str, Any]) -> None:
+        if as_json:
+            stdout.write(json.dumps({"format": FORMAT, **values}, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+            stdout.flush()
+
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        yield answer
 
 
 def ready(out: Path | None, *, as_json: bool = False, binary: str = "") -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from robench.cli import completers
 from robench.cli.options import Names, device_option, parameter_option, store_option, warn, without_option
-from robench.cli.output import Folder
+from robench.cli.output import Folder, answering, json_option
+from robench.cli.perform import perform
 from robench.cli.request import requests
-from robench.cli.run_results import compare_with_published, finish, unfit
+from robench.cli.run_results import compare_with_published, finish, results_json, unfit
 from robench.cli.strict import Command, Number
 from robench.cli.strict import WholeNumber as Whole
 from robench.cli.workers import helped_by
-
-if TYPE_CHECKING:
-    from robench.evidence.card import Card
-    from robench.plan.spec import Spec
 
 NAMES = Names()
 
@@ -165,7 +162,7 @@ NAMES = Names()
 @click.option(
     "-o",
     "--out",
-    type=Folder("such as -o results"),
+    type=Folder("and print the cards with --json"),
     default=Path("results"),
     show_default=True,
     help="Folder of the cards, those of trainings, pictures and LEADERBOARD.md.",
@@ -176,6 +173,7 @@ NAMES = Names()
     default=None,
     help="Exit code 1, for CI, if a number is INVALID, or with 'suspect' if it is not VALID.",
 )
+@json_option
 @without_option
 @click.option(
     "--dry-run", is_flag=True, help="Print the cells, what the store has, and the passes, time and disk that are left."
@@ -186,7 +184,9 @@ NAMES = Names()
     default=None,
     help="TOML file with passes_per_second = {VICTIM = 900} and the price of an hour, for --dry-run.",
 )
-def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool, **options: Any) -> None:  # fmt: skip
+def run_command(
+    suite: Path | None, store: Path | None, out: Path, dry_run: bool, as_json: bool, **options: Any
+) -> None:
     """Measure clean and robust accuracy, judge the numbers, and rank them.
 
     SUITE is a TOML file that says the same as the options, or suite:NAME, one that comes along (robench suites lists
@@ -213,86 +213,25 @@ def run_command(suite: Path | None, store: Path | None, out: Path, dry_run: bool
     if dry_run:
         from robench.cli.dry_run import print_plan
 
-        print_plan(asked.runs, store, level, options)
+        with answering(as_json) as answer:
+            print_plan(asked.runs, store, level, options, answer)
         return
-    if options["engine"] is not None:
-        from robench.cli.engine import run_on
+    with answering(as_json) as answer:
+        if options["engine"] is not None:
+            from robench.cli.engine import run_on
 
-        options["no_compute"] = run_on(options["engine"], sys.argv[1:], asked.runs, store, out, options)
-    with helped_by(options["workers"], sys.argv[1:]):
-        cards, failures, trained = perform(asked.runs, store, out, options)
-    judged = finish(cards, out)
-    if trained:
-        click.echo(f"trainings: {out / 'trainings'}")
-    compare_with_published(asked.title, asked.published, cards, out)
-    if failures:
-        click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
-        for title, error in failures:
-            click.echo(f"  {title}\n    {error}", err=True)
-    refused = unfit(judged, options["fail_on"], out)
+            options["no_compute"] = run_on(options["engine"], sys.argv[1:], asked.runs, store, out, options)
+        with helped_by(options["workers"], sys.argv[1:]):
+            cards, failures, trained = perform(asked.runs, store, out, options)
+        judged = finish(cards, out)
+        if trained:
+            click.echo(f"trainings: {out / 'trainings'}")
+        compare_with_published(asked.title, asked.published, cards, out)
+        if failures:
+            click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
+            for title, error in failures:
+                click.echo(f"  {title}\n    {error}", err=True)
+        refused = unfit(judged, options["fail_on"], out)
+        answer(results_json(judged, failures, trained, out))
     if failures or refused:
         raise click.exceptions.Exit(1)
-
-
-def perform(
-    specs: tuple[Spec, ...], store: Path | None, out: Path, options: dict[str, Any]
-) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
-    """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
-    from robench.api import CellsFailed, choose_device, comparison_groups, run
-    from robench.errors import RobenchError
-    from robench.evidence import training_card_file
-    from robench.evidence.card_file import write
-    from robench.evidence.files import ready_folder
-    from robench.evidence.gallery import write_gallery
-    from robench.evidence.store import Store, default_root
-    from robench.plan.shard import shard
-    from robench.plan.spec import plan
-    from robench.runtime.progress_bars import terminal
-
-    part = shard(options["shard"])
-    # Planned before anything is run, so that what cannot be run is refused before.
-    counts = [len(comparison_groups(plan(spec, choose_device(options["device"])))) for spec in specs]
-    ready_folder(out)
-    stored = Store(store or default_root())
-    cards: list[Card] = []
-    failures: list[tuple[str, str]] = []
-    trained: list[Path] = []
-
-    def write_card(card: Card) -> None:
-        cards.append(card)
-        write(card, out / "cards")
-        if not options["no_gallery"]:
-            write_gallery(stored, card, out / "gallery")
-
-    with terminal() as progress:
-        if sum(counts) < part.part:
-            progress.note(f"Part {part} has nothing to do: the grid has {sum(counts)} groups of cells.")
-        for place, spec in enumerate(specs, 1):
-            try:
-                run(
-                    spec,
-                    on_card=write_card,
-                    on_training=lambda card: trained.append(training_card_file.write(card, out / "trainings")),
-                    store=store,
-                    device=options["device"],
-                    batch_size=options["batch_size"],
-                    offline=options["offline"],
-                    compiled=options["compiled"],
-                    prepared=not options["no_prepare"],
-                    gate=options["gate"],
-                    gate_images=options["gate_images"],
-                    gate_cost=options["gate_cost"],
-                    timeout=options["timeout"],
-                    progress=progress,
-                    gallery=not options["no_gallery"],
-                    keep_images=options["keep_images"],
-                    shard=str(part.after(sum(counts[: place - 1]))),
-                    compute=not options["no_compute"],
-                )
-            except CellsFailed as error:
-                failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
-            except RobenchError as error:
-                if len(specs) == 1:
-                    raise
-                failures.append((f"run {place} of the suite", str(error)))
-    return cards, failures, trained

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -60,6 +60,18 @@ def finish(cards: list[Card], out: Path) -> list[Card]:
         )
     click.echo(f"cards: {folder}\nleaderboard: {page}")
     return [card for card in judge_together(shown) if card.id in made]
+
+
+def results_json(cards: list[Card], failures: list[tuple[str, str]], trained: list[Path], out: Path) -> dict[str, Any]:
+    """Return what a run made as JSON values: a record a card, as judged, with its file."""
+    from robench.api.results import record
+
+    return {
+        "cards": [{**record(card), "path": str(out / "cards" / card.file_name)} for card in cards],
+        "trainings": list(map(str, trained)),
+        "failures": [{"cell": title, "reason": reason} for title, reason in failures],
+        "leaderboard": str(out / "LEADERBOARD.md") if cards else None,
+    }
 
 
 def unfit(cards: list[Card], least: str | None, out: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robench.contracts.parameters import format_value
 from robench.evidence.training_card import TrainingCard, by_epoch
@@ -50,6 +50,26 @@ def print_training(card: TrainingCard, console: Console) -> None:
         say(line)
     say(f"recorded: {card.created} by robench {card.environment.robench}")
     say(f"repeat: {command_to_repeat(card)}")
+
+
+def training_json(card: TrainingCard) -> dict[str, Any]:
+    """Return what was trained, on what, what came of it, and the command that repeats it."""
+    import msgspec
+
+    return {
+        "id": card.id,
+        "victim": card.victim.label,
+        "dataset": card.dataset.label,
+        "seed": card.seed,
+        "trainable": card.training.trainable,
+        "recipe": dict(card.training.recipe),
+        "history": [dict(point) for point in card.training.history],
+        "reached": msgspec.to_builtins(card.reached),
+        "forwards": card.cost.forwards,
+        "backwards": card.cost.backwards,
+        "seconds": card.cost.seconds,
+        "repeat": command_to_repeat(card),
+    }
 
 
 def outcome_lines(card: TrainingCard) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from robench.cli import completers
 from robench.cli.options import device_option, parameter_option, store_option
-from robench.cli.output import printed_option
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command, WholeNumber
 from robench.cli.values import read_parameters
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Exit code where neither a store nor a re-run had anything to compare the card with.
 NOTHING_COMPARED = 3
+
+#: What --json says of a card until something is found.
+UNCHECKED: dict[str, Any] = {"outcome": None, "findings": [], "attested": None, "error": None}
 
 
 @click.command("verify", cls=Command)
@@ -40,6 +43,7 @@ NOTHING_COMPARED = 3
 @click.option("--by", default="", metavar="NAME", help="Who says so, in the attestation [default: nobody is named].")
 @click.option("--sample", type=WholeNumber(1, "2"), default=None, help="Take so many of the cards, drawn by --seed.")
 @click.option("--seed", default="0", show_default=True, metavar="TEXT", help="What --sample draws by.")
+@json_option
 @printed_option
 def verify_command(
     cards: tuple[Path, ...],
@@ -53,6 +57,7 @@ def verify_command(
     by: str,
     sample: int | None,
     seed: str,
+    as_json: bool,
 ) -> None:
     """Check cards (or folders of them) against their stored evidence, or bundles against what is in them.
 
@@ -85,10 +90,12 @@ def verify_command(
     subjects = [Subject(path) for path in paths]
     for subject in subjects:
         point_card(subject.card, read_parameters(parameters))  # one that contradicts itself ends the command
-    with terminal() as progress:
+    listed: list[dict[str, Any]] = []
+    with answering(as_json) as answer, terminal() as progress:
         for path, subject in zip(paths, subjects, strict=True):
             if sample is not None:
                 click.echo(f"{path}:")
+            listed.append({"path": str(path), "id": subject.card.id, **UNCHECKED})
             try:
                 found = check_card(subject, store, chosen, progress, rerun=rerun, trust=trust_code, say=_say)
             except RobenchError as error:
@@ -96,9 +103,11 @@ def verify_command(
                     raise
                 click.echo(f"{path} could not be checked here: {error}")
                 outcomes.append("")
+                listed[-1]["error"] = str(error)
                 continue
             outcomes.append(word(found.findings))
             _conclude(path, found.findings, outcomes[-1])
+            listed[-1] |= {"outcome": outcomes[-1] or None, "findings": list(map(_finding_json, found.findings))}
             place = attest or (path.absolute().parent if rerun else None)
             if place is None or no_attest or not outcomes[-1]:
                 continue
@@ -107,11 +116,17 @@ def verify_command(
                 continue
             how = "rerun" if rerun else "evidence"
             one = attestation(subject.card, found.findings, how, chosen, by, found.again)  # type: ignore[arg-type]
-            click.echo(f"attested: {write_attestation(one, place)}")
+            listed[-1]["attested"] = str(write_attestation(one, place))
+            click.echo(f"attested: {listed[-1]['attested']}")
+        answer({"cards": listed})
     if OTHER in outcomes:
         raise click.exceptions.Exit(1)
     if not any(outcomes):
         raise click.exceptions.Exit(NOTHING_COMPARED)
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {"what": finding.what, "good": finding.good, "rounded": finding.rounded, "detail": finding.detail}
 
 
 def _say(finding: Finding) -> None:

@@ -22,6 +22,27 @@ def judged_with(card: Card, others: Iterable[Card]) -> Card:
     return judge_together([card, *(other for other in others if other.id != card.id)])[0]
 
 
+def card_files(places: Iterable[Path]) -> list[Path]:
+    """Return the files that are named, and those in the folders that are, in order, each once.
+
+    A results folder of ``robench run`` counts as its folder of cards; hidden files and links there are passed over.
+
+    Raises:
+        CardError: there are none.
+    """
+    named = list(places)
+    found = dict.fromkeys(path for place in named for path in (_listed(place) if place.is_dir() else [place]))
+    if not found:
+        raise CardError(f"There are no cards in {', '.join(map(str, named))}; name card files or folders of them.")
+    return list(found)
+
+
+def _listed(folder: Path) -> list[Path]:
+    inside = folder / "cards"
+    folder = inside if inside.is_dir() else folder
+    return [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".") and not path.is_symlink()]
+
+
 def cards_in(folder: Path) -> list[Card]:
     """Return the cards in a folder; what is no card, or a link, is passed over."""
     found: dict[str, Card] = {}

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from robench.contracts.task import Progress
-from robench.errors import CardError
 from robench.evidence import card_file
 from robench.evidence.card import Card
+from robench.evidence.judged_card import card_files
 from robench.evidence.store import default_root
 from robench.verify.bundle import read_card, verify_bundle
 from robench.verify.bundle_file import Bundle, is_bundle
@@ -81,13 +81,7 @@ def check_card(
 
 def draw(places: Sequence[Path], sample: int | None, seed: str) -> list[Path]:
     """Return the files of cards, folders listed; ``sample`` of them, the same for the same seed and cards."""
-    found = [path for place in places for path in (_listed(place) if place.is_dir() else [place])]
-    if not found:
-        raise CardError(f"There are no cards in {', '.join(map(str, places))}; name card files or folders of them.")
+    found = card_files(places)
     if sample is None or sample >= len(found):
         return found
     return sorted(random.Random(seed).sample(sorted(found), sample))
-
-
-def _listed(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".") and not path.is_symlink()]

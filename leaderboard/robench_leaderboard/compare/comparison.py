@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from robench.contracts.threat_model import format_eps
 from robench.errors import CardError
@@ -63,6 +63,8 @@ class Pair:
     clean: Flips
     robust: Flips | None
     significant: bool = False
+    #: The two files or folders, as they were named; empty where cards were given.
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,25 @@ def _pair(before: Row, after: Row) -> Pair:
     )
 
 
+def joined(found: Mapping[tuple[str, str], Comparison]) -> Comparison:
+    """Return several comparisons, each under the two places that it is of, as one.
+
+    McNemar's test is corrected over all of their pairs; of several, what only one side has names the place.
+    """
+    pairs = [replace(pair, paths=paths) for paths, each in found.items() for pair in each.pairs]
+
+    def lone(side: int) -> tuple[str, ...]:
+        titles = ((each.only_first, each.only_second)[side] for each in found.values())
+        places = (f" [{plain(paths[1], 200)}]" if len(found) > 1 else "" for paths in found)
+        return tuple(f"{title}{place}" for some, place in zip(titles, places, strict=True) for title in some)
+
+    return replace(_judged(pairs), only_first=lone(0), only_second=lone(1))
+
+
 def _judged(pairs: Sequence[Pair]) -> Comparison:
     tested = [pair.robust.difference.p_value if pair.robust else 1.0 for pair in pairs]
     return Comparison(
-        tuple(
-            Pair(pair.title, pair.differs, pair.measure, pair.clean, pair.robust, significant)
-            for pair, significant in zip(pairs, holm(tested), strict=True)
-        )
+        tuple(replace(pair, significant=significant) for pair, significant in zip(pairs, holm(tested), strict=True))
     )
 
 

@@ -45,14 +45,15 @@ def print_comparison(found: Comparison, console: Console) -> None:
     )
 
 
-def comparison_json(found: Comparison) -> str:
-    """Return the comparison as indented JSON, all flipped images named by their place in the test set."""
+def comparison_json(found: Comparison) -> dict[str, Any]:
+    """Return the comparison as JSON values, all flipped images named by their place in the test set."""
     raw = {
         "pairs": [_as_json(pair) for pair in found.pairs],
         "only_first": found.only_first,
         "only_second": found.only_second,
     }
-    return msgspec.json.format(msgspec.json.encode(raw), indent=1).decode() + "\n"
+    values: dict[str, Any] = msgspec.to_builtins(raw)
+    return values
 
 
 def comparison_html(found: Comparison) -> str:
@@ -103,6 +104,7 @@ def _cells(name: str, flips: Flips) -> tuple[str, ...]:
 
 def _as_json(pair: Pair) -> dict[str, Any]:
     return {
+        "paths": pair.paths,
         "title": pair.title,
         "differs": pair.differs,
         "measure": pair.measure,

@@ -1,0 +1,74 @@
+"""Carry out what ``robench run`` was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robench.evidence.card import Card
+    from robench.plan.spec import Spec
+
+
+def perform(
+    specs: tuple[Spec, ...], store: Path | None, out: Path, options: dict[str, Any]
+) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
+    """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
+    from robench.api import CellsFailed, choose_device, comparison_groups, run
+    from robench.errors import RobenchError
+    from robench.evidence import training_card_file
+    from robench.evidence.card_file import write
+    from robench.evidence.files import ready_folder
+    from robench.evidence.gallery import write_gallery
+    from robench.evidence.store import Store, default_root
+    from robench.plan.shard import shard
+    from robench.plan.spec import plan
+    from robench.runtime.progress_bars import terminal
+
+    part = shard(options["shard"])
+    # Planned before anything is run, so that what cannot be run is refused before.
+    counts = [len(comparison_groups(plan(spec, choose_device(options["device"])))) for spec in specs]
+    ready_folder(out)
+    stored = Store(store or default_root())
+    cards: list[Card] = []
+    failures: list[tuple[str, str]] = []
+    trained: list[Path] = []
+
+    def write_card(card: Card) -> None:
+        cards.append(card)
+        write(card, out / "cards")
+        if not options["no_gallery"]:
+            write_gallery(stored, card, out / "gallery")
+
+    with terminal() as progress:
+        if sum(counts) < part.part:
+            progress.note(f"Part {part} has nothing to do: the grid has {sum(counts)} groups of cells.")
+        for place, spec in enumerate(specs, 1):
+            try:
+                run(
+                    spec,
+                    on_card=write_card,
+                    on_training=lambda card: trained.append(training_card_file.write(card, out / "trainings")),
+                    store=store,
+                    device=options["device"],
+                    batch_size=options["batch_size"],
+                    offline=options["offline"],
+                    compiled=options["compiled"],
+                    prepared=not options["no_prepare"],
+                    gate=options["gate"],
+                    gate_images=options["gate_images"],
+                    gate_cost=options["gate_cost"],
+                    timeout=options["timeout"],
+                    progress=progress,
+                    gallery=not options["no_gallery"],
+                    keep_images=options["keep_images"],
+                    shard=str(part.after(sum(counts[: place - 1]))),
+                    compute=not options["no_compute"],
+                )
+            except CellsFailed as error:
+                failures += [(entry.cell.title, str(entry.error)) for entry in error.failures]
+            except RobenchError as error:
+                if len(specs) == 1:
+                    raise
+                failures.append((f"run {place} of the suite", str(error)))
+    return cards, failures, trained

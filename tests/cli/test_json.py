@@ -1,0 +1,157 @@
+"""``--json``: one object of the documented shape, nothing else on the standard output, and the numbers of the cards."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from robench.evidence.card_file import read
+
+from ..bad_inputs import REAL, ROOT
+
+PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+#: Objects whose keys are those of what they describe.
+FREE = {"recipe", "history", "reached", "clean", "robust"}
+
+
+def documented(name):
+    section = PAGE.split(f"<!-- fields: {name} -->")[1].split("<!-- fields:")[0].split("\n#")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+    return {field for row in rows for field in re.findall(r"`(.+?)`", row)}
+
+
+def fields(value, place=""):
+    if isinstance(value, dict) and (not value or place.rpartition(".")[2] not in FREE):
+        return {field for key, each in value.items() for field in fields(each, f"{place}.{key}".lstrip("."))}
+    if isinstance(value, list) and place.rpartition(".")[2] not in FREE:
+        return {field for each in value for field in fields(each, f"{place}[]")} or {f"{place}[]"}
+    return {place}
+
+
+def of_cards(names):
+    return {f"cards[].{name}" for name in names}
+
+
+def shape(name, record=False):
+    return documented(name) | (of_cards(documented("record")) if record else set())
+
+
+def top(found):
+    """Return fields, empty lists as the lists of what they would hold."""
+    return {field.removesuffix("[]") for field in found} | found
+
+
+def check(values, expected):
+    found = fields(values)
+    empty = {field for field in found if field.endswith("[]")}
+    missing = {field for field in expected - found if not any(field.startswith(each) for each in empty)}
+    assert (found - expected - {each for each in empty if any(f.startswith(each) for f in expected)}, missing) == (
+        set(),
+        set(),
+    )
+
+
+@pytest.fixture
+def parsed(robench):
+    def run(*words, code=0):
+        done = robench(*words, "--json")
+        assert done.code == code, done.said
+        values = json.loads(done.out)
+        assert values["format"] == 1
+        return values
+
+    return run
+
+
+def test_a_run(parsed, real_run, tmp_path):
+    values = parsed(*real_run.words[:-1], tmp_path / "out")
+    check(values, shape("run", record=True))
+    assert [card["path"] for card in values["cards"]] == [
+        str(tmp_path / "out" / "cards" / card["file"]) for card in values["cards"]
+    ]
+    for card in values["cards"]:
+        stated = read(tmp_path / "out" / "cards" / card["file"])
+        assert (card["id"], card["robust"], card["n"]) == (stated.id, stated.robust.rate, 60)
+    assert {card["file"] for card in values["cards"]} == {card.name for card in real_run.cards}
+
+
+def test_what_a_run_would_do(parsed):
+    values = parsed("run", "--dry-run", "--n", "20", "--attack", "fgsm")
+    check(values, shape("dry-run"))
+    assert (values["forwards"], values["backwards"], values["complete"]) == (60, 20, True)
+    assert [cell["stored"] for cell in values["cells"]] == [False]
+
+
+def test_cells_that_fail_and_what_plugins_print(parsed, tmp_path):
+    (tmp_path / "net.py").write_text("def build():\n    print('loud')\n    raise ValueError('no weights')\n")
+    values = parsed("run", "--n", "20", "--attack", "fgsm", "--victim", "tiny-clip,net.py:build", code=1)
+    assert len(values["cards"]) == 1
+    assert "no weights" in values["failures"][0]["reason"]
+
+
+def test_explanations_of_a_folder(parsed, real_run, tmp_path):
+    values = parsed("explain", real_run.out)
+    check(values, shape("explain", record=True))
+    assert len(values["cards"]) == len(real_run.cards)
+    card = read(real_run.card("tecoa-pgd"))
+    (said,) = (each for each in values["cards"] if each["id"] == card.id)
+    assert {check["name"] for check in said["checks"]} == {check.name for check in card.gate.checks}
+    assert said["verdict"] == card.gate.verdict
+
+
+def test_several_explanations_in_words(robench, real_run):
+    done = robench("explain", real_run.card("tecoa-pgd"), real_run.card("tecoa-fgsm"))
+    assert done.code == 0
+    assert done.out.count("verdict: ") == 2
+
+
+def test_what_is_no_card_in_a_folder_is_left_out_with_a_warning(robench, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "notes.json").write_text("{}")
+    (folder / REAL.name).write_bytes(REAL.read_bytes())
+    done = robench("explain", folder, "--json")
+    assert [card["file"] for card in json.loads(done.out)["cards"]] == [REAL.name]
+    assert f"{folder / 'notes.json'} does not follow card schema 3" in done.err
+    assert done.err.rstrip().endswith("It is left out.")
+
+
+def test_verified_cards(parsed, real_run):
+    values = parsed("verify", real_run.out, "--store", real_run.store)
+    check(values, shape("verify"))
+    assert {card["outcome"] for card in values["cards"]} == {"identical"}
+    assert len(values["cards"]) == len(real_run.cards)
+
+
+def test_a_card_that_nothing_can_be_compared_with(parsed):
+    (card,) = parsed("verify", REAL, code=3)["cards"]
+    assert (card["outcome"], card["error"]) == (None, None)
+
+
+def test_components(parsed):
+    values = parsed("list")
+    check(values, shape("list"))
+    (pgd,) = (each for each in values["components"] if each["name"] == "pgd")
+    assert pgd["role"] == "attack"
+    assert "steps" in {parameter["name"] for parameter in pgd["parameters"]}
+    assert {each["role"] for each in parsed("list", "attack")["components"]} == {"attack"}
+
+
+def test_compared_cards_and_folders(parsed, real_run):
+    none, fgsm, pgd = (real_run.card(name) for name in ("none-pgd", "tecoa-fgsm", "tecoa-pgd"))
+    values = parsed("compare", none, fgsm, pgd)
+    check(values, shape("compare"))
+    assert [pair["paths"] for pair in values["pairs"]] == [[str(none), str(fgsm)], [str(none), str(pgd)]]
+    cards = [read(path) for path in (none, pgd)]
+    both = values["pairs"][1]["robust"]
+    assert [both[side]["correct"] for side in ("first", "second")] == [card.robust.correct for card in cards]
+    before, after = (card.robust.mask() for card in cards)
+    places = zip(before, after, strict=True)
+    assert both["won"] == [place for place, (was, now) in enumerate(places) if now and not was]
+    # A folder beside a card stands for its cards; three folders are two comparisons.
+    assert len(parsed("compare", none, real_run.out)["pairs"]) == len(real_run.cards) - 1
+    rows = parsed("compare", real_run.out, real_run.out)["pairs"]
+    assert len(parsed("compare", real_run.out, real_run.out / "cards", real_run.out / "cards")["pairs"]) == len(rows)
+    assert len(parsed("compare", real_run.out, real_run.out, real_run.out / "cards")["pairs"]) == 2 * len(rows)
