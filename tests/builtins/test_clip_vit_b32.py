@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,31 @@ def test_the_default_is_the_hubs_and_depends_on_no_local_file() -> None:
     low, high = (ClipVitB32.reference["cifar10"] + sign * ClipVitB32.reference_tolerance for sign in (-1, 1))
     assert low < 0.8765 < 0.8906 < high
     assert low > 0.8281  # QuickGELU forgotten
+
+
+def test_a_folder_without_a_tokenizer_takes_one_from_elsewhere_and_is_never_read_without(
+    small: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = ClipVitB32(checkpoint=str(small)).load(TASK)
+    bare, elsewhere = (tmp_path_factory.mktemp(name) for name in ("bare", "elsewhere"))
+    for file in small.iterdir():
+        place = bare if file.name in ("config.json", "model.safetensors") else elsewhere
+        shutil.copy(file, place / file.name)
+    with pytest.raises(WeightsError) as refused:
+        ClipVitB32(checkpoint=str(bare)).load(TASK)
+    assert f"'{bare}' holds no tokenizer, without which prompts cannot be read" in str(refused.value)
+    assert "pass -p clip-vit-b32.processor=openai/clip-vit-base-patch32" in str(refused.value)
+
+    chosen = ClipVitB32(checkpoint=str(bare), processor=str(elsewhere))
+    assert chosen.files() == (bare, elsewhere)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(chosen.load(TASK)(images), whole(images))
+
+
+def test_a_processor_with_more_words_than_the_text_tower_is_refused(small: Path, tmp_path: Path) -> None:
+    build_tokenizer(["considerably many more and longer words than those of the checkpoint"]).save_pretrained(
+        tmp_path / "larger"
+    )
+    with pytest.raises(WeightsError, match=r"the tokenizer of '\S+larger' knows \d+ words, and the text tower"):
+        ClipVitB32(checkpoint=str(small), processor=str(tmp_path / "larger")).load(TASK)

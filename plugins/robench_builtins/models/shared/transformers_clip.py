@@ -41,12 +41,15 @@ class ClipImageTower(nn.Module):
 
 
 def load_clip(
-    checkpoint: str, task: Task, templates: Sequence[str], resolution: int | None = None
+    checkpoint: str, task: Task, templates: Sequence[str], resolution: int | None = None, processor: str = ""
 ) -> ZeroShotClassifier:
-    """Return the zero-shot classifier of a checkpoint: a Hugging Face id or a local folder."""
-    model, tokenizer = read_checkpoint(checkpoint)
+    """Return the zero-shot classifier of a checkpoint: a Hugging Face id or a local folder.
+
+    ``processor`` is another id or folder, which has tokenizer and image processor where the checkpoint's has not.
+    """
+    model, tokenizer = read_checkpoint(checkpoint, processor)
     config: Any = model.config.vision_config
-    preprocess = _preprocess(checkpoint, config.image_size, task.shape, resolution)
+    preprocess = _preprocess(processor or checkpoint, config.image_size, task.shape, resolution)
     if resolution is not None:
         _interpolate_positions(model.vision_model, resolution)
     return zero_shot(model, tokenizer, preprocess, task.classes, templates)
@@ -114,7 +117,7 @@ def text_encoder(model: CLIPModel, tokenizer: Any) -> EncodeText:
     return encode
 
 
-def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any]:
+def read_checkpoint(checkpoint: str, processor: str = "") -> tuple[CLIPModel, Any]:
     """Return model (float32) and tokenizer; raise WeightsError if it is no complete CLIP model."""
     try:
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=offline())
@@ -129,7 +132,8 @@ def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any]:
                 checkpoint, config=config, dtype=torch.float32, output_loading_info=True, local_files_only=offline()
             )
         model, report = loaded
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=offline())
+        place = processor or checkpoint
+        tokenizer = _tokenizer(place, AutoTokenizer.from_pretrained(place, local_files_only=offline()), model)
     except WeightsError:
         raise
     except Exception as error:  # transformers, hub and file readers each raise their own kinds
@@ -141,6 +145,24 @@ def read_checkpoint(checkpoint: str) -> tuple[CLIPModel, Any]:
             f"{missing[0]}; it is truncated or belongs to another architecture, so download it again."
         )
     return model, tokenizer
+
+
+def _tokenizer(place: str, tokenizer: Any, model: CLIPModel) -> Any:
+    """Return the tokenizer; WeightsError if it knows no words, as transformers makes one without files, or too many."""
+    words: int = len(tokenizer)
+    known: int = model.text_model.config.vocab_size
+    if words <= len(tokenizer.all_special_tokens):
+        raise WeightsError(
+            f"'{place}' holds no tokenizer, without which prompts cannot be read; where it lies with another model, as "
+            "LEAF's does, pass -p clip-vit-b32.processor=openai/clip-vit-base-patch32 (or clip-vit-l14's), an id or a "
+            "folder with tokenizer.json."
+        )
+    if words > known:
+        raise WeightsError(
+            f"the tokenizer of '{place}' knows {words:,} words, and the text tower {known:,}; give the processor that "
+            "the checkpoint was trained with."
+        )
+    return tokenizer
 
 
 @contextmanager

@@ -50,20 +50,30 @@ class ClipVit(ZeroShotModel):
     resolution: int | None = parameter(
         default=None, help="side in pixels of the tower's input, to which its positions are interpolated", minimum=1
     )
+    processor: str = parameter(
+        default="",
+        help="Hugging Face id or folder of tokenizer and image processor, where they lie elsewhere; empty: the "
+        "checkpoint's",
+        path=True,
+        later=True,
+    )
 
     def files(self) -> tuple[Path, ...]:
-        """Return the checkpoint's folder, if it is a local one."""
-        folder = Path(self.checkpoint).expanduser()
-        return (folder,) if folder.is_dir() else ()
+        """Return the folders of checkpoint and processor, if they are local ones."""
+        given = (Path(place).expanduser() for place in (self.checkpoint, self.processor) if place)
+        return tuple(folder for folder in given if folder.is_dir())
 
     def missing(self) -> tuple[str, ...]:
         """Return what to download, unless the checkpoint is a folder or in the hub's cache."""
-        return () if self.files() else hub_weights(self.checkpoint, self.sizes.get(self.checkpoint, ""))
+        local = Path(self.checkpoint).expanduser().is_dir()
+        return () if local else hub_weights(self.checkpoint, self.sizes.get(self.checkpoint, ""))
 
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""
         from robench_builtins.models.shared.transformers_clip import load_clip
 
-        local = self.files()
-        checkpoint = str(local[0]) if local else self.checkpoint
-        return load_clip(checkpoint, task, self.prompts(task), self.resolution)
+        checkpoint, processor = (
+            str(folder) if place and (folder := Path(place).expanduser()).is_dir() else place
+            for place in (self.checkpoint, self.processor)
+        )
+        return load_clip(checkpoint, task, self.prompts(task), self.resolution, processor)
