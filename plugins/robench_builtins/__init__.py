@@ -28,9 +28,10 @@ def robench_datasets() -> list[type[Dataset]]:
     from robench_builtins.datasets.tiny_imagenet import TinyImageNet
     from robench_builtins.datasets.torchvision_sets import SETS
     from robench_builtins.datasets.wds import Wds
+    from robench_builtins.datasets.whole_sets import WHOLE_SETS
 
     published = [Cifar10, Cifar100, Coop, Digits, FashionMnist, Flickr, HatefulMemes, ImageNet, Mnist, PlantVillage]
-    return [*published, TinyImageNet, *SETS, *VARIANTS, Hf, ImageFolder, Npz, Wds]
+    return [*published, TinyImageNet, *SETS, *VARIANTS, *WHOLE_SETS, Hf, ImageFolder, Npz, Wds]
 
 
 @hookimpl

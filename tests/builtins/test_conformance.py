@@ -19,6 +19,7 @@ from robench.testing.declaration_checks import CHECKS as DECLARED
 from robench.testing.fixtures import LARGE, SMALL
 from robench_builtins.datasets.imagenet_variants import VARIANTS
 from robench_builtins.datasets.torchvision_sets import SETS
+from robench_builtins.datasets.whole_sets import WHOLE_SETS
 from robench_builtins.models.tiny_clip import WEIGHTS
 
 BUILT_IN = [
@@ -44,7 +45,7 @@ BROUGHT_IN = {
         "wds",
         "npz",
     ),
-    *(source.name for source in (*SETS, *VARIANTS)),
+    *(source.name for source in (*SETS, *VARIANTS, *WHOLE_SETS)),
     *("file", "torchscript", "export", "hf-dir", "timm", "torchvision", "open_clip", "ensemble"),
     *(
         "clip-rn50",

@@ -12,6 +12,7 @@ from robench import Detector, Exporter
 from robench.plugin.catalog import catalog
 from robench_builtins.datasets.imagenet_variants import VARIANTS
 from robench_builtins.datasets.torchvision_sets import SETS
+from robench_builtins.datasets.whole_sets import WHOLE_SETS
 
 ROOT = Path(robench_builtins.__file__).parent
 FILES = {
@@ -23,6 +24,7 @@ ROLES = {"attack": "attacks", "dataset": "datasets", "defense": "defenses", "vic
 FAMILIES = {
     **{source.name: "torchvision_sets" for source in SETS},
     **{source.name: "imagenet_variants" for source in VARIANTS},
+    **{source.name: "whole_sets" for source in WHOLE_SETS},
     "fashion-mnist": "mnist",
     "linear": "mlp",
     "resnet32": "resnet20",

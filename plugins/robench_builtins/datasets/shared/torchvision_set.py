@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from robench_builtins.datasets.shared.torchvision_readers import Part
 
 
+#: CLIP's prompts for sets of things.
+PHOTO = ("a photo of a {}.", "a photo of the {}.")
+
+
 class TorchvisionSet(NamedSet):
     """Serve a data set that torchvision reads; the official parts are taken as they are, what is missing is cut.
 
