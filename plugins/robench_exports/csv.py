@@ -61,7 +61,15 @@ def _line(board: Any, row: Any) -> dict[str, Any]:
         "attacks": "; ".join(attack.attack.label for attack in row.attacks),
         "reasons": " ".join(row.reasons),
         "weights": row.weights,
+        "published": "; ".join(map(_stated, row.published or ())),
     }
+
+
+def _stated(figure: Any) -> str:
+    """Return a published figure of the row, such as ``clean 87.65 (report 000, table 5)``."""
+    through = f" via {figure.surrogate}" if figure.surrogate else ""
+    under = f" under {figure.attack}{through}" if figure.attack else ""
+    return f"{figure.figure}{under} {figure.percent:.15g} ({figure.source}, {figure.place})"
 
 
 def _cell(value: Any) -> Any:

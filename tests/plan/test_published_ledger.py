@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from robench.errors import SpecError
 from robench.plan import published_ledger
 from robench.plan.published_ledger import contradictions, files, ledger, of_source, read_ledger, search
+from robench.plan.published_rows import differences
+from robench.plan.spec import Spec, plan
+
+ROOT = Path(__file__).resolve().parents[2]
 
 GOOD = """
 source = "a paper"
@@ -83,6 +89,49 @@ def test_one_name_with_several_numbers_is_printed():
     stated = [(percent, entry.source) for percent, entry in clean.numbers]
     assert stated == sorted(stated)
     assert {(82.81, "report 003, part II"), (87.65, "report 000"), (87.83, "report 001")} <= set(stated)
+
+
+def test_what_the_field_says_of_one_name():
+    found = {(each.name, each.figure, each.eps): each for each in contradictions(ledger())}
+    fare = found["FARE1, CLIP ViT-B/32", "robust", 1 / 255]
+    assert [(percent, entry.source, entry.second_hand) for percent, entry in fare.numbers] == [
+        (18.25, "TGA-ZSR, README", False),
+        (38.0, "RobustVLM, README", False),
+        (38.36, "an unread source", True),
+    ]
+    assert [number for number, _ in found["TTC, CLIP ViT-B/32", "robust", 4 / 255].numbers] == [6.8, 21.2, 27.2]
+    assert [number for number, _ in found["FARE4, CLIP ViT-B/32", "robust", 4 / 255].numbers] == [1.38, 21.9]
+
+
+def test_robustbench_is_what_the_table_of_its_models_states():
+    with (ROOT / "plugins/robench_builtins/models/shared/robustbench_zoo.csv").open(newline="") as file:
+        zoo = [row for row in csv.DictReader(file) if row["autoattack"]]
+    stated = [entry for entry in of_source("robustbench") if "victim" in entry.which]
+    assert len(stated) == len(zoo) >= 28
+    for entry, row in zip(stated, zoo, strict=True):
+        said = {"data": "cifar10", "threat": "Linf", **entry.which["victim"].parameters}
+        assert said == {name: row["name" if name == "model" else name] for name in ("model", "data", "threat")}
+        assert entry.figures.get("clean") == (float(row["clean"]) if row["clean"] else None)
+        assert entry.figures["robust"] == float(row["autoattack"])
+        assert (entry.norm, entry.eps) == (
+            row["threat"], 0.5 if row["threat"] == "L2" else (4 if row["data"] == "imagenet" else 8) / 255,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [{}, {"protocol": "cifar10-linf"}], ids=["a run", "its protocol"])
+def test_a_model_of_robustbench_is_beside_its_figures(how):
+    from robench.plan.suite_changes import suite_request
+
+    name = "robustbench:Carmon2019Unlabeled"
+    spec = Spec(dataset="cifar10", victim=name, attack="autoattack", eps="8/255")
+    (run,) = suite_request("protocol:cifar10-linf", {"victim": name}).runs if how else (spec,)
+    (cell,) = [cell for cell in plan(run) if cell.attack.record().name == "autoattack"]
+    records = {role: getattr(cell, role).record() for role in ("dataset", "victim", "defense", "attack")}
+    said = SimpleNamespace(
+        **records, surrogate=None, surrogate_is_victim=False, trained_on=None, threat=cell.threat, protocol=""
+    )
+    exact = [entry for entry in ledger() if differences(entry, "robust", SimpleNamespace(cell=said)) == []]
+    assert [entry.figures for entry in exact if "victim" in entry.which] == [{"clean": 89.69, "robust": 59.53}]
 
 
 def test_a_source_contradicts_itself_only_on_one_row():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from robench.contracts.threat_model import parse_eps
+from robench.contracts.threat_model import Norm, parse_eps
 from robench.errors import SpecError, suggestion
 from robench.plan.references import split_reference
 
@@ -25,7 +25,7 @@ FIGURES = {
     **{f"robust_{score}": f"under attack, {score}" for score in ("precision", "recall", "f1")},
 }
 
-_CHOICES = {"norm": ("Linf", "L2"), "split": ("test", "validation"), "average": ("macro", "weighted")}
+_CHOICES = {"norm": get_args(Norm), "split": ("test", "validation"), "average": ("macro", "weighted")}
 _WORDS = ("name", "source", "place", "weights", "images", "protocol", "note")
 KEYS = (*ROLES, "eps", *_CHOICES, *_WORDS, "second_hand", *FIGURES)
 
@@ -37,7 +37,7 @@ class Stated:
     Attributes:
         name: the component; empty for none (``surrogate = ""``: the victim itself is attacked).
         parameters: those in its brackets, as text.
-        shared: those that the file states for every component of the role, as far as it has them.
+        shared: those that the file states for the component, or for every one of its role, as far as it has them.
     """
 
     name: str
@@ -94,6 +94,11 @@ class Published:
     def reference(self) -> str:
         """Return where it is printed, such as ``report 000, table 5``."""
         return f"{self.source}, {self.place}" if self.place else self.source
+
+    @property
+    def dataset(self) -> str:
+        """Return the name of the data set, or of the mean over several; empty if it is not stated."""
+        return self.which["dataset"].name if "dataset" in self.which else ""
 
     def title(self, figure: str) -> str:
         """Return what one of its figures is called, such as ``via resnet20, top-5``."""
@@ -161,6 +166,6 @@ def _stated(text: str, role: str, where: str, parameters: Mapping[str, Mapping[s
         name, inside = split_reference(text)
     except SpecError as error:
         raise SpecError(f"{where}: {role} of a published row: {error}") from None
-    own = {key: str(value) for key, value in parameters.get(name, {}).items()}
-    shared = {key: str(value) for key, value in parameters.get(role.replace("_", "-"), {}).items()}
-    return Stated(name, {**own, **inside}, shared)
+    # What is said of the component itself comes before what is said of its role.
+    shared = {**parameters.get(role.replace("_", "-"), {}), **parameters.get(name, {})}
+    return Stated(name, inside, {key: str(value) for key, value in shared.items()})

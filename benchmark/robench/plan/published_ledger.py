@@ -118,8 +118,7 @@ def contradictions(entries: Iterable[Published]) -> list[Contradiction]:
         for figure, percent in entry.figures.items():
             attacked = figure.startswith("robust")
             eps, norm = (entry.eps, entry.norm) if attacked else (None, "")
-            dataset = entry.which["dataset"].name if "dataset" in entry.which else ""
-            grouped[entry.name, dataset, figure, eps, norm].append((percent, entry))
+            grouped[entry.name, entry.dataset, figure, eps, norm].append((percent, entry))
     found = []
     for key, numbers in grouped.items():
         ordered = tuple(sorted(numbers, key=lambda number: number[0]))

@@ -61,7 +61,14 @@ def pair(published: Iterable[Published], cards: Sequence[Card]) -> list[Pairing]
 
 def beside(published: Iterable[Published], cards: Sequence[Card]) -> list[Pairing]:
     """Return only the figures that a card is beside."""
-    return [pairing for pairing in pair(published, cards) if pairing.cards]
+    there = {(card.cell.dataset.name, card.cell.victim.name) for card in cards}
+    near = [entry for entry in published if "victim" in entry.which and _place(entry) in there]
+    return [pairing for pairing in pair(near, cards) if pairing.cards]
+
+
+def _place(entry: Published) -> tuple[str, str]:
+    dataset = entry.which.get("dataset", Stated(""))
+    return dataset.name, entry.which["victim"].name
 
 
 def _pairing(entry: Published, figure: str, cards: Sequence[Card]) -> Pairing:

@@ -12,7 +12,7 @@ from robench.evidence.statistics import wilson
 from robench.evidence.training_card import reached
 from robench.plan.published_figures import FIGURES
 from robench.plan.published_ledger import Contradiction, contradictions, ledger
-from robench.plan.published_rows import Pairing
+from robench.plan.published_rows import Pairing, beside
 from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.statistics.class_averages import averages
 
@@ -52,16 +52,20 @@ def _lines(pairing: Pairing) -> Iterator[Line]:
         found = measured(pairing, card)
         shown = "-" if found is None else interval(found)
         where = "not defined" if found is None else position(entry.figures[figure], found)
-        yield _title(card, figure), name, stated, shown, where, card.gate.verdict, source
+        yield _title(pairing, card), name, stated, shown, where, card.gate.verdict, source
+
+
+def beside_cards(cards: Iterable[Card]) -> list[Pairing]:
+    """Return the ledger's figures that one of these cards is beside."""
+    return beside(ledger(), list(cards))
 
 
 def notes(pairings: Iterable[Pairing]) -> list[str]:
     """Return what is known of the entries, and where the name of one has several numbers; each once."""
-    entries = list(dict.fromkeys(id(pairing.published) for pairing in pairings))
-    shown = {id(pairing.published): pairing.published for pairing in pairings}
-    found = [shown[key].note for key in entries if shown[key].note]
-    names = {(shown[key].name, figure) for key in entries for figure in shown[key].figures}
-    found += [sentence(each) for each in contradictions(ledger()) if (each.name, each.figure) in names]
+    entries = list({id(pairing.published): pairing.published for pairing in pairings}.values())
+    found = [entry.note for entry in entries if entry.note]
+    named = {(entry.name, entry.dataset, figure) for entry in entries for figure in entry.figures}
+    found += [sentence(each) for each in contradictions(ledger()) if (each.name, each.dataset, each.figure) in named]
     return list(dict.fromkeys(found))
 
 
@@ -76,13 +80,14 @@ def sentence(each: Contradiction) -> str:
     return f"One name, several numbers: {what}: {', '.join(numbers)}."
 
 
-def _title(card: Card, figure: str) -> str:
-    cell = card.cell
+def _title(pairing: Pairing, card: Card) -> str:
+    """Name the row: each component as the entry names it, since its other parameters are those of its file."""
+    cell, which = card.cell, pairing.published.which
     seed = f", seed {cell.seed}" if cell.seed else ""
-    if not figure.startswith("robust"):
-        return plain(f"{cell.victim.label} / {cell.defense.label}{seed}")
-    names = " / ".join(part.label for part in (cell.victim, cell.defense, cell.attack))
-    return plain(f"{names} at {format_eps(cell.threat.eps)}{seed}")
+    roles = ("victim", "defense", "attack") if pairing.figure.startswith("robust") else ("victim", "defense")
+    names = [which[role].label if role in which else getattr(cell, role).label for role in roles]
+    radius = f" at {format_eps(cell.threat.eps)}" if len(roles) == 3 else ""
+    return plain(f"{' / '.join(names)}{radius}{seed}")
 
 
 def measured(pairing: Pairing, card: Card) -> Measured | None:

@@ -11,7 +11,7 @@ from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import per_image
-from robench_leaderboard.render import datasets_table, formatting, page_limits, templates
+from robench_leaderboard.render import datasets_table, formatting, page_limits, published_table, templates
 from robench_leaderboard.render.legend import TERMS
 from robench_leaderboard.render.page_limits import Total, shorten
 
@@ -55,7 +55,8 @@ def environment() -> Environment:
         "short": plain,
         "key": _sort_key,
     }
-    found.filters |= shown | datasets_table.FILTERS
+    found.filters |= shown | datasets_table.FILTERS | published_table.FILTERS
+    found.globals |= published_table.GLOBALS
     found.globals |= {
         "per_image": per_image,
         "software": formatting.software,

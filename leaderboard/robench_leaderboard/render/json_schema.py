@@ -79,6 +79,23 @@ class Evidence(Part, frozen=True, kw_only=True):
     against: Annotated[Natural, Meta(description="how many found that it does not")]
 
 
+class PublishedFigure(Part, frozen=True, kw_only=True):
+    """State a figure that others published, of this very row, beside what was measured."""
+
+    figure: Annotated[str, Meta(description="clean, robust, train, clean_top5, clean_f1, ...")]
+    percent: Annotated[float, Meta(ge=0, le=100, description="as it is printed there")]
+    measured: Annotated[Rate | None, Meta(description="the same, as measured; null where it is not defined")]
+    low: Annotated[Rate | None, Meta(description="Wilson 95 % interval; null for training accuracy and averages")]
+    high: Rate | None
+    attack: Annotated[str, Meta(description="label of the attack; empty for what was not attacked")]
+    surrogate: Annotated[str, Meta(description="'self' is the undefended victim; empty for none")]
+    name: Annotated[str, Meta(description="what the source calls the row")]
+    source: str
+    place: Annotated[str, Meta(description="table, section or page")]
+    split: Annotated[str, Meta(description="of which images: test or validation")]
+    note: Annotated[str, Meta(description="what differs there, or what is wrong with it")]
+
+
 class RowCost(Part, frozen=True, kw_only=True):
     """State what the row cost, per image of the white-box attacks where it says so; null where not measured."""
 
@@ -120,6 +137,9 @@ class Row(Part, frozen=True, kw_only=True):
     front: Annotated[list[str], Meta(description="costs for which no ranked row is as robust for less")]
     cost: RowCost
     attacks: list[Attack]
+    published: Annotated[
+        list[PublishedFigure] | msgspec.UnsetType, Meta(description="figures of this row that others state, if any do")
+    ] = msgspec.UNSET
 
 
 class Spread(Part, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import Row, per_image
-from robench_leaderboard.render import datasets_table, formatting, page_limits, templates
+from robench_leaderboard.render import datasets_table, formatting, page_limits, published_table, templates
 from robench_leaderboard.render.legend import TERMS
 from robench_leaderboard.render.page_limits import Total, shorten
 
@@ -95,6 +95,9 @@ def _template() -> Template:
         "aligned": lambda table: Safe("--:|:--|" + "--:|" * (len(datasets_table.heads(table)) - 2)),
         "legend": datasets_table.legend,
     }
+    environment.filters |= published_table.FILTERS
+    environment.filters |= {"cells": _cells}
+    environment.globals |= published_table.GLOBALS
     environment.globals |= {
         "transfers": _transfers,
         "software": formatting.software,

@@ -16,7 +16,7 @@ from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.repeated_seeds import Repeated
 from robench_leaderboard.ranking.row import Row
-from robench_leaderboard.render import formatting, json_schema
+from robench_leaderboard.render import formatting, json_schema, published_table
 from robench_leaderboard.statistics.paired_difference import Difference
 from robench_leaderboard.statistics.seed_spread import Spread
 
@@ -82,6 +82,7 @@ def _row(row: Row) -> json_schema.Row:
         front=list(row.front),
         cost=_cost(row),
         attacks=[_attack(attack) for attack in row.attacks],
+        published=published_table.in_json(row) or msgspec.UNSET,
     )
 
 

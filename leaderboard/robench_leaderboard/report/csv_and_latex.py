@@ -13,6 +13,7 @@ from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import Across
 from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
+from robench_leaderboard.ranking.published_beside import measured
 from robench_leaderboard.render import datasets_table, formatting
 from robench_leaderboard.report.confusion_matrices import one_versus_rest
 from robench_leaderboard.report.figure_files import slug
@@ -40,13 +41,15 @@ _LATEX = str.maketrans(
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:
-    """Write rows, cells, averages, classes as CSV and a LaTeX table for each board; return the paths."""
+    """Write rows, cells, averages, classes and what is published as CSV, each board as LaTeX; return the paths."""
     contents = {
         "rows.csv": _csv(_rows(report)),
         "cells.csv": _csv(_cells(report)),
         "averages.csv": _csv(_averages(report)),
         "classes.csv": _csv(_classes(report)),
     }
+    if report.published:
+        contents["published.csv"] = _csv(_published(report))
     for place, board in enumerate(report.boards):
         contents[f"board-{place + 1}-{slug(board_title(report, board))}.tex"] = latex(report, board)
     for place, table in enumerate(report.across):
@@ -171,6 +174,25 @@ def _cells(report: Report) -> Iterator[list[Cell]]:
                 *(card.clean.correct, card.robust.correct, card.robust.low, card.robust.high),
                 *(card.clean.macro_f1, card.clean.top5, card.robust.top5, card.robust.macro_f1),
                 *(card.cost.craft.forwards, card.cost.craft.backwards, card.cost.craft.seconds, attack.verdict),
+            ]
+
+
+def _published(report: Report) -> Iterator[list[Cell]]:
+    yield [
+        *("card", "victim", "defense", "attack", "eps", "radius", "figure", "published_percent", "measured"),
+        *("low", "high", "split", "name", "source", "place", "note"),
+    ]
+    for pairing in report.published:
+        entry = pairing.published
+        for card in pairing.cards:
+            cell, found = card.cell, measured(pairing, card)
+            threat = (cell.attack.label, cell.threat.eps, format_eps(cell.threat.eps))
+            attacked = threat if pairing.figure.startswith("robust") else (None, None, None)
+            low, high = (None, None) if found is None or found.interval is None else found.interval
+            yield [
+                *(card.id, cell.victim.label, cell.defense.label, *attacked, pairing.figure),
+                *(entry.figures[pairing.figure], None if found is None else found.rate, low, high),
+                *(entry.split, entry.name, entry.source, entry.place, entry.note),
             ]
 
 

@@ -13,7 +13,7 @@ from robench.evidence.card import Outcome
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.row import Row
-from robench_leaderboard.render import datasets_table, formatting, templates
+from robench_leaderboard.render import datasets_table, formatting, published_table, templates
 from robench_leaderboard.report import (
     confusion_matrices,
     dataset_plots,
@@ -75,6 +75,7 @@ def render_report(report: Report) -> str:
         patch_embeddings=list(patch_embeddings.shown_embeddings(report)),
         charts=charts(report),
         results=results_table.results(report),
+        published=report.published,
         claims=list(results_table.claims(report)),
     )
 
@@ -137,6 +138,7 @@ def _accuracy(outcome: Outcome) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     **datasets_table.FILTERS,
+    **published_table.FILTERS,
     "percent": formatting.percent,
     "accuracy": _accuracy,
     "decimal": formatting.decimal,
@@ -149,6 +151,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "ours": Markup,  # the package's own style, script and pictures; never anything from a card
 }
 GLOBALS: dict[str, Any] = {
+    **published_table.GLOBALS,
     "anchor": anchor,
     "board_title": plots.board_title,
     "both_averages": class_averages.both,

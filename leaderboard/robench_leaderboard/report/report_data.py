@@ -11,6 +11,7 @@ from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.gallery import Gallery, gallery_name, read_gallery
 from robench.evidence.plain_text import plain
+from robench.plan.published_rows import Pairing
 from robench_leaderboard.ranking.across_datasets import Across, across_datasets
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome
 from robench_leaderboard.ranking.board import Board, boards
@@ -19,6 +20,7 @@ from robench_leaderboard.ranking.read_cards import read_cards
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.ranking.short_names import named_alike
 from robench_leaderboard.render.formatting import title
+from robench_leaderboard.render.published_table import published
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,11 @@ class Report:
     def across(self) -> list[Across]:
         """Return the tables over several datasets."""
         return across_datasets(self.boards)
+
+    @cached_property
+    def published(self) -> list[Pairing]:
+        """Return the published figures that one of the cards is beside."""
+        return [pairing for board in self.boards for pairing in published(board)]
 
     @cached_property
     def cells(self) -> list[AttackOutcome]:
