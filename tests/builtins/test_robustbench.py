@@ -148,6 +148,26 @@ def test_a_model_whose_statistics_lie_with_the_weights_needs_them(tmp_path):
         chosen.load(task())
 
 
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "behind its Normalize"])
+def test_a_model_for_imagenet_is_torchvisions_behind_its_normalisation(tmp_path, wrapped):
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    network = resnet18(weights=None).eval()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    state = network.state_dict()
+    if wrapped:
+        inner = {"normalize.mean": mean, "normalize.std": std, **under("model.", state)}
+        state = {"state_dict": under("module.", inner), "epoch": 90}
+    torch.save(state, tmp_path / "weights.pt")
+    chosen = RobustBench(model="Salman2020Do_R18", data="imagenet", checkpoint=str(tmp_path / "weights.pt"))
+    assert chosen.reference == {"imagenet": 0.5292}
+    pixels = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        found = chosen.load(task(1000, (3, 64, 64)))(pixels)
+        assert torch.allclose(found, network((pixels - mean) / std), atol=1e-4)
+
+
 def test_a_block_that_no_forward_uses_is_read_and_left_out(tmp_path, monkeypatch):
     network = drawn("wrn", "10", "1", "unused")
     torch.save(network.state_dict(), tmp_path / "weights.pt")
