@@ -31,6 +31,7 @@ from robench.plan.local_places import remember
 from robench.plan.place_labels import Places
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
+from robench.runtime.cell_count import cell_count
 from robench.runtime.default_dtype import float32_by_default
 from robench.runtime.interruption import contained, watching
 
@@ -199,6 +200,7 @@ class _Grid:
             failures.append(Failure(cell, error))
 
         by_group: dict[int, list[Card]] = {}
+        cell_count(self.progress).expect(sum(len(group) for _, group in groups))
         for place in free_first("group", [_key(group) for _, group in groups], self.store):
             spec, group = groups[place]
             done = by_group[place] = self._group(spec, group, gallery, compute, failed)
@@ -217,6 +219,7 @@ class _Grid:
         """Return the cards of cells that are judged together; those that are missing are reported."""
         request = self.places.request(spec.request())
         done = cached(group, self.store, self.level, request)
+        counted = cell_count(self.progress)
         if done is None and not compute:
             for cell in group:
                 failed(cell, StoreError(f"It is not in the store {self.store.root}; run it without --no-compute."))
@@ -224,9 +227,11 @@ class _Grid:
         if done is None or (gallery and compute and not illustrated(group, self.store)):
             from robench.pipeline.flow import run_group
 
-            made = run_group(group, self.workbench(), request, failed)
+            made = run_group(group, self.workbench(), request, failed, lambda cell: counted.begin(cell.title))
             done = done or made  # pictures may have been all that was missing
             store_cards(done, self.store, self.level)
+        else:
+            counted.stored(len(group))
         return done
 
 

@@ -27,7 +27,9 @@ def perform(
 
     part = shard(options["shard"])
     # Planned before anything is run, so that what cannot be run is refused before.
-    counts = [len(comparison_groups(plan(spec, choose_device(options["device"])))) for spec in specs]
+    groups = [comparison_groups(plan(spec, choose_device(options["device"]))) for spec in specs]
+    counts = list(map(len, groups))
+    parts = [part.after(sum(counts[:place])) for place in range(len(specs))]
     ready_folder(out)
     stored = Store(store or default_root())
     cards: list[Card] = []
@@ -43,6 +45,9 @@ def perform(
     with terminal() as progress:
         if sum(counts) < part.part:
             progress.note(f"Part {part} has nothing to do: the grid has {sum(counts)} groups of cells.")
+        progress.cells.expect(
+            sum(len(one) for some, all_ in zip(parts, groups, strict=True) for one in some.share(all_))
+        )
         for place, spec in enumerate(specs, 1):
             try:
                 run(
@@ -62,7 +67,7 @@ def perform(
                     progress=progress,
                     gallery=not options["no_gallery"],
                     keep_images=options["keep_images"],
-                    shard=str(part.after(sum(counts[: place - 1]))),
+                    shard=str(parts[place - 1]),
                     compute=not options["no_compute"],
                 )
             except CellsFailed as error:

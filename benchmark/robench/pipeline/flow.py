@@ -39,7 +39,13 @@ T = TypeVar("T")
 Failed = Callable[[Cell, RobenchError], None]
 
 
-def run_group(cells: Sequence[Cell], workbench: Workbench, request: Mapping[str, Any], failed: Failed) -> list[Card]:
+def run_group(
+    cells: Sequence[Cell],
+    workbench: Workbench,
+    request: Mapping[str, Any],
+    failed: Failed,
+    begun: Callable[[Cell], None] = lambda cell: None,
+) -> list[Card]:
     """Return the cards of cells that are judged together; a failing cell is reported and the others stand."""
     by_victim: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -48,7 +54,7 @@ def run_group(cells: Sequence[Cell], workbench: Workbench, request: Mapping[str,
     # A fit is one process's work: others that share the store take another defended victim of the group meanwhile.
     for place in free_first("victim", list(by_victim), workbench.store):
         fit_id, same_victim = list(by_victim.items())[place]
-        tried = [attempt(partial(measure, cell, workbench), [cell], workbench, failed) for cell in same_victim]
+        tried = [attempt(partial(measure, cell, workbench, begun), [cell], workbench, failed) for cell in same_victim]
         examined[fit_id] = examine([measured for measured in tried if measured is not None], workbench, failed)
     measurements = [measured for fit_id in by_victim for measured in examined[fit_id]]
     cards = [
@@ -78,8 +84,9 @@ def attempt(work: Callable[[], T], cells: Sequence[Cell], workbench: Workbench, 
     return None
 
 
-def measure(cell: Cell, workbench: Workbench) -> Measurement:
+def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = lambda cell: None) -> Measurement:
     """Return what one cell gives: load, fit, score clean, craft, score, probe."""
+    begun(cell)
     store, attack, name = workbench.store, type_of(cell.attack, Attack), cell.defense.component.name
     defense: Defense = type_of(cell.defense, Defense)
     data = workbench.data(cell)

@@ -1,4 +1,4 @@
-"""Progress: bars in a terminal, with rich; one line that changes in a notebook; on a pipe a line a finished stage."""
+"""Progress: bars in a terminal, with rich; one line that changes in a notebook; on a pipe a line a cell and a stage."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 
 from robench.contracts.task import Progress as Shown
 from robench.contracts.task import Silent
+from robench.runtime.cell_count import CellCount
 
 T = TypeVar("T")
 
-#: Seconds between two changes of a notebook's line.
-PACE = 0.2
+#: Seconds between two changes of a notebook's line, and between two lines of one stage on a pipe.
+PACE, INTERVAL = 0.2, 30.0
 
 
 class Terminal:
@@ -33,24 +35,41 @@ class Terminal:
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
+        self._overall: TaskID | None = None
+        self.cells = CellCount(self._cell)
 
     def track(self, items: Iterable[T], total: int, text: str) -> Iterator[T]:
         """Yield ``items`` while the bar ``text`` moves."""
         bar = self._bars.add_task(text, total=total)
-        begun = time.perf_counter()
+        begun = said = time.perf_counter()
         try:
-            for item in items:
+            for done, item in enumerate(items, 1):
                 yield item
                 self._bars.advance(bar)
+                now = time.perf_counter()
+                if not self._bars.console.is_terminal and now - said >= INTERVAL and done < total:
+                    said = now
+                    self._line(f"{text}: {done} of {total} ({now - begun:.0f} s)")
             # A finished bar becomes a line: a long grid must not fill the screen with bars.
             seconds = time.perf_counter() - begun
-            self._bars.console.print(f"{text} ({seconds:.1f} s)", style="dim", highlight=False, markup=False)
+            self._line(f"{text} ({seconds:.1f} s)")
         finally:
             self._bars.remove_task(bar)
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""
         self._bars.console.print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+    def _line(self, text: str) -> None:
+        self._bars.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+    def _cell(self, text: str, title: str, done: int, total: int) -> None:
+        if not self._bars.console.is_terminal:
+            self._line(f"{text}: {title}")
+        elif self._overall is None:
+            self._overall = self._bars.add_task(text, total=total, completed=done)
+        else:
+            self._bars.update(self._overall, description=text, completed=done, total=total)
 
 
 class Notebook:
@@ -88,7 +107,8 @@ class Notebook:
 @contextmanager
 def terminal() -> Iterator[Terminal]:
     """Show progress inside."""
-    console = Console(stderr=True)
+    # What colours are asked for (FORCE_COLOR) is no reason to move a pipe's cursor.
+    console = Console(stderr=True, force_terminal=None if sys.stderr.isatty() else False)
     columns = (
         # A braille pattern is a letter of few terminals' code pages.
         SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line"),
