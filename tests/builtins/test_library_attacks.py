@@ -90,6 +90,48 @@ def test_art_moves_the_images_as_when_it_is_called_directly(digits):
     assert named.iterative
 
 
+class Bright(torch.nn.Module):
+    """Answer 1 where the mean exceeds 0.5, else 0; nothing can be differentiated."""
+
+    def forward(self, images):
+        lead = torch.where(images.mean((1, 2, 3)) > 0.5, 1.0, -1.0)
+        return torch.stack([-lead, lead], 1)
+
+
+@pytest.mark.parametrize(
+    ("reference", "parameters"),
+    [
+        ("foolbox:HopSkipJumpAttack", {"constraint": "linf", "steps": "4"}),
+        ("art:HopSkipJump", {"max_iter": "4", "max_eval": "400"}),
+    ],
+)
+def test_label_only_attacks_ask_for_answers_and_stay_in_the_ball(reference, parameters):
+    quiet(lambda: pytest.importorskip(reference.partition(":")[0]))
+    named = attack(reference, **parameters)
+    # The boundary is 0.01 away for the first and 0.2 for the second, in Linf; the model has no gradient.
+    images = torch.stack([torch.full((1, 4, 4), 0.49), torch.full((1, 4, 4), 0.3)])
+    labels, model = torch.zeros(2, dtype=torch.long), Bright()
+    task = Task(classes=("a", "b"), shape=(1, 4, 4), threat_model=ThreatModel("Linf", 0.1), indices=range(2))
+    moved = named.craft(model, images, labels, task)
+
+    assert named.queries_only
+    assert not attack("foolbox:LinfPGD").queries_only
+    assert float((moved - images).abs().max()) <= 0.1 + 1e-6
+    assert model(moved).argmax(1).tolist() == [1, 0]
+
+
+def test_an_image_that_no_noise_makes_another_class_of_stays(digits):
+    class One(torch.nn.Module):
+        def forward(self, images):
+            return torch.tensor([1.0, 0.0]).expand(len(images), 2)
+
+    quiet(lambda: pytest.importorskip("foolbox"))
+    _, images, _, task = digits
+    named = attack("foolbox:HopSkipJumpAttack", constraint="linf", steps="1")
+
+    assert torch.equal(named.craft(One(), images[:2], torch.zeros(2, dtype=torch.long), task), images[:2])
+
+
 @pytest.mark.parametrize(
     ("reference", "parameters"),
     [

@@ -18,19 +18,29 @@ NORMS = {
     "BasicIterativeMethod": "Linf", "CarliniL2Method": "L2", "CarliniLInfMethod": "Linf", "DeepFool": "L2",
     "NewtonFool": "L2", "SimBA": "L2", "ZooAttack": "L2", "BoundaryAttack": "L2",
 }  # fmt: skip
+#: Attacks that look for the smallest perturbation and know no radius; their images are clipped to the run's.
+MINIMISING = (
+    "BoundaryAttack", "CarliniL2Method", "CarliniLInfMethod", "DeepFool", "GeoDA", "HopSkipJump", "NewtonFool",
+    "SignOPTAttack", "SimBA", "ZooAttack",
+)  # fmt: skip
 
 
 class ART(LibraryAttack):
     """Run an evasion attack of the Adversarial Robustness Toolbox: ``art:AutoConjugateGradient[max_iter=50]``.
 
-    Norm and radius are the run's; ART's own step sizes are for a radius of 0.3: give ``eps_step`` beside a small one.
+    Norm and radius are the run's, to which those that minimise a distance are clipped; ART's own step sizes are for a
+    radius of 0.3: give ``eps_step`` beside a small one.
     """
 
     name = "art"
     source = "Nicolae et al. 2018, Adversarial Robustness Toolbox, https://arxiv.org/abs/1807.01069"
+    version = 2
     licence = "MIT"
     library: ClassVar[str] = "art"
     package: ClassVar[str] = "adversarial-robustness-toolbox"
+    asking: ClassVar[tuple[str, ...]] = (
+        "BoundaryAttack", "GeoDA", "HopSkipJump", "SignOPTAttack", "SimBA", "SquareAttack", "ZooAttack",
+    )  # fmt: skip
     given: ClassVar[tuple[str, ...]] = (
         "estimator", "classifier", "eps", "norm", "batch_size", "verbose", "targeted", "summary_writer",
     )  # fmt: skip
@@ -67,5 +77,7 @@ class ART(LibraryAttack):
             )  # fmt: skip
             given = {name: run[name] for name in run if name in known}
             attack = self.kind()(seen, **given, **self.settings())
-            moved = attack.generate(x=images.cpu().numpy(), y=labels.cpu().numpy())
-        return torch.from_numpy(moved)
+            moved = torch.from_numpy(attack.generate(x=images.cpu().numpy(), y=labels.cpu().numpy()))
+        if self.attack in MINIMISING:
+            return task.threat.project(images, moved.to(images))
+        return moved

@@ -36,6 +36,8 @@ class LibraryAttack(Attack):
     library: ClassVar[str]
     package: ClassVar[str]
     given: ClassVar[tuple[str, ...]] = ()
+    #: The library's attacks that ask for answers alone: labels (HopSkipJump, boundary) or scores.
+    asking: ClassVar[tuple[str, ...]] = ()
 
     attack: str = parameter(default="", help="the class of the library's attack, such as PGD")
     arguments: str = parameter(default="", help="the attack's own parameters, name=value,name=value")
@@ -57,6 +59,11 @@ class LibraryAttack(Attack):
         if threat.norm not in norms:
             works = f"works in {' and '.join(norms)}" if norms else "is held to no norm that robench measures"
             raise SpecError(f"{self._title} {works}, not in {threat.norm}; choose another --norm or attack.")
+
+    @property
+    def queries_only(self) -> bool:  # type: ignore[override]  # one class stands for attacks of both kinds
+        """Tell whether the attack asks for answers and never for gradients."""
+        return self.attack in self.asking
 
     @property
     def iterative(self) -> bool:
@@ -194,7 +201,8 @@ def _placed(model: Any, like: Tensor) -> Any:
             self.place = nn.Parameter(torch.zeros(1, device=like.device), requires_grad=False)
 
         def forward(self, images: Tensor) -> Tensor:
-            found: Tensor = model(images)
+            # Some libraries (ART's HopSkipJump) hand NumPy's float64 over.
+            found: Tensor = model(images.float())
             return found
 
     return Placed().eval()
