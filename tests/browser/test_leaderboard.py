@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -77,10 +79,48 @@ def test_the_page_itself_never_scrolls_sideways(browser, width):
     assert browser.run("return document.documentElement.scrollWidth") <= width
 
 
+def test_on_a_phone_each_row_is_a_card_and_still_a_row(browser):
+    browser.show(PAGE, width=390)
+    row = browser.find(".board table.ranking tbody tr")
+    assert browser.run("return getComputedStyle(arguments[0]).display", row) == "grid"
+    assert browser.run("return getComputedStyle(arguments[0].cells[2], '::before').content", row) == '"robust"'
+    roles = browser.run("return [arguments[0], arguments[0].cells[1]].map(one => one.getAttribute('role'))", row)
+    assert roles == [
+        "row", "rowheader",
+    ]  # fmt: skip
+
+
+OVERFLOWING = (
+    "return [...document.querySelectorAll('.scroll')]"
+    ".map(one => [one.classList.contains('overflows'), one.scrollWidth > one.clientWidth + 1])"
+)
+
+
+def test_a_table_that_scrolls_says_so_and_others_do_not(browser):
+    browser.show(PAGE)
+    browser.open_all()
+    found = next(found for found in (browser.run(OVERFLOWING) for _ in range(50)) if any(told for told, _ in found))
+    assert all(told == scrolls for told, scrolls in found)
+    assert not found[0][0]  # the ranking itself fits at 1280 pixels
+
+
+def test_the_rows_that_are_shown_are_saved_as_csv(browser):
+    browser.show(PAGE)
+    browser.find("#filter").send_keys("8/255 tecoa")
+    browser.run("HTMLAnchorElement.prototype.click = function () { window.saved = this.download }")
+    browser.run("URL.createObjectURL = blob => { window.blob = blob; return 'blob:' }")
+    browser.find("#csv").click()
+    assert browser.run("return saved") == "leaderboard.csv"
+    (line,) = csv.DictReader(io.StringIO(browser.run("return blob.text()")))
+    assert line["ranking"] == "digits: Linf 8/255, 3x32x32, n = 500"
+    assert (line["rank"], line["defense"], line["verdict"]) == ("1", "tecoa", "VALID")
+    assert float(line["robust low"]) < float(line["robust"]) < float(line["robust high"])
+
+
 def test_without_scripts_all_is_there_but_the_filter(browser):
     browser.show(PAGE, scripts=False)
     text = browser.find("body").text
-    assert "81.8 [78.2, 84.9]" in text
+    assert "81.8\n[78.2, 84.9]" in text
     assert "Filter rows" not in text
 
 

@@ -111,7 +111,7 @@ def test_every_page_has_the_table(cards: list[Card], table, tmp_path):
     pages = render_pages(cards)
     assert "## 3 datasets: Linf 8/255, victim mlp" in pages["LEADERBOARD.md"]
     assert "| 1 | tecoa, trained on a | 85.0 / 60.0 / 75.0 ° |" in pages["LEADERBOARD.md"]
-    assert "<h2>3 datasets: Linf 8/255, victim mlp</h2>" in pages["index.html"]
+    assert '<h2 id="d1">3 datasets: Linf 8/255, victim mlp</h2>' in pages["index.html"]
     published = json.loads(pages["leaderboard.json"])
     Draft202012Validator(schema()).validate(published)
     assert published["across"][0]["datasets"] == ["a", "b", "c"]

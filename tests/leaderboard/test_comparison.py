@@ -6,14 +6,17 @@ import io
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from rich.console import Console
 from statsmodels.stats.contingency_tables import mcnemar
 
 from robench.errors import CardError
 from robench.evidence.card import Card
+from robench.evidence.gallery import Gallery, Picture
 from robench_leaderboard.compare.comparison import Comparison, Flips, compare_cards, compare_sets
 from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
+from robench_leaderboard.compare.flipped_pictures import flipped_images
 from robench_leaderboard.statistics.paired_difference import tango
 
 MakeCard = Callable[..., Card]
@@ -87,16 +90,16 @@ def test_folders_are_compared_row_by_row_on_the_worst_case(make_card: MakeCard):
     ]
     found = compare_sets(before, after)
     assert {pair.title: pair.significant for pair in found.pairs} == {
-        "jpeg on mlp, Linf 8/255": True,
-        "none on mlp, Linf 8/255": False,
+        "jpeg on mlp, digits, n = 100, Linf 8/255": True,
+        "none on mlp, digits, n = 100, Linf 8/255": False,
     }
     jpeg = next(pair for pair in found.pairs if pair.title.startswith("jpeg"))
     assert jpeg.measure == "robust accuracy"
     assert jpeg.differs == ("attacks: pgd, apgd, pgd",)
     assert jpeg.robust is not None
     assert jpeg.robust.lost == tuple(range(20, 60))
-    assert found.only_first == ("gone on mlp, Linf 8/255",)
-    assert found.only_second == ("new on mlp, Linf 4/255",)
+    assert found.only_first == ("gone on mlp, digits, n = 100, Linf 8/255",)
+    assert found.only_second == ("new on mlp, digits, n = 100, Linf 4/255",)
 
 
 def test_the_correction_is_over_all_pairs(make_card: MakeCard):
@@ -153,6 +156,36 @@ def test_the_page_is_self_contained_and_says_the_same(make_card: MakeCard):
     assert "told apart in accuracy under attack" in page
     assert "<script" not in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_the_page_shows_the_flipped_images_that_were_kept(make_card: MakeCard):
+    before, after = make_card([T, T, F, F]), make_card([F, T, T, F], defense="jpeg")
+    grey = np.full((1, 8, 8), 0.5, dtype=np.float32)
+
+    def kept(*answers: tuple[int, int]) -> Gallery:
+        return Gallery([Picture(index, 0, (0, answer), (0.9, 0.8), grey, grey / 2, None) for index, answer in answers])
+
+    found = compare_cards(before, after)
+    galleries = {before.id: kept((0, 0), (1, 0)), after.id: kept((0, 1), (3, 1))}
+    (image,) = flipped_images(found.pairs[0], galleries)  # 2 flipped, too, and no picture of it was kept
+    assert (image.index, image.label, image.what) == (0, before.data.classes[0], "lost")
+    said = [(tile.name, tile.answer, tile.right) for tile in image.tiles[1:]]
+    wrong = f"{before.data.classes[1]} 80 %"
+    assert said == [("attacked, first", f"{image.label} 80 %", True), ("attacked, second", wrong, False)]
+    page = comparison_html(found, galleries)
+    assert "Of 2 images whose answer under attack flipped, those that a card's gallery kept." in page
+    assert page.count('<img src="data:image/png;base64,') == 3
+    (alone,) = flipped_images(found.pairs[0], {after.id: kept((0, 1))})
+    assert alone.tiles[1].answer == "right"
+    assert alone.tiles[1].source == ""
+    assert "None of these images is among the pictures" in comparison_html(found)
+
+
+def test_a_heading_names_images_and_n(make_card: MakeCard):
+    page = comparison_html(compare_sets([make_card(), make_card(eps=4 / 255)], [make_card(), make_card(eps=4 / 255)]))
+    assert '<h2 id="p1">none on mlp, digits, n = 8, Linf 4/255</h2>' in page
+    assert '<li><a href="#p2">none on mlp, digits, n = 8, Linf 8/255</a></li>' in page
+    assert "<title>Robustness compared, image by image: none on mlp, digits, n = 8, Linf 4/255 and 1 more" in page
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "[bold]x[/bold]", "\x1b[31m", "a\u202eb", "x" * 199])

@@ -97,8 +97,8 @@ def test_the_pages_name_the_same_rows_in_the_same_order(zoo: list[Card]):
     pages = render_pages(zoo)
     titles = [row["title"] for board in data_of(zoo)["boards"] for row in board["rows"]]
     assert titles == [row.title for board in boards(zoo) for row in board.rows]
-    tables = re.findall(r'<table class="ranking">.*?</table>', pages["index.html"], flags=re.DOTALL)
-    assert re.findall(r'<th scope="row">(?:<a [^>]*>)?([^<]+)', "".join(tables)) == titles
+    tables = re.findall(r'<table class="ranking[ "].*?</table>', pages["index.html"], flags=re.DOTALL)
+    assert re.findall(r'<th scope="row" role="rowheader">(?:<a [^>]*>)?([^<]+)', "".join(tables)) == titles
     for title in titles:
         assert title in pages["LEADERBOARD.md"].replace("\\", "")
 
@@ -231,6 +231,49 @@ def test_every_table_has_as_many_cells_as_its_head(zoo: list[Card]):
         assert len(widths) == 1
 
 
+def test_the_page_says_what_it_is_and_what_is_on_it(zoo: list[Card]):
+    text, found = render_pages(zoo)["index.html"], boards(zoo)
+    assert "<title>Adversarial robustness: " in text
+    assert "<h1>Adversarial robustness leaderboard</h1>" in text
+    for number, board in enumerate(found, start=1):
+        assert f'<li><a href="#b{number}">' in text
+        assert text.count(f"n = {board.setting.n:,}") >= 2  # in the contents, and in the heading
+    assert text.count('<li><a href="#b') == len(found)
+    contents = render_pages(zoo)["LEADERBOARD.md"].partition("Contents:")[2].partition("## ")[0]
+    assert contents.count("](#ranking-") == contents.count("\n- [") - 1 - contents.count("](#datasets-")
+
+
+def test_protocol_and_n_are_in_every_heading(make_card: MakeCard):
+    pages = render_pages([make_card(protocol="tecoa-16, changed: n")])
+    wanted = "digits: Linf 8/255, 1x8x8, n = 8, protocol tecoa-16, changed: n"
+    assert f"<h2>{wanted}</h2>" in pages["index.html"]
+    assert f"\n## {wanted}\n" in pages["LEADERBOARD.md"]
+
+
+def test_clean_against_robust_is_drawn_where_there_is_something_to_compare(make_card: MakeCard):
+    none, tecoa = make_card([True] * 2 + [False] * 8), make_card([True] * 6 + [False] * 4, defense="tecoa")
+    page = page_of([none, tecoa])
+    assert page.tags["svg"] == 1 + 2  # the drawing, and the keys of its legend
+    assert "Clean against robust: digits: Linf 8/255" in page.text
+    assert page_of([none]).tags["svg"] == 0
+
+
+def test_cards_are_linked_where_they_lie_below_the_page(zoo: list[Card], tmp_path: Path):
+    folder = tmp_path / "my cards"
+    folder.mkdir()
+    for card in zoo[1:]:
+        (folder / card.file_name).write_text("{}")
+    write_leaderboard(zoo, tmp_path, places=[folder])
+    for name in ("LEADERBOARD.md", "index.html"):
+        text = (tmp_path / name).read_text()
+        assert f"my%20cards/{zoo[1].file_name}" in text
+        assert f"my%20cards/{zoo[0].file_name}" not in text  # its file is not there
+    assert check_leaderboard(zoo, tmp_path, places=[folder]) == ""
+    assert "my%20cards" not in "".join(render_pages(zoo).values())
+    write_leaderboard(zoo, tmp_path / "elsewhere", places=[folder])
+    assert "my%20cards" not in (tmp_path / "elsewhere" / "index.html").read_text()
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_text(make_card: MakeCard, text: str):
     page = page_of([make_card(), hostile(make_card, text)])
@@ -309,7 +352,7 @@ def test_check_sees_the_smallest_edit(zoo: list[Card], tmp_path: Path, name: str
 
 def test_check_of_a_missing_page_is_the_whole_page_up_to_a_length(zoo: list[Card], tmp_path: Path):
     difference = check_leaderboard(zoo, tmp_path)
-    assert "+# Leaderboard" in difference
+    assert "+# Adversarial robustness leaderboard" in difference
     assert re.search(r"\.\.\. and [\d,]+ more lines", difference)
     assert len(difference.splitlines()) <= 3 * 401
 

@@ -17,11 +17,11 @@ from statsmodels.stats.proportion import proportion_confint
 
 from robench.evidence.card import Card
 from robench_leaderboard.ranking.board import boards
+from robench_leaderboard.render.axis_scales import Linear, Logarithmic, compact, nice, scale
+from robench_leaderboard.render.chart import CLEAN, ROBUST, Axis, Mark, Plot, Series
+from robench_leaderboard.render.svg_drawing import draw, spread, swatch
 from robench_leaderboard.report import plots
-from robench_leaderboard.report.axis_scales import Linear, Logarithmic, compact, nice, scale
-from robench_leaderboard.report.plots import Axis, Mark, Plot, Series
 from robench_leaderboard.report.report_data import Report
-from robench_leaderboard.report.svg_drawing import draw, spread, swatch
 from robench_leaderboard.statistics.pareto import front
 
 MakeCard = Callable[..., Card]
@@ -167,11 +167,16 @@ def test_each_quantity_is_a_plot(make_card: MakeCard):
     card = logged(make_card(defense="tecoa"), {"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5})
     other = logged(make_card(defense="vpt"), {"epoch": 1, "loss": 3.0})
     found = {plot.title: plot for plot in plots.training(report(make_card(), card, other))}
-    assert set(found) == {"loss", "accuracy"}
+    assert set(found) == {"loss"}  # one accuracy is no curve
     lines = {one.name: [(mark.x, mark.y) for mark in one.marks] for one in found["loss"].series}
     assert lines == {"tecoa": [(1, 2.0), (2, 1.5)], "vpt": [(1, 3.0)]}
     assert found["loss"].x.label == "epoch"
     assert "tecoa ends at 1.5" in found["loss"].says
+
+
+def test_costs_that_are_all_alike_are_no_chart(make_card: MakeCard):
+    found = plots.pareto(report(make_card(trainable=7), make_card(defense="jpeg", trainable=7)))
+    assert found["parameters"] == []
 
 
 def test_logs_without_epochs_are_counted(make_card: MakeCard):
@@ -257,7 +262,7 @@ def example(**change: Any) -> Plot:
         Series("none", 0, (Mark(90.0, 10.0, (88.0, 92.0), (5.0, 15.0)),)),
         Series("tecoa", 1, (Mark(94.0, 60.0, (92.0, 96.0), (55.0, 65.0)),)),
     )
-    plot = Plot("key", "Clean against robust", "a title", "what it says", plots.CLEAN, plots.ROBUST, series)
+    plot = Plot("key", "Clean against robust", "a title", "what it says", CLEAN, ROBUST, series)
     return plot.__class__(**{**vars(plot), **change})
 
 
@@ -295,10 +300,10 @@ def test_many_colours_are_told_apart_by_hollow_marks():
 
 
 def test_the_page_and_the_figures_share_their_colours():
+    from robench_leaderboard.render.svg_drawing import TONES
     from robench_leaderboard.report.figure_files import INKS
-    from robench_leaderboard.report.svg_drawing import TONES
 
-    style = Path(plots.__file__).parents[1] / "report" / "templates" / "report.css"
+    style = Path(plots.__file__).parents[1] / "render" / "templates" / "shared.css"
     css = style.read_text()
     assert len(INKS) == TONES
     for tone, ink in enumerate(INKS):

@@ -68,7 +68,7 @@ def test_it_stands_in_the_ranking_itself_beside_top_1(cards):
     heads, _, row = pages["LEADERBOARD.md"].split("\n\n| rank |")[1].splitlines()[:3]
     assert "| tax | robust top-5 % | clean top-5 % |" in heads
     assert "| 71.0 | 97.0 | VALID |" in row
-    assert '<td class="number" data-key="0.71">71.0' in pages["index.html"]
+    assert 'data-h="robust top-5" data-key="0.71">71.0' in pages["index.html"]
     assert "R@5 where each image is a class of its own" in pages["index.html"]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("compare", cls=Command)
 @click.argument("cards", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FIRST OTHER...")
 @json_option
-@file_option("Also write a page (HTML) here")
+@file_option("Also write a page (HTML), with those flipped images that were kept, here")
 def compare_command(cards: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     """Compare the first card, or folder of cards, with each other: paired differences, and which images flipped.
 
@@ -35,6 +35,7 @@ def compare_command(cards: tuple[Path, ...], as_json: bool, out: Path | None) ->
 
     from robench_leaderboard.compare.comparison import joined
     from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
+    from robench_leaderboard.report.report_data import galleries_of
 
     ready(out, as_json=as_json)
     for path in cards:
@@ -48,7 +49,9 @@ def compare_command(cards: tuple[Path, ...], as_json: bool, out: Path | None) ->
     if not as_json and out != STDOUT:
         print_comparison(found, Console(highlight=False))
     if out is not None:
-        deliver(out, comparison_html(found).encode(), "page", quiet=as_json)
+        shown = [card for pair in found.pairs for side in pair.sides for card in side]
+        galleries = galleries_of(shown, [_cards_of(path) if path.is_dir() else path for path in cards])
+        deliver(out, comparison_html(found, galleries).encode(), "page", quiet=as_json)
 
 
 def _folders(folders: tuple[Path, ...]) -> dict[tuple[str, str], Comparison]:

@@ -82,9 +82,9 @@ def leaderboard_command(
         return
     out = out or Path()
     if not check:
-        click.echo(f"leaderboard: {write_leaderboard(found, out, rule)}")
+        click.echo(f"leaderboard: {write_leaderboard(found, out, rule, cards)}")
         return
-    difference = check_leaderboard(found, out, rule)
+    difference = check_leaderboard(found, out, rule, cards)
     if difference:
         click.echo(difference)
         click.echo(f"The pages in {out} are not what the cards give; write them with robench leaderboard, as they are.")

@@ -50,7 +50,7 @@ def finish(cards: list[Card], out: Path) -> list[Card]:
         return []
     folder = out / "cards"
     there = read_cards([folder], warn)
-    page = write_leaderboard(there, out, rule_of(there, [folder], warn=warn))
+    page = write_leaderboard(there, out, rule_of(there, [folder], warn=warn), [folder])
     shown, made = same_boards(there, cards), {card.id for card in cards}
     print_tables(shown, Console())
     others = sum(card.id not in made for card in shown)

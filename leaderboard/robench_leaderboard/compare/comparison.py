@@ -54,6 +54,7 @@ class Pair:
         title: what was compared.
         differs: what is not the same on both sides, such as ``attack: pgd, fgsm``.
         measure: what ``robust`` counts: robust accuracy, or accuracy under one card's attack.
+        sides: the cards of the first and of the second, whose kept pictures can be shown.
         significant: whether McNemar's test on ``robust`` rejects at 5 %, Holm-corrected over all pairs.
     """
 
@@ -62,6 +63,7 @@ class Pair:
     measure: str
     clean: Flips
     robust: Flips | None
+    sides: tuple[tuple[Card, ...], tuple[Card, ...]]
     significant: bool = False
     #: The two files or folders, as they were named; empty where cards were given.
     paths: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ def compare_cards(first: Card, second: Card) -> Comparison:
         measure=f"accuracy under attack ({_access(first, second)})",
         clean=Flips.of(first.clean.mask(), second.clean.mask()),
         robust=Flips.of(first.robust.mask(), second.robust.mask()),
+        sides=((first,), (second,)),
     )
     return _judged([pair])
 
@@ -135,6 +138,7 @@ def _pair(before: Row, after: Row) -> Pair:
         measure="robust accuracy",
         clean=Flips.of(before.clean_mask, after.clean_mask),
         robust=Flips.of(before.mask or (), after.mask or ()) if both else None,
+        sides=(before.cards, after.cards),
     )
 
 
@@ -196,4 +200,5 @@ def _images(card: Card) -> str:
 
 def _title(row: Row) -> str:
     threat = row.cards[0].cell.threat
-    return plain(f"{row.title} on {row.victim}, {threat.norm} {format_eps(threat.eps)}", 160)
+    radius = f"{threat.norm} {format_eps(threat.eps)}"
+    return plain(f"{row.title} on {row.victim}, {row.cards[0].cell.dataset.label}, n = {row.clean.n:,}, {radius}", 200)

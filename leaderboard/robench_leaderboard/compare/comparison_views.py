@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from markupsafe import Markup
 
+from robench.evidence.gallery import Gallery
 from robench_leaderboard.compare.comparison import Comparison, Flips, Pair
+from robench_leaderboard.compare.flipped_pictures import flipped_images
 from robench_leaderboard.render import formatting
 from robench_leaderboard.render.html import environment
 from robench_leaderboard.render.to_json import accuracy, change
@@ -56,11 +59,14 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
     return values
 
 
-def comparison_html(found: Comparison) -> str:
-    """Return the comparison as one self-contained page."""
-    pairs = [(pair, [(name, _cells(name, flips)) for name, flips in _lines(pair)]) for pair in found.pairs]
+def comparison_html(found: Comparison, galleries: Mapping[str, Gallery] | None = None) -> str:
+    """Return the comparison as one self-contained page, with the flipped images that the cards' galleries kept."""
+    pairs = [
+        (pair, [(name, _cells(name, flips)) for name, flips in _lines(pair)], flipped_images(pair, galleries or {}))
+        for pair in found.pairs
+    ]
     template = environment().get_template("compare.html.j2")
-    return template.render(pairs=pairs, found=found, verdict=verdict, flipped=flipped)
+    return template.render(pairs=pairs, found=found, verdict=verdict, flipped=flipped, address=Markup)
 
 
 def verdict(pair: Pair) -> str:

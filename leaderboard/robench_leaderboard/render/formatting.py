@@ -47,7 +47,20 @@ def named_on(row: Row) -> str:
 
 def whole_victim(board: Board) -> str:
     """Return the label of the victim that all rows of a board have; in a long one a line may break after a comma."""
-    label = board.victims[0]
+    return _breakable(board.victims[0])
+
+
+def dataset(board: Board) -> str:
+    """Return the label of a board's dataset; in a long one a line may break after a comma."""
+    return _breakable(board.setting.dataset)
+
+
+def heading(board: Board) -> str:
+    """Return what a board is about in one line: dataset, norm and eps, size, n, and its protocol if it follows one."""
+    return f"{dataset(board)}: {board.setting.contest}"
+
+
+def _breakable(label: str) -> str:
     return plain(label.replace(",", ", ") if len(label) > LONGEST else label, NAME)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,12 @@ from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import per_image
-from robench_leaderboard.render import datasets_table, formatting, page_limits, published_table, templates
+from robench_leaderboard.render import filters, formatting, page_limits, published_table, svg_drawing, templates
+from robench_leaderboard.render.card_addresses import CardAddress, no_address
+from robench_leaderboard.render.chart import Plot
+from robench_leaderboard.render.clean_robust_plot import clean_robust
 from robench_leaderboard.render.legend import TERMS
-from robench_leaderboard.render.page_limits import Total, shorten
+from robench_leaderboard.render.page_limits import ShownBoard, Total, shorten
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,40 +25,52 @@ if TYPE_CHECKING:
 PACKAGE = "robench_leaderboard.render"
 
 
-def html_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING) -> str:
-    """Return the page of these rankings."""
-    shown = shorten(found, page_limits.HTML)
-    tables = across_datasets(found)
-    template = environment().get_template("index.html.j2")
-    return template.render(boards=shown, total=Total.of(found), terms=TERMS, tables=tables, rule=rule.words)
+def html_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING, address: CardAddress = no_address) -> str:
+    """Return the page of these rankings; ``address`` is where a card can be read."""
+    return (
+        environment()
+        .get_template("index.html.j2")
+        .render(
+            boards=shorten(found, page_limits.HTML),
+            total=Total.of(found),
+            terms=TERMS,
+            tables=across_datasets(found),
+            rule=rule.words,
+            subject=_subject(found),
+            address=address,
+            trade_off=_trade_off,
+        )
+    )
+
+
+def _subject(found: Sequence[Board]) -> str:
+    """Name the datasets of a page for its title; of many, the first three."""
+    names = list(dict.fromkeys(plain(board.setting.dataset.partition("[")[0], 60) for board in found))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _trade_off(shown: ShownBoard, number: int) -> Plot | None:
+    """Return the clean-against-robust plot of the rows that a board shows at once; None with fewer than two."""
+    board = shown.board
+    titles = sorted({row.title for row in board.rows if not row.undefended})
+    one = len(board.victims) == 1
+    rows = [
+        (
+            row,
+            formatting.title(row) if one else formatting.named_on(row),
+            0 if row.undefended else titles.index(row.title) + 1,
+        )
+        for row in shown.visible
+    ]
+    return clean_robust(f"clean-robust-{number}", formatting.heading(board), rows)
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """Return the templates' environment: all text is escaped, and cut to a line that obeys nothing."""
     found = templates.environment(PACKAGE, _line, html=True, trailing_newline=True)
-    shown: dict[str, Callable[..., Any]] = {
-        "percent": formatting.percent,
-        "rate": formatting.rate,
-        "robust": formatting.robust,
-        "gain": formatting.gain_interval,
-        "tax": formatting.tax_interval,
-        "change": formatting.change,
-        "spread": formatting.spread,
-        "front": formatting.front,
-        "decimal": formatting.decimal,
-        "trainable": formatting.trainable,
-        "megabytes": formatting.megabytes,
-        "parameters": formatting.parameters,
-        "title": formatting.title,
-        "victim": formatting.victim,
-        "named_on": formatting.named_on,
-        "whole_victim": formatting.whole_victim,
-        "shared": formatting.shared,
-        "short": plain,
-        "key": _sort_key,
-    }
-    found.filters |= shown | datasets_table.FILTERS | published_table.FILTERS
+    found.filters |= filters.NUMBERS | filters.TEXTS
+    found.filters |= {"key": _sort_key, "draw": svg_drawing.draw, "swatch": svg_drawing.swatch}
     found.globals |= published_table.GLOBALS
     found.globals |= {
         "per_image": per_image,
@@ -71,11 +86,11 @@ def _line(value: object) -> object:
     return plain(value, 800) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _inline(name: str) -> Any:
-    """Return a file of ours as it is; a script comes with the digest that the page's policy allows."""
+def _inline(*names: str) -> Any:
+    """Return files of ours as they are, joined; a script comes with the digest that the page's policy allows."""
     from markupsafe import Markup
 
-    text = templates.template_text(PACKAGE, name)
+    text = "".join(templates.template_text(PACKAGE, name) for name in names)
     # Only files of this package come here, never a card's text.
     return {"text": Markup(text), "digest": templates.csp_hash(text)}  # noqa: S704
 

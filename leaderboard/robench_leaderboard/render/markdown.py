@@ -14,7 +14,8 @@ from robench_leaderboard.ranking.across_datasets import across_datasets
 from robench_leaderboard.ranking.board import Board, boards
 from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import Row, per_image
-from robench_leaderboard.render import datasets_table, formatting, page_limits, published_table, templates
+from robench_leaderboard.render import datasets_table, filters, formatting, page_limits, published_table, templates
+from robench_leaderboard.render.card_addresses import CardAddress, no_address
 from robench_leaderboard.render.legend import TERMS
 from robench_leaderboard.render.page_limits import Total, shorten
 
@@ -37,11 +38,16 @@ def render_markdown(cards: Iterable[Card]) -> str:
     return markdown_of(boards(cards))
 
 
-def markdown_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING) -> str:
-    """Return the page of rankings that are made already."""
-    shown = shorten(found, page_limits.MARKDOWN)
-    tables = across_datasets(found)
-    return _template().render(boards=shown, total=Total.of(found), terms=TERMS, tables=tables, rule=Safe(rule.words))
+def markdown_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING, address: CardAddress = no_address) -> str:
+    """Return the page of rankings that are made already; ``address`` is where a card can be read."""
+    return _template().render(
+        boards=shorten(found, page_limits.MARKDOWN),
+        total=Total.of(found),
+        terms=TERMS,
+        tables=across_datasets(found),
+        rule=Safe(rule.words),
+        address=lambda card: Safe(address(card)),
+    )
 
 
 def escape(text: object, limit: int = 300) -> Safe:
@@ -63,39 +69,15 @@ def escape_html(text: object, limit: int = 300) -> Safe:
 def _template() -> Template:
     # Not jinja2's autoescape: that knows HTML only, and this is Markdown.
     environment = templates.environment("robench_leaderboard.render", escape, html=False, trailing_newline=True)
-    # No control or HTML character comes from numbers, so these are safe as they are.
-    shown: dict[str, Callable[[Any], str]] = {
-        "percent": formatting.percent,
-        "rate": formatting.rate,
-        "robust": formatting.robust,
-        "gain": formatting.gain_interval,
-        "tax": formatting.tax_interval,
-        "spread": formatting.spread,
-        "front": formatting.front,
-        "decimal": formatting.decimal,
-        "megabytes": formatting.megabytes,
-        "trainable": formatting.trainable,
-    }
-    environment.filters |= {name: _safe(show) for name, show in shown.items()}
+    environment.filters |= {name: _safe(show) for name, show in filters.NUMBERS.items()}
+    environment.filters |= filters.TEXTS
     environment.filters |= {
-        "parameters": formatting.parameters,
         "html": escape_html,
-        "title": formatting.title,
-        "victim": formatting.victim,
-        "named_on": formatting.named_on,
-        "whole_victim": formatting.whole_victim,
-        "shared": formatting.shared,
-        "short": plain,
         "long": _long,
-    }
-    environment.filters |= {
-        "caption": datasets_table.caption,
         "heads": lambda table: _cells(datasets_table.heads(table)),
         "words": lambda table, row: _cells(datasets_table.words(table, row)),
         "aligned": lambda table: Safe("--:|:--|" + "--:|" * (len(datasets_table.heads(table)) - 2)),
-        "legend": datasets_table.legend,
     }
-    environment.filters |= published_table.FILTERS
     environment.filters |= {"cells": _cells}
     environment.globals |= published_table.GLOBALS
     environment.globals |= {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from robench.errors import StoreError
@@ -11,6 +11,7 @@ from robench.evidence.card import Card
 from robench.evidence.files import write_whole
 from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
+from robench_leaderboard.render.card_addresses import CardAddress, addresses_in, no_address
 from robench_leaderboard.render.html import html_of
 from robench_leaderboard.render.markdown import markdown_of
 from robench_leaderboard.render.to_json import of_boards, render_json
@@ -21,23 +22,35 @@ MARKDOWN, HTML, JSON = FILE_NAMES = ("LEADERBOARD.md", "index.html", "leaderboar
 _MOST_LINES = 400
 
 
-def render_pages(cards: Iterable[Card], rule: EvidenceRule = EVERYTHING) -> dict[str, str]:
-    """Return the content of each page by its file name."""
+def render_pages(
+    cards: Iterable[Card], rule: EvidenceRule = EVERYTHING, address: CardAddress = no_address
+) -> dict[str, str]:
+    """Return the content of each page by its file name; ``address`` is where a page finds a card's file."""
     found = boards(cards, rule)
-    published = of_boards(found, rule)
-    return {MARKDOWN: markdown_of(found, rule), HTML: html_of(found, rule), JSON: render_json(published)}
+    return {
+        MARKDOWN: markdown_of(found, rule, address),
+        HTML: html_of(found, rule, address),
+        JSON: render_json(of_boards(found, rule)),
+    }
 
 
-def write_leaderboard(cards: Iterable[Card], folder: Path, rule: EvidenceRule = EVERYTHING) -> Path:
-    """Write the pages into ``folder``, atomically, unless the same bytes are there; return the Markdown page's path."""
-    for name, content in render_pages(cards, rule).items():
+def write_leaderboard(
+    cards: Iterable[Card], folder: Path, rule: EvidenceRule = EVERYTHING, places: Sequence[Path] = ()
+) -> Path:
+    """Write the pages into ``folder``, atomically, unless the same bytes are there; return the Markdown page's path.
+
+    The pages link the cards' files that lie in one of the folders ``places`` below ``folder``.
+    """
+    for name, content in render_pages(cards, rule, addresses_in(places, folder)).items():
         write_whole(folder / name, content.encode())
     return folder / MARKDOWN
 
 
-def check_leaderboard(cards: Iterable[Card], folder: Path, rule: EvidenceRule = EVERYTHING) -> str:
+def check_leaderboard(
+    cards: Iterable[Card], folder: Path, rule: EvidenceRule = EVERYTHING, places: Sequence[Path] = ()
+) -> str:
     """Return the differences between the pages in ``folder`` and what the cards give; empty if there are none."""
-    pages = render_pages(cards, rule).items()
+    pages = render_pages(cards, rule, addresses_in(places, folder)).items()
     return "\n".join(difference for name, content in pages if (difference := _compare(folder / name, content)))
 
 

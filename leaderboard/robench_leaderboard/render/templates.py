@@ -1,4 +1,4 @@
-"""The environment of the packages' templates: strict, loaded from the package's ``templates`` folder."""
+"""The environment of the packages' templates: strict, from the package's folder or the shared one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+#: The package whose templates, styles and scripts all pages share.
+SHARED = "robench_leaderboard.render"
+
+
 def environment(package: str, finalize: Callable[..., object], *, html: bool, trailing_newline: bool) -> Environment:
     """Return the environment of ``package``; what a template prints goes through ``finalize`` first."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(SHARED)]),
         autoescape=html,  # noqa: S701 - Markdown has an escape of its own, as ``finalize``
         finalize=finalize,
         undefined=StrictUndefined,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _STYLES = {"VALID": "green", "SUSPECT": "yellow", "INVALID": "bold red"}
 _LEGEND = (
-    "Percent with Wilson 95 % intervals. Robust: white-box, per image the worst case over all attacks. Rows "
-    "that share a rank are not told apart (exact McNemar, Holm, 5 %)."
+    "Percent with Wilson 95 % intervals. Robust: per image the worst case over all attacks of the row, of which at "
+    "least one is white-box. Rows that share a rank are not told apart (exact McNemar, Holm, 5 %)."
 )
 #: Lines that a name may take in a table, before rows are named below it.
 MOST_LINES = 3

@@ -68,7 +68,7 @@ def latex(report: Report, board: Board) -> str:
         align += "r"
     lines = [
         f"% {plain(board_title(report, board), 200)}",
-        "% Wilson 95 % intervals; robust: white-box, per image the worst case over all attacks. Needs booktabs.",
+        "% Wilson 95 % intervals; robust: per image the worst case over all attacks of the row. Needs booktabs.",
         f"\\begin{{tabular}}{{{align}}}",
         r"\toprule",
         _latex_row(heads),

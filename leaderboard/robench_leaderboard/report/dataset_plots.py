@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robench_leaderboard.ranking.across_datasets import Across, AcrossRow
+from robench_leaderboard.render.chart import ROBUST, Axis, Mark, Plot, Series, percentages
 from robench_leaderboard.render.datasets_table import caption, title
-from robench_leaderboard.report.plots import ROBUST, Axis, Mark, Plot, Series, headline
 from robench_leaderboard.report.report_data import Report
 
 
@@ -24,7 +24,7 @@ def _series(report: Report, table: Across, row: AcrossRow) -> Series:
     marks, tone = [], 0
     for place, found in enumerate(row.rows):
         if found is not None and found.headline is not None:
-            y, upright = headline(found.headline)
+            y, upright = percentages(found.headline)
             marks.append(Mark(float(place), y, None, upright))
             tone = report.tone(found)
     # Two fits of one defense have its colour, and lines of another kind.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,10 +13,10 @@ from robench.errors import RobenchError
 from robench.evidence.card import Card
 from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
+from robench_leaderboard.render.axis_scales import Logarithmic, scale
+from robench_leaderboard.render.chart import Plot, Series
 from robench_leaderboard.report import plots
-from robench_leaderboard.report.axis_scales import Logarithmic, scale
 from robench_leaderboard.report.dataset_plots import over_datasets
-from robench_leaderboard.report.plots import Plot, Series
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.report.results_table import TransferTable, transfer_tables
 
@@ -142,7 +143,7 @@ def _series(axes: Axes, series: Series) -> None:
         markersize=3 if series.joined else 4.5,
         linewidth=1.2,
         elinewidth=0.7,
-        label=literal(plain(series.name, 60)),
+        label=literal(textwrap.fill(plain(series.name, 240), 48)),
     )
 
 
@@ -159,12 +160,12 @@ def _errors(values: list[tuple[float, tuple[float, float] | None]]) -> list[list
 def _transfer(report: Report, table: TransferTable) -> Figure:
     figure, (axes,) = _new(size=(1.2 + 0.8 * (len(table.surrogates) + 1), 0.8 + 0.3 * len(table.rows)))
     shares = [
-        [float("nan") if score is None else 100 * score.rate for score in (*scores, white)]
-        for _, white, scores in table.rows
+        [float("nan") if score is None else 100 * score.rate for score in (*scores, robust)]
+        for _, robust, scores in table.rows
     ]
     names = [f"via {report.brief(via)}" for via in table.surrogates]
     rows = [report.name(row, table.board) for row, _, _ in table.rows]
-    _heat(axes, shares, [*names, "white-box"], rows, "{:.1f}")
+    _heat(axes, shares, [*names, "robust"], rows, "{:.1f}")
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from robench.evidence.card import Outcome
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
 from robench_leaderboard.ranking.row import Row
-from robench_leaderboard.render import datasets_table, formatting, published_table, templates
+from robench_leaderboard.render import filters, formatting, published_table, svg_drawing, templates
 from robench_leaderboard.report import (
     confusion_matrices,
     dataset_plots,
@@ -21,7 +21,6 @@ from robench_leaderboard.report import (
     plots,
     provenance,
     results_table,
-    svg_drawing,
 )
 from robench_leaderboard.report.pictures import ShownPicture, magnification, show
 from robench_leaderboard.report.report_data import Report
@@ -51,20 +50,25 @@ class CardPage:
     stored: int
     featured: bool
 
+    #: The victim and the images, in short.
+    subject: str
+
     @property
     def title(self) -> str:
         """Return the cell in a line."""
-        threat = self.attack.card.cell.threat
-        return f"{formatting.title(self.row)} / {plain(self.attack.description, 120)} / {plots.radius(threat)}"
+        cell = self.attack.card.cell
+        attack = f"{plain(self.attack.description, 120)}, {plots.radius(cell.threat)}"
+        return f"{formatting.title(self.row)} on {self.subject}, n = {cell.n:,}: {attack}"
 
 
 def render_report(report: Report) -> str:
     """Return the page."""
-    style, script = (templates.template_text(PACKAGE, name) for name in ("report.css", "report.js"))
+    style = templates.template_text(templates.SHARED, "shared.css") + templates.template_text(PACKAGE, "report.css")
+    script = templates.template_text(templates.SHARED, "tables.js") + templates.template_text(PACKAGE, "report.js")
     pages = list(card_pages(report))
     return _template().render(
         report=report,
-        title=f"robench report: {', '.join(sorted({report.brief(board.setting.dataset) for board in report.boards}))}",
+        title=_page_title(report),
         style=style,
         script=script,
         # Only this script may run, whatever else got into the page; and nothing may be fetched.
@@ -80,6 +84,18 @@ def render_report(report: Report) -> str:
     )
 
 
+def _page_title(report: Report) -> str:
+    """Say what was measured on what; of many victims or datasets, the first three."""
+    victims = (report.brief(row.victim) for _, row in report.rows)
+    datasets = (report.brief(board.setting.dataset) for board in report.boards)
+    return f"Adversarial robustness of {_first(victims)} on {_first(datasets)}"
+
+
+def _first(names: Iterable[str]) -> str:
+    known = sorted(set(names))
+    return ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
+
+
 def card_pages(report: Report) -> Iterator[CardPage]:
     """Yield the cards that get a page, in the order of the table."""
     cells = [(row, attack) for _, row in report.rows for attack in row.attacks][:MOST_PAGES]
@@ -93,7 +109,8 @@ def card_pages(report: Report) -> Iterator[CardPage]:
         count = max(1, PIXELS // (illustrated * area)) if pictures else 0
         factor = magnification(pictures)
         shown = [show(picture, factor) for picture in pictures[:count]]
-        yield CardPage(attack, row, anchor(attack), shown, len(pictures), attack in featured)
+        subject = f"{report.brief(row.victim)}, {report.brief(card.cell.dataset.label)}"
+        yield CardPage(attack, row, anchor(attack), shown, len(pictures), attack in featured, subject)
 
 
 def _featured(report: Report) -> list[AttackOutcome]:
@@ -137,14 +154,9 @@ def _accuracy(outcome: Outcome) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    **datasets_table.FILTERS,
-    **published_table.FILTERS,
-    "percent": formatting.percent,
+    **filters.NUMBERS,
+    **filters.TEXTS,
     "accuracy": _accuracy,
-    "decimal": formatting.decimal,
-    "megabytes": formatting.megabytes,
-    "title": formatting.title,
-    "short": plain,
     "draw": svg_drawing.draw,
     "swatch": svg_drawing.swatch,
     "long": lambda text: escape(plain(text, 20_000)),

@@ -1,93 +1,23 @@
-"""What the charts show, apart from how it is drawn: the page and the figure files draw the same plots."""
+"""The report's charts: what is drawn against what, for which cards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from robench.contracts.threat_model import format_eps
 from robench.evidence.card import Card, ThreatRecord
 from robench.evidence.plain_text import plain
-from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
+from robench_leaderboard.ranking.attack_outcome import AttackOutcome
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.row import Row
+from robench_leaderboard.render.chart import ROBUST, Axis, Mark, Plot, Series, percentages
+from robench_leaderboard.render.clean_robust_plot import clean_robust
 from robench_leaderboard.render.formatting import decimal
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.statistics.pareto import front
 
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Name one direction of a plot; percentages run to 100 at most."""
-
-    label: str
-    percent: bool = False
-    #: Start at zero even if no value is near it.
-    zero: bool = False
-    #: Values apart by orders of magnitude get a logarithmic axis, with a place of its own for 0.
-    cost: bool = False
-    #: What the values are called where they are not numbers, such as ``8/255``.
-    names: tuple[tuple[float, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Be one point, with the interval in either direction where there is one."""
-
-    x: float
-    y: float
-    across: Interval | None = None
-    upright: Interval | None = None
-
-
-@dataclass(frozen=True)
-class Series:
-    """Be the marks that share a name, a colour (``tone``) and a dash; ``joined`` by a line or not."""
-
-    name: str
-    tone: int
-    marks: tuple[Mark, ...]
-    dash: int = 0
-    joined: bool = False
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Be one chart.
-
-    Attributes:
-        key: a file name without its ending; unique in a report.
-        about: what kind of chart it is.
-        title: what of it is shown, in a line.
-        says: the reading of it, for who cannot see it.
-        front: the corners of a staircase behind the marks.
-        left_out: series that were dropped, so that the others can be read.
-    """
-
-    key: str
-    about: str
-    title: str
-    says: str
-    x: Axis
-    y: Axis
-    series: tuple[Series, ...]
-    front: tuple[tuple[float, float], ...] = ()
-    left_out: int = 0
-
-
 #: Lines in one plot; of more, those that end highest.
 MOST_LINES = 24
-
-CLEAN = Axis("clean accuracy, %", percent=True)
-ROBUST = Axis("robust accuracy, %", percent=True, zero=True)
-
-
-def headline(score: Score) -> tuple[float, Interval]:
-    """Return an accuracy and its interval in percent."""
-    low, high = score.interval
-    return 100 * score.rate, (100 * low, 100 * high)
 
 
 def board_title(report: Report, board: Board) -> str:
@@ -103,18 +33,10 @@ def radius(threat: ThreatRecord) -> str:
 def trade_offs(report: Report) -> Iterator[Plot]:
     """Yield a clean-against-robust plot for each board with something to compare."""
     for place, board in enumerate(report.boards):
-        series = []
-        for row in _with_headline(board):
-            (x, across), (y, upright) = headline(row.clean), headline(row.headline or row.clean)
-            series.append(Series(report.name(row, board), report.tone(row), (Mark(x, y, across, upright),)))
-        if len(series) > 1:
-            best = max(series, key=lambda one: one.marks[0].y)
-            says = (
-                f"{len(series)} defended victims. Most robust: {best.name}, {best.marks[0].y:.1f} % at "
-                f"{best.marks[0].x:.1f} % clean. Up and to the right is better."
-            )
-            title = board_title(report, board)
-            yield Plot(f"clean-robust-{place + 1}", "Clean against robust", title, says, CLEAN, ROBUST, tuple(series))
+        named = [(row, report.name(row, board), report.tone(row)) for row in board.rows]
+        found = clean_robust(f"clean-robust-{place + 1}", board_title(report, board), named)
+        if found is not None:
+            yield found
 
 
 #: What a defense costs: a name for the choice, the axis, and the figure.
@@ -138,11 +60,11 @@ def pareto(report: Report) -> dict[str, list[Plot]]:
 def _pareto(report: Report, name: str, label: str, cost: Callable[[Row], float | None]) -> Iterator[Plot]:
     for place, board in enumerate(report.boards):
         series = []
-        for row in _with_headline(board):
-            spent, (y, upright) = cost(row), headline(row.headline or row.clean)
+        for row in _with_percentages(board):
+            spent, (y, upright) = cost(row), percentages(row.headline or row.clean)
             if spent is not None:
                 series.append(Series(report.name(row, board), report.tone(row), (Mark(spent, y, None, upright),)))
-        if len(series) < 2:
+        if len({one.marks[0].x for one in series}) < 2:  # all cost alike, or there is one
             continue
         corners = front([(one.marks[0].x, one.marks[0].y) for one in series])
         cheapest = [one.name for one in series if (one.marks[0].x, one.marks[0].y) in corners]
@@ -170,10 +92,11 @@ def curves(report: Report) -> Iterator[Plot]:
             groups.setdefault(key, []).append((row, attack))
     place = 0
     for (dataset, _, norm, victim, access, surrogate), found in groups.items():
+        n = found[0][1].score.n
         if len({attack.card.cell.threat.eps for _, attack in found}) > 1:
             place += 1
             route = f"{access} via {surrogate}" if surrogate else access
-            title = f"{report.brief(dataset)}, {norm}, {report.brief(victim)}, {plain(route, 60)}"
+            title = f"{report.brief(dataset)}, {norm}, n = {n:,}, {report.brief(victim)}, {plain(route, 60)}"
             yield _curve(report, f"eps-{place}", title, found)
 
 
@@ -186,8 +109,8 @@ def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Atta
     for (name, label), points in lines.items():
         row = points[0][0]
         # At eps = 0 the attack must give the images back (a check of the gate): that is the clean accuracy.
-        marks = {0.0: headline(row.clean)}
-        marks |= {attack.card.cell.threat.eps: headline(attack.score) for _, attack in points}
+        marks = {0.0: percentages(row.clean)}
+        marks |= {attack.card.cell.threat.eps: percentages(attack.score) for _, attack in points}
         drawn = tuple(Mark(eps, y, None, upright) for eps, (y, upright) in sorted(marks.items()))
         series.append(
             Series(plain(f"{name}, {label}", 160), report.tone(row), drawn, attacks.index(label), joined=True)
@@ -231,7 +154,9 @@ def training(report: Report) -> Iterator[Plot]:
             )
             lines.setdefault(metric, []).append(Series(report.name(row), report.tone(row), marks, joined=True))
             steps.setdefault(metric, step or "logged point")
-    for place, (metric, series) in enumerate(sorted(lines.items())):
+    # One point is no curve.
+    drawn = {metric: series for metric, series in lines.items() if any(len(one.marks) > 1 for one in series)}
+    for place, (metric, series) in enumerate(sorted(drawn.items())):
         name = plain(metric, 60).replace("_", " ")
         ends = ", ".join(f"{one.name} ends at {decimal(one.marks[-1].y)}" for one in series[:8])
         yield Plot(
@@ -245,5 +170,5 @@ def _logged(card: Card) -> list[dict[str, float]]:
     return card.training.history or own
 
 
-def _with_headline(board: Board) -> list[Row]:
+def _with_percentages(board: Board) -> list[Row]:
     return [row for row in board.rows if row.headline is not None]

@@ -107,10 +107,18 @@ def collect(paths: Iterable[Path], warn: Callable[[str], None] | None = None) ->
     if not cards:
         names = ", ".join(map(str, found))
         raise CardError(f"There are no cards in {names}; name a folder that robench run wrote (--out), or card files.")
-    folders = list(dict.fromkeys(_gallery_folders(places)))
     rule = rule_of(cards, places, warn=warn or (lambda text: None))
     found_boards, shared = named_alike(boards(cards, rule))
-    return Report(tuple(found_boards), dict(_galleries(cards, folders)), shared)
+    return Report(tuple(found_boards), galleries_of(cards, places), shared)
+
+
+def galleries_of(cards: Iterable[Card], places: Iterable[Path]) -> dict[str, Gallery]:
+    """Return the pictures of the cards that have some, by card id; ``places`` are folders of cards, or card files.
+
+    Raises:
+        CardError: a gallery is not what robench writes.
+    """
+    return dict(_galleries(cards, list(dict.fromkeys(_gallery_folders(places)))))
 
 
 def _gallery_folders(places: Iterable[Path]) -> Iterator[Path]:

@@ -111,7 +111,7 @@ COLUMNS: tuple[Column, ...] = (
     _score("clean %", "Accuracy on the untouched images, with the Wilson 95 % interval.", lambda line: line.row.clean),
     Column(
         "robust %",
-        "White-box: per image the worst case over all attacks of the row.",
+        "Per image the worst case over all attacks of the row, of which at least one is white-box.",
         "score",
         lambda line: formatting.robust(line.row),
         lambda line: line.row.headline.rate if line.row.headline else None,
@@ -239,7 +239,10 @@ def _together(words: list[str]) -> str:
 
 @dataclass(frozen=True)
 class TransferTable:
-    """Be one board's matrix: rows of defended victims, a column for each attacker's model, and white-box beside it."""
+    """Be one board's matrix: rows of defended victims, a column for each attacker's model, and robust beside them.
+
+    Robust is what the table of results calls so, whatever an attack reached alone.
+    """
 
     board: Board
     surrogates: tuple[str, ...]
@@ -251,11 +254,7 @@ def transfer_tables(report: Report) -> Iterator[TransferTable]:
     for board in report.boards:
         names = tuple(sorted({via for row in board.rows for via in row.transfer}))
         rows = tuple(
-            (row, _white_box(row), tuple(row.transfer.get(via) for via in names)) for row in board.rows if row.transfer
+            (row, row.headline, tuple(row.transfer.get(via) for via in names)) for row in board.rows if row.transfer
         )
         if rows:
             yield TransferTable(board, names, rows)
-
-
-def _white_box(row: Row) -> Score | None:
-    return min((attack.score for attack in row.white_box), key=lambda score: score.rate, default=None)

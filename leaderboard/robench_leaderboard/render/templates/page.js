@@ -1,4 +1,3 @@
-"use strict";
 document.documentElement.classList.add("js");
 
 // A header's button sorts its table: numbers by data-key, names as text, rows without a value last.
@@ -36,14 +35,20 @@ function filter(words) {
   document.querySelector("#found").textContent = wanted.length ? `${shown} of ${all} rows` : "";
 }
 
+const saver = document.querySelector("#csv");
+if (saver) saver.addEventListener("click", () => saveCsv([...document.querySelectorAll("table.ranking")].flatMap(table =>
+  linesOf(table, {ranking: table.closest(".board").querySelector("h2").textContent})), "leaderboard.csv"));
+
 for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => sort(button));
 const box = document.querySelector("#filter");
 if (box) box.addEventListener("input", () => filter(box.value));
 
-// A link to a folded row unfolds it.
+// A link to a folded row or ranking unfolds it, and what it lies in.
 function unfold() {
-  const row = document.getElementById(location.hash.slice(1));
-  if (row && row.tagName === "DETAILS") { row.open = true; row.scrollIntoView(); }
+  const target = document.getElementById(location.hash.slice(1));
+  if (!target || target.tagName !== "DETAILS") return;
+  for (let one = target; one; one = one.parentElement.closest("details")) one.open = true;
+  target.scrollIntoView();
 }
 addEventListener("hashchange", unfold);
 unfold();

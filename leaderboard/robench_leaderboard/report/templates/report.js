@@ -1,4 +1,3 @@
-"use strict";
 // The page is complete without this script: it sorts, filters, switches the theme and opens what a link points to.
 document.documentElement.classList.add("js");
 
@@ -66,6 +65,8 @@ function filter() {
   }
   count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
 }
+document.getElementById("csv").addEventListener("click", () => saveCsv(linesOf(table), "results.csv"));
+document.getElementById("json").addEventListener("click", () => saveJson(linesOf(table), "results.json"));
 find.addEventListener("input", filter);
 selects.forEach(select => select.addEventListener("change", filter));
 

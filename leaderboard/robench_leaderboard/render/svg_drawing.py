@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from markupsafe import Markup, escape
 
 from robench.evidence.plain_text import plain
-from robench_leaderboard.report.axis_scales import scale
-from robench_leaderboard.report.plots import Mark, Plot, Series
+from robench_leaderboard.render.axis_scales import scale
+from robench_leaderboard.render.chart import Mark, Plot, Series
 
 WIDTH, HEIGHT = 400, 290
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 42
@@ -17,8 +17,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 42
 TONES = 8
 #: Series named beside their marks; more are named in the legend alone.
 NAMED = 10
-#: Letters of such a name, and the width of one: on one side of any mark there is room for it.
-LETTERS, LETTER = 22, 7
+#: The width of a letter of such a name, which is cut only where neither side of its mark has room for it.
+LETTER = 7
 #: Least distance of two names, in units of the drawing.
 LINE = 13
 
@@ -140,7 +140,7 @@ class Drawing:
             for (x, _, series), height in zip(marks, heights, strict=True):
                 yield _element(
                     "text",
-                    escape(plain(series.name, LETTERS)),
+                    escape(plain(series.name, int(_room(x, rightwards) // LETTER))),
                     x=x + (8 if rightwards else -8),
                     y=height,
                     text_anchor="start" if rightwards else "end",
@@ -151,9 +151,17 @@ class Drawing:
 def _rightwards(mark: tuple[float, float, Series], drawn: Sequence[tuple[float, float, Series]]) -> bool:
     """Say on which side of a mark its name goes: away from a neighbour at its height, if there is room."""
     x, y, series = mark
-    length = 8 + LETTER * len(plain(series.name, LETTERS))
-    crowded = any(x < other < x + length + LINE and abs(height - y) < 2 * LINE for other, height, _ in drawn)
-    return x + length <= WIDTH and not (crowded and x - length >= LEFT)
+    length = LETTER * len(series.name)
+    crowded = any(x < other < x + 8 + length + LINE and abs(height - y) < 2 * LINE for other, height, _ in drawn)
+    fits = {side: length <= _room(x, side) for side in (True, False)}
+    if fits[True] or fits[False]:
+        return fits[True] and not (crowded and fits[False])
+    return _room(x, True) >= _room(x, False)
+
+
+def _room(x: float, rightwards: bool) -> float:
+    """Return the width that a name has on one side of a mark."""
+    return (WIDTH - x if rightwards else x - LEFT) - 8
 
 
 def spread(places: Sequence[float], apart: float, low: float, high: float) -> list[float]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from robench_leaderboard.report.plots import Axis
+from robench_leaderboard.render.chart import Axis
 
 #: Values further apart than this get a logarithmic axis, where the axis may have one.
 WIDE = 20
