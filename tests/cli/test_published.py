@@ -49,7 +49,7 @@ def test_contradictions(robench):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--dataset", "cifar1"], "no published figure has dataset 'cifar1'; did you mean 'cifar10'? Known: caltech101, "),
+        (["--dataset", "cifar1"], "no published figure has dataset 'cifar1'; did you mean 'cifar10'? Known: "),
         (["--defense", "teco"], "no published figure has defense 'teco'; did you mean 'tecoa'? Known: fgsm-at, "),
         (["--source", "report-01"], "no published figure has source 'report-01'; did you mean 'report-001'? Known: "),
         (["--figure", "rob"], "--figure 'rob' is no figure; did you mean 'robust'? Known: clean, "),
