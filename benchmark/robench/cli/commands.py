@@ -14,6 +14,7 @@ from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
 from robench.cli.data import data_command
 from robench.cli.doctor import doctor_command
+from robench.cli.exam import exam_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
 from robench.cli.inspect import inspect_command
@@ -67,6 +68,7 @@ for command in (
     bundle_command,
     train_command,
     traps_command,
+    exam_command,
     leaderboard_command,
     compare_command,
     export_command,

@@ -1,0 +1,84 @@
+"""The attacks that are examined: those of the catalog, and of other libraries where they are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from robench import Attack, SpecError
+from robench.plan.cell import SelectedComponent, type_of
+from robench.plan.references import resolve_reference, split_reference
+from robench.plugin.catalog import Offer, catalog
+from robench_exam.ground import Subject
+
+#: Ours with other losses than their defaults, and the settings that the gate's checks compare.
+OURS = (
+    *("apgd[loss=margin]", "apgd[loss=dlr]", "apgd[loss=dlr-targeted]", "pgd[steps=40]", "noise[draws=100]"),
+    "square[queries=150]",
+)
+#: Passes of one image above which a built-in attack is examined only where it is named.
+MOST_PASSES = 2000
+#: Of each library its best known ones in the two norms; any other can be named. One has fewer steps than
+#: by default, which would take longer than all others together.
+LIBRARIES = {
+    "torchattacks": (
+        "FGSM", "BIM", "PGD", "MIFGSM", "PGDL2", "CW", "DeepFool", "APGD", "APGDT", "FAB",
+    ),
+    "foolbox": (
+        "LinfFastGradientAttack", "LinfBasicIterativeAttack", "LinfPGD", "LinfDeepFoolAttack", "LInfFMNAttack",
+        "L2FastGradientAttack", "L2PGD", "L2DeepFoolAttack",
+        "L2CarliniWagnerAttack[steps=200,binary_search_steps=5]", "DDNAttack", "L2FMNAttack",
+        "LinfRepeatedAdditiveUniformNoiseAttack",
+    ),
+    "art": (
+        "FastGradientMethod", "BasicIterativeMethod", "ProjectedGradientDescent", "MomentumIterativeMethod",
+        "AutoProjectedGradientDescent", "CarliniL2Method", "DeepFool",
+    ),
+}  # fmt: skip
+
+
+def everything() -> list[str]:
+    """Return the attacks that are examined when none is named."""
+    built_in = [offer.name for offer in catalog().of("attack") if _usual(offer)]
+    installed = [f"{prefix}:{name}" for prefix, names in LIBRARIES.items() if find_spec(prefix) for name in names]
+    return [*built_in, *OURS, *installed]
+
+
+def _usual(offer: Offer) -> bool:
+    """Tell whether an offered attack makes images by itself, needs no name of a library's, and is not too dear."""
+    kind = offer.component
+    if not issubclass(kind, Attack) or kind.made_elsewhere or kind.undeclared:
+        return False
+    return sum(kind().passes()) <= MOST_PASSES
+
+
+def attacks(names: Sequence[str], subjects: Sequence[Subject]) -> dict[str, SelectedComponent]:
+    """Return the attacks by what was typed; SpecError for one that does not exist, or fits none of the subjects."""
+    found = {name: _attack(name) for name in dict.fromkeys(names or everything())}
+    refused = {name: [refusal(selected, subject) for subject in subjects] for name, selected in found.items()}
+    for name, reasons in refused.items():
+        if names and all(reasons):
+            raise SpecError(f"{name} fits none of the models: {reasons[0]}")
+    return {name: selected for name, selected in found.items() if not all(refused[name])}
+
+
+def refusal(selected: SelectedComponent, subject: Subject) -> str:
+    """Return why an attack cannot be tried on a subject; empty if it can."""
+    try:
+        type_of(selected, Attack).check(subject.threat)
+    except SpecError as error:
+        return str(error)
+    return ""
+
+
+def _attack(text: str) -> SelectedComponent:
+    reference, inside = split_reference(text)
+    known = catalog()
+    name, implied = resolve_reference(known, "attack", reference)
+    offer = known.find("attack", name)
+    component = offer.build({**implied, **inside})
+    if isinstance(component, Attack) and component.made_elsewhere:
+        raise SpecError(
+            f"{name} reads images that were made of other models; the exam needs an attack that makes some."
+        )
+    return SelectedComponent(offer, component)
