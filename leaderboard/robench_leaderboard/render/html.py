@@ -52,13 +52,14 @@ def _subject(found: Sequence[Board]) -> str:
 def _trade_off(shown: ShownBoard, number: int) -> Plot | None:
     """Return the clean-against-robust plot of the rows that a board shows at once; None with fewer than two."""
     board = shown.board
-    titles = sorted({row.title for row in board.rows if not row.undefended})
     one = len(board.victims) == 1
+    # Grey is the undefended victim; of several victims, each row has a colour of its own.
+    titles = sorted({(row.title, row.victim) for row in board.rows if not (one and row.undefended)})
     rows = [
         (
             row,
             formatting.title(row) if one else formatting.named_on(row),
-            0 if row.undefended else titles.index(row.title) + 1,
+            0 if one and row.undefended else titles.index((row.title, row.victim)) + 1,
         )
         for row in shown.visible
     ]
