@@ -165,6 +165,17 @@ def test_a_plateau_halves_the_rate() -> None:
     assert [point["learning_rate"] for point in history] == rates
 
 
+def test_halving_ends_at_the_lowest_rate() -> None:
+    plan = GainModel(
+        **{**PLAN, "momentum": 0.0, "learning_rate": 12.0, "epochs": 8},
+        schedule="plateau", halve_after=1, lowest_rate=5.0,
+    )  # fmt: skip
+    _, history = trained(plan, noisy(), TASK.replace(classes=("a", "b")))
+    rates = [point["learning_rate"] for point in history]
+    assert rates == sorted(rates, reverse=True)
+    assert set(rates) == {12.0, 6.0, 5.0}
+
+
 def test_a_cosine_falls_to_nothing() -> None:
     plan = GainModel(**{**PLAN, "epochs": 4}, schedule="cosine")
     _, history = trained(plan, noisy(), TASK.replace(classes=("a", "b")))

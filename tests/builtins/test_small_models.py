@@ -65,6 +65,20 @@ def test_parameters_are_counted_exactly(model: Any, task: Task, parameters: int)
     assert count(network) == parameters
 
 
+def test_inception_of_report_001_has_its_layers_and_parameters() -> None:
+    with torch.device("meta"):
+        network = InceptionV3(hidden="512", head_dropout=0.5).network(CIFAR)
+    hidden, _, dropout, last = network.fc
+    assert [sum(p.numel() for p in layer.parameters()) for layer in (hidden, last)] == [1_049_088, 5_130]
+    assert dropout.p == 0.5
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    running = sum(2 * layer.num_features for layer in norms)
+    scales = sum(layer.weight.numel() for layer in norms)
+    total = sum(p.numel() for p in network.parameters())
+    # Keras counts running means and variances, and its batch norms have no scale.
+    assert (total, running, total + running - scales) == (22_839_786, 34_432, 22_857_002)
+
+
 def test_inception_for_a_thousand_classes_is_torchvisions_without_its_helper() -> None:
     with torch.device("meta"):
         whole = inception_v3(weights=None, init_weights=False)

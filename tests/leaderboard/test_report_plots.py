@@ -20,7 +20,7 @@ from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.render.axis_scales import Linear, Logarithmic, compact, nice, scale
 from robench_leaderboard.render.chart import CLEAN, ROBUST, Axis, Mark, Plot, Series
 from robench_leaderboard.render.svg_drawing import draw, spread, swatch
-from robench_leaderboard.report import plots
+from robench_leaderboard.report import plots, training_plots
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.statistics.pareto import front
 
@@ -166,12 +166,41 @@ def test_one_radius_is_no_curve(zoo: list[Card], make_card: MakeCard):
 def test_each_quantity_is_a_plot(make_card: MakeCard):
     card = logged(make_card(defense="tecoa"), {"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5})
     other = logged(make_card(defense="vpt"), {"epoch": 1, "loss": 3.0})
-    found = {plot.title: plot for plot in plots.training(report(make_card(), card, other))}
+    found = {plot.title: plot for plot in training_plots.training(report(make_card(), card, other))}
     assert set(found) == {"loss"}  # one accuracy is no curve
     lines = {one.name: [(mark.x, mark.y) for mark in one.marks] for one in found["loss"].series}
     assert lines == {"tecoa": [(1, 2.0), (2, 1.5)], "vpt": [(1, 3.0)]}
     assert found["loss"].x.label == "epoch"
     assert "tecoa ends at 1.5" in found["loss"].says
+
+
+def test_validation_stands_beside_training(make_card: MakeCard):
+    second = {"epoch": 2, "loss": 1.0, "validation_loss": 2.5, "validation_top5": 0.6}
+    first = {"epoch": 1, "loss": 2.0, "validation_loss": 3.0, "validation_top5": 0.5}
+    card = logged(make_card(defense="tecoa"), first, second)
+    found = {plot.title: plot for plot in training_plots.training(report(make_card(), card))}
+    assert set(found) == {"loss", "validation top5"}  # it has nothing to stand beside
+    one, other = found["loss"].series
+    assert (one.name, one.dash, [mark.y for mark in one.marks]) == ("tecoa", 0, [2.0, 1.0])
+    assert (other.name, other.dash, [mark.y for mark in other.marks]) == ("tecoa, validation", 1, [3.0, 2.5])
+
+
+def test_models_are_compared_by_their_accuracies(make_card: MakeCard):
+    cards = []
+    for place, (name, right) in enumerate((("mlp", 90), ("linear", 80), ("cnn", 70))):
+        card = make_card(mask(right - 50), victim=name, clean=mask(right))
+        card = msgspec.structs.replace(card, created=f"2026-01-01T00:00:0{place}Z")
+        history = [{"epoch": 1, "accuracy": 0.5}, {"epoch": 2, "accuracy": (right + 5) / 100}]
+        own = msgspec.structs.replace(card.training, history=history)
+        cards.append(msgspec.structs.replace(card, model=msgspec.structs.replace(card.model, training=own)))
+    (plot,) = training_plots.model_accuracy(report(*cards))
+    found = {one.name: [(mark.x, mark.y) for mark in one.marks] for one in plot.series}
+    assert found["test images"] == [(1, 90.0), (2, 80.0), (3, 70.0)]
+    assert found["training images, in the last epoch"] == [(1, 95.0), (2, 85.0), (3, 75.0)]
+    assert found["under attack, Linf 8/255"] == [(1, 40.0), (2, 30.0), (3, 20.0)]
+    assert plot.x.spelled == ((1.0, "mlp"), (2.0, "linear"), (3.0, "cnn"))
+    assert plot.title.endswith("1 mlp, 2 linear, 3 cnn")
+    assert list(training_plots.model_accuracy(report(*cards[:2]))) == []
 
 
 def test_costs_that_are_all_alike_are_no_chart(make_card: MakeCard):
@@ -180,7 +209,7 @@ def test_costs_that_are_all_alike_are_no_chart(make_card: MakeCard):
 
 
 def test_logs_without_epochs_are_counted(make_card: MakeCard):
-    (plot,) = plots.training(report(logged(make_card(defense="x"), {"loss": 3.0}, {"loss": 2.0})))
+    (plot,) = training_plots.training(report(logged(make_card(defense="x"), {"loss": 3.0}, {"loss": 2.0})))
     assert [mark.x for mark in plot.series[0].marks] == [1.0, 2.0]
     assert plot.x.label == "logged point"
 

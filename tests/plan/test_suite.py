@@ -204,7 +204,8 @@ def test_every_shipped_suite_can_be_planned_and_its_published_rows_are_among_its
     suite = read_suite(path)
     cells = []
     for run in suite.runs:
-        found = {"dataset.path": str(tmp_path / run.dataset)} if run.dataset in folders else {}
+        name = run.dataset.partition("[")[0]
+        found = {"dataset.path": str(tmp_path / name)} if name in folders else {}
         cells += plan(replace(run, parameters={**run.parameters, **found}))
     assert cells
     found = [as_measured(cell) for cell in cells]
@@ -215,7 +216,7 @@ def test_every_shipped_suite_can_be_planned_and_its_published_rows_are_among_its
 
 
 #: Published rows that a suite does not run: reports' own, by where they are printed.
-NOT_RUN = ("question 1, section 4",)
+NOT_RUN: tuple[str, ...] = ()
 
 
 def as_measured(cell):

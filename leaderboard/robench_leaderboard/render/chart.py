@@ -21,6 +21,8 @@ class Axis:
     cost: bool = False
     #: What the values are called where they are not numbers, such as ``8/255``.
     names: tuple[tuple[float, str], ...] = ()
+    #: The same at length, where a figure of its own has room for them and a page's does not.
+    spelled: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from robench_leaderboard.report import plots
 from robench_leaderboard.report.dataset_plots import over_datasets
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.report.results_table import TransferTable, transfer_tables
+from robench_leaderboard.report.training_plots import model_accuracy, training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +86,7 @@ def write_figure(figure: Figure, path: Path, kind: str) -> Path:
 def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
     costs = (plot for found in plots.pareto(report).values() for plot in found)
     first = (*over_datasets(report), *plots.trade_offs(report))
-    for plot in (*first, *plots.curves(report), *costs, *plots.training(report)):
+    for plot in (*first, *model_accuracy(report), *plots.curves(report), *costs, *training(report)):
         yield f"{plot.key}-{slug(plot.title)}".rstrip("-"), _chart(plot)
     for place, table in enumerate(transfer_tables(report)):
         title = plots.board_title(report, table.board)
@@ -118,8 +119,10 @@ def _chart(plot: Plot) -> Figure:
     axes.set_ylabel(literal(plot.y.label))
     if plot.y.zero:
         axes.set_ylim(bottom=0)
-    if plot.x.names:
-        axes.set_xticks([value for value, _ in plot.x.names], [name for _, name in plot.x.names])
+    if names := plot.x.spelled or plot.x.names:
+        axes.set_xticks([value for value, _ in names], [literal(name) for _, name in names])
+        for label in axes.get_xticklabels() if plot.x.spelled else []:
+            label.set(rotation=30, horizontalalignment="right")
     values = [mark.x for one in plot.series for mark in one.marks]
     if isinstance(scale(plot.x, values), Logarithmic):
         # Linear up to the smallest cost, so that 0 has a place of its own.

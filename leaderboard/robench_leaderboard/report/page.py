@@ -21,6 +21,7 @@ from robench_leaderboard.report import (
     plots,
     provenance,
     results_table,
+    training_plots,
 )
 from robench_leaderboard.report.pictures import ShownPicture, magnification, show
 from robench_leaderboard.report.report_data import Report
@@ -133,7 +134,8 @@ def charts(report: Report) -> dict[str, Any]:
         "trade_offs": list(plots.trade_offs(report)),
         "curves": list(plots.curves(report)),
         "pareto": {name: found for name, found in plots.pareto(report).items() if found},
-        "training": list(plots.training(report)),
+        "models": list(training_plots.model_accuracy(report)),
+        "training": list(training_plots.training(report)),
         "transfer": list(results_table.transfer_tables(report)),
     }
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from robench.contracts.threat_model import format_eps
-from robench.evidence.card import Card, ThreatRecord
+from robench.evidence.card import ThreatRecord
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render.chart import ROBUST, Axis, Mark, Plot, Series, percentages
 from robench_leaderboard.render.clean_robust_plot import clean_robust
-from robench_leaderboard.render.formatting import decimal
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.statistics.pareto import front
 
@@ -132,42 +131,6 @@ def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Atta
         tuple(shown),
         left_out=left_out,
     )
-
-
-def training(report: Report) -> Iterator[Plot]:
-    """Yield a plot for each quantity that the fits logged, a line for each fit."""
-    fits = {
-        (row.victim, card.model.defended): (row, history)
-        for _, row in report.rows
-        for card in row.cards
-        if (history := _logged(card))
-    }
-    lines: dict[str, list[Series]] = {}
-    steps: dict[str, str] = {}
-    for row, history in fits.values():
-        step = next((name for name in ("epoch", "step") if all(name in entry for entry in history)), "")
-        for metric in sorted({name for entry in history for name in entry} - {step}):
-            marks = tuple(
-                Mark(entry[step] if step else place + 1.0, entry[metric])
-                for place, entry in enumerate(history)
-                if metric in entry
-            )
-            lines.setdefault(metric, []).append(Series(report.name(row), report.tone(row), marks, joined=True))
-            steps.setdefault(metric, step or "logged point")
-    # One point is no curve.
-    drawn = {metric: series for metric, series in lines.items() if any(len(one.marks) > 1 for one in series)}
-    for place, (metric, series) in enumerate(sorted(drawn.items())):
-        name = plain(metric, 60).replace("_", " ")
-        ends = ", ".join(f"{one.name} ends at {decimal(one.marks[-1].y)}" for one in series[:8])
-        yield Plot(
-            f"training-{place + 1}", "Training", name, f"{ends}.", Axis(steps[metric]), Axis(name), tuple(series)
-        )
-
-
-def _logged(card: Card) -> list[dict[str, float]]:
-    """Return the curves of the defense's fit; of an undefended victim, those of its own training."""
-    own = card.model.training.history if card.model.training is not None and card.cell.undefended else []
-    return card.training.history or own
 
 
 def _with_percentages(board: Board) -> list[Row]:

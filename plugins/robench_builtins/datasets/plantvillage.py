@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from robench import DataError, parameter
 from robench_builtins.datasets.imagefolder import ImageFolder
@@ -27,9 +27,9 @@ class PlantVillage(ImageFolder):
 
     A local copy in any of its spellings (``Tomato_Bacterial_spot``, ``Tomato___Bacterial_spot``), or a copy on the
     Hugging Face hub. With ``crop=tomato`` the classes of that crop alone. Splits as in ``imagefolder``: train/ and
-    test/ folders are taken as they are, else they are cut, stratified and seeded. ``balance`` never touches val or
-    test; images that a model's training keeps for its own validation may then be copies of trained ones. Backgrounds
-    differ by class, so that accuracy here says little about the field.
+    test/ folders are taken as they are, else they are cut, stratified and seeded. ``balance`` and ``augment`` never
+    touch val or test; images that a model's training keeps for its own validation may then be copies of trained ones.
+    Backgrounds differ by class, so that accuracy here says little about the field.
     """
 
     name = "plantvillage"
@@ -52,8 +52,14 @@ class PlantVillage(ImageFolder):
     crop: str = parameter(default="", help="crop whose classes are kept, such as tomato; empty: all")
     balance: int = parameter(
         default=0,
-        help="train images a class, reached by turned and mirrored copies or by leaving some out; 0: as they are",
+        help="train images a class, reached by copies or by leaving some out; 0: as they are",
         minimum=0,
+    )
+    augment: Literal["turns", "report-cnn", "report-vit"] = parameter(
+        default="turns",
+        later=True,
+        help="copies of balance; turns: quarter turns and mirrors, no two alike; report-cnn: cropped, rotated, "
+        "mirrored, recoloured, as report 001 makes them for its CNN; report-vit: for its transformer, with holes too",
     )
 
     def classes(self) -> tuple[str, ...]:
@@ -82,6 +88,10 @@ class PlantVillage(ImageFolder):
         examples = self._hub_examples(split) if self._hub else super().load(split)
         if split != "train" or not self.balance:
             return examples
+        if self.augment != "turns":
+            from robench_builtins.datasets.shared.leaf_augmentation import augmented
+
+            return augmented(examples, self.balance, self.split_seed, self.augment)
         from robench_builtins.datasets.shared.class_balancing import balanced
 
         return balanced(examples, self.balance, self.split_seed, self.name, self.classes())

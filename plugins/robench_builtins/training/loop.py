@@ -32,6 +32,7 @@ class Recipe:
         halve_after: epochs without a lower validation loss after which the rate is halved; 0 never halves.
         patience: such epochs after which training stops, to take the best weights; 0 takes the last ones.
         tolerance: training stops after an epoch whose loss differs by less from the one before; 0 never stops.
+        lowest_rate: what halving does not take the learning rate below.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Recipe:
     halve_after: int = 0
     patience: int = 0
     tolerance: float = 0.0
+    lowest_rate: float = 0.0
 
     @property
     def every(self) -> int:
@@ -177,7 +179,8 @@ class TrainingLoop:
 
     def _rate(self, step: int) -> float:
         """Return the learning rate of update ``step``, the halvings so far included."""
-        rate = self.recipe.learning_rate * 0.5**self.monitor.halvings
+        peak = self.recipe.learning_rate
+        rate = max(peak * 0.5**self.monitor.halvings, min(self.recipe.lowest_rate, peak))
         return rate * self.recipe.factor(step, self.recipe.epochs * self.per_epoch)
 
     def _optimizer(self) -> torch.optim.Optimizer:

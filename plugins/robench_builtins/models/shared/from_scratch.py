@@ -51,6 +51,9 @@ class TrainableModel(Model):
         default="none",
         help="training: flip mirrors half of the images; crop+flip also shifts each by up to an eighth of its side",
     )
+    lowest_rate: float = parameter(
+        default=0.0, later=True, help="training: learning rate below which plateau does not halve", minimum=0
+    )
 
     loss: Literal["cross-entropy", "mse"] = parameter(
         default="cross-entropy",
@@ -97,6 +100,7 @@ class TrainableModel(Model):
             self.halve_after if self.schedule == "plateau" else 0,
             self.patience,
             self.tolerance,
+            self.lowest_rate,
         )
 
     def training_passes(self, images: int) -> tuple[int, int]:
