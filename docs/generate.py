@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 from card_fields import card_fields
+from report_items import report_items
 
 from robench.api import run
 from robench.cli.commands import robench
@@ -256,6 +257,7 @@ def main() -> int:
         ROOT / "docs" / "reference.md": page(),
         ROOT / "docs" / "components.md": component_page(),
         ROOT / "docs" / "card.md": card_fields(),
+        ROOT / "docs" / "reports.md": report_items(),
         readme: marked(text, "results", results()),
         plugins: plugin_page,
         victim: marked(victims, "layouts", layouts()),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from robench.evidence.card import Card
+from robench.contracts.parameters import format_value
+from robench.evidence.card import Card, ComponentRecord
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.row import Row
-from robench_leaderboard.render.chart import ROBUST, Axis, Mark, Plot, Series, percentages
+from robench_leaderboard.render.chart import Axis, Mark, Plot, Series, percentages
 from robench_leaderboard.render.formatting import decimal
 from robench_leaderboard.report.plots import radius
 from robench_leaderboard.report.report_data import Report
 
 #: What a quantity of the validation images is called, beside that of the training images.
 VALIDATION = "validation_"
+ACCURACY = Axis("accuracy, %", percent=True)
 #: Models that are worth a plot of their accuracies.
 FEWEST = 3
 
@@ -64,14 +66,26 @@ def model_accuracy(report: Report) -> Iterator[Plot]:
         if len(victims) < FEWEST:
             continue
         place += 1
-        spelled = tuple((float(number + 1), report.brief(victim)) for number, victim in enumerate(victims))
+        called = _told_apart({row.victim: row.cards[0].cell.victim for row in rows})
+        spelled = tuple((float(number + 1), called[victim]) for number, victim in enumerate(victims))
         series = tuple(one for one in _measures(rows, victims) if one.marks)
         listed = ", ".join(f"{number:.0f} {name}" for number, name in spelled)
         says = "; ".join(f"{one.name}: {', '.join(f'{mark.y:.1f} %' for mark in one.marks)}" for one in series)
         names = tuple((number, f"{number:.0f}") for number, _ in spelled)
         axis = Axis("model", names=names, spelled=spelled)
         title = plain(f"{report.brief(dataset)}: {listed}", 400)
-        yield Plot(f"models-{place}", "Accuracy by model", title, f"{says}.", axis, ROBUST, series)
+        yield Plot(f"models-{place}", "Accuracy by model", title, f"{says}.", axis, ACCURACY, series)
+
+
+def _told_apart(victims: Mapping[str, ComponentRecord]) -> dict[str, str]:
+    """Return each model's name, with those of its parameters in which one of them differs from the others."""
+    every = [record.parameters for record in victims.values()]
+    differ = {key for known in every for key in known if any(other.get(key) != known[key] for other in every)}
+    found = {}
+    for label, record in victims.items():
+        inside = [f"{key}={format_value(key, value)}" for key, value in record.changed.items() if key in differ]
+        found[label] = plain(" ".join([record.name, *inside]), 60)
+    return found
 
 
 def _recorded(row: Row) -> str:
