@@ -12,5 +12,7 @@ def robench_exporters() -> list[type[Exporter]]:
     from robench_exports.hf_model_index import HFModelIndex
     from robench_exports.jsonl import JSONLines
     from robench_exports.latex import LaTeX
+    from robench_exports.mlflow import MLflow
+    from robench_exports.wandb import WandB
 
-    return [CSV, HFModelIndex, JSONLines, LaTeX]
+    return [CSV, HFModelIndex, JSONLines, LaTeX, MLflow, WandB]

@@ -19,37 +19,37 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = ROOT / "leaderboard" / "cards"
 
-MLFLOW = '''
-"""Log cards to MLflow."""
+TRACKER = '''
+"""Log cards to a tracker of experiments."""
 
 from robench import Exporter, hookimpl, leaderboard, parameter
 
 
-class MLflow(Exporter):
-    """Log one MLflow run a row."""
+class Tracker(Exporter):
+    """Log one run a row."""
 
-    name = "mlflow"
+    name = "tracker"
     experiment: str = parameter(default="robench", help="name of the experiment")
 
     def write(self, cards, target):
-        import mlflow
+        import trackinglib
 
-        mlflow.set_tracking_uri(target.as_uri())
-        mlflow.set_experiment(self.experiment)
+        trackinglib.set_tracking_uri(target.as_uri())
+        trackinglib.set_experiment(self.experiment)
         for board in leaderboard(cards).boards:
             for row in board.rows:
-                with mlflow.start_run(run_name=row.title):
-                    mlflow.log_params({"defense": row.defense.label, "eps": board.eps, "seed": row.seed})
-                    mlflow.log_metrics({"clean": row.clean.rate, "robust": row.robust.rate})
+                with trackinglib.start_run(run_name=row.title):
+                    trackinglib.log_params({"defense": row.defense.label, "eps": board.eps, "seed": row.seed})
+                    trackinglib.log_metrics({"clean": row.clean.rate, "robust": row.robust.rate})
 
 
 @hookimpl
 def robench_exporters():
-    return [MLflow]
+    return [Tracker]
 '''
 
 #: Stands for the library, which is not installed here: the calls above, kept as JSON lines.
-FAKE_MLFLOW = """
+FAKE_LIBRARY = """
 import contextlib, json, pathlib, urllib.parse
 
 state = {}
@@ -212,7 +212,10 @@ def test_numbers_that_are_not_ranked_are_in_no_model_card(export, tmp_path):
 def test_an_unknown_form_is_named_with_the_known(export):
     done = export("cvs")
     assert done.code == 2
-    assert "There is no exporter 'cvs'; did you mean 'csv'? Known: csv, hf-model-index, jsonl, latex." in done.said
+    assert (
+        "There is no exporter 'cvs'; did you mean 'csv'? Known: csv, hf-model-index, jsonl, latex, mlflow, wandb."
+        in done.said
+    )
 
 
 def test_a_mistyped_parameter_is_named(export):
@@ -243,40 +246,38 @@ def test_exporters_are_listed_and_shown_like_any_component(site):
 
 
 @pytest.fixture
-def with_mlflow(site):
-    site.install("robench-mlflow", MLFLOW, entry="mlflow")
-    (site.path / "mlflow.py").write_text(FAKE_MLFLOW)
+def with_tracker(site):
+    site.install("robench-tracker", TRACKER, entry="tracker")
+    (site.path / "trackinglib.py").write_text(FAKE_LIBRARY)
     return site
 
 
-def test_mlflow_is_a_plugin_like_any_other(with_mlflow, tmp_path):
-    assert (
-        "exporter mlflow Log one MLflow run a row. robench-mlflow 1.0" in with_mlflow.robench("list", "exporter").said
-    )
-    done = with_mlflow.robench(
-        "export", str(CARDS), "--to", "mlflow[experiment=digits]", "-o", str(tmp_path / "mlruns")
+def test_a_tracker_is_a_plugin_like_any_other(with_tracker, tmp_path):
+    assert "exporter tracker Log one run a row. robench-tracker 1.0" in with_tracker.robench("list", "exporter").said
+    done = with_tracker.robench(
+        "export", str(CARDS), "--to", "tracker[experiment=digits]", "-o", str(tmp_path / "runs")
     )
     assert done.code == 0, done.said
-    runs = [json.loads(line) for line in (tmp_path / "mlruns" / "runs.jsonl").read_text().splitlines()]
+    runs = [json.loads(line) for line in (tmp_path / "runs" / "runs.jsonl").read_text().splitlines()]
     assert [(run["run"], run["robust"]) for run in runs] == [(row["title"], row["robust"]["rate"]) for _, row in rows()]
     assert {run["experiment"] for run in runs} == {"digits"}
 
 
-def test_an_exporter_that_writes_no_file_needs_a_target(with_mlflow):
-    done = with_mlflow.robench("export", str(CARDS), "--to", "mlflow")
+def test_an_exporter_that_writes_no_file_needs_a_target(with_tracker):
+    done = with_tracker.robench("export", str(CARDS), "--to", "tracker")
     assert done.code == 2
-    assert "The exporter 'mlflow' writes no single file that could be printed; say where with -o." in done.said
+    assert "The exporter 'tracker' writes no single file that could be printed; say where with -o." in done.said
 
 
 def test_an_exporter_that_raises_is_a_sentence(site):
-    site.install("robench-odd", MLFLOW.replace("import mlflow", "raise ValueError('no server')"), entry="odd")
-    done = site.robench("export", str(CARDS), "--to", "mlflow", "-o", str(site.root / "x"))
+    site.install("robench-odd", TRACKER.replace("import trackinglib", "raise ValueError('no server')"), entry="odd")
+    done = site.robench("export", str(CARDS), "--to", "tracker", "-o", str(site.root / "x"))
     assert done.code == 2
     assert "failed: ValueError: no server." in done.said
 
 
 def test_an_exporter_of_the_wrong_class_is_a_broken_plugin(site):
-    source = MLFLOW.replace("return [MLflow]", "return [dict]")
+    source = TRACKER.replace("return [Tracker]", "return [dict]")
     site.install("robench-odd", source, entry="odd")
     assert "robench_exporters must return a list of Exporter classes, not <class 'dict'>." in site.robench("list").said
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -20,8 +21,11 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     \b
     robench export results/cards --to csv -o results.csv
     robench export results/cards --to 'hf-model-index[defense=tecoa]'
-    robench export results/cards --to NAME:REST -o out    (a plugin's prefix)
+    robench export results/cards --to mlflow:http://HOST:5000
+    robench export results/cards --to wandb:PROJECT
     """
+    import tempfile
+
     from robench.cli.options import warn
     from robench.contracts.components import Exporter
     from robench.errors import SpecError, StoreError, attributed_to
@@ -38,6 +42,15 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
     found = judge_together(read_cards(cards, warn))
     if not found:
         raise SpecError(f"There are no cards in {', '.join(map(str, cards))}; give files or folders of robench run.")
+    with attributed_to(f"The exporter '{name}'", StoreError):
+        destination = re.sub(r"//[^/@\s]*@", "//", exporter.destination())  # without a password
+    if destination:
+        if out is not None:
+            raise SpecError(f"The exporter '{name}' writes to {destination}; leave -o {out} out.")
+        with attributed_to(f"The exporter '{name}' to {destination}", StoreError):
+            exporter.write(found, Path())
+        click.echo(f"{len(found)} cards: {destination}")
+        return
     if out not in (None, STDOUT):
         ready_folder(out.parent)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -45,8 +58,6 @@ def export_command(cards: tuple[Path, ...], form: str, out: Path | None) -> None
             exporter.write(found, out)
         click.echo(f"{len(found)} cards: {out}")
         return
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="robench-export-") as folder:
         target = Path(folder) / "export"
         with attributed_to(f"The exporter '{name}'", StoreError):

@@ -265,8 +265,12 @@ class Defense(Component):
 class Exporter(Component):
     """Write results in a form that other tools read."""
 
+    def destination(self) -> str:
+        """Return where :meth:`write` sends the results by itself, such as a server; empty: to its ``target``."""
+        return ""
+
     def write(self, cards: Sequence[Card], target: Path) -> None:
-        """Write the cards to ``target``: a file, or a folder where this form is one.
+        """Write the cards to ``target``: a file, or a folder where this form is one; not if it has a destination.
 
         ``robench.leaderboard(cards)`` ranks them. What comes out of a card is anyone's text: escape it for the form
         that is written. Raise SpecError, in a sentence, for cards that cannot be said in it.
