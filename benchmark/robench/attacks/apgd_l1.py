@@ -45,8 +45,10 @@ def climb_in_l1(
         steps: of all balls together.
         larger_radii: whether to begin in the larger balls.
     """
-    # Kept off the ends of the distribution, where the quantiles are infinite.
-    here = inputs.images + torch.special.ndtri(((unit + 1) / 2).clamp(1e-6, 1 - 1e-6))
+    # Kept off the ends of the distribution, where the quantiles are infinite; in float64, since in float32 processors
+    # give other bits.
+    quantiles = torch.special.ndtri(((unit.double() + 1) / 2).clamp(1e-6, 1 - 1e-6))
+    here = inputs.images + quantiles.to(unit.dtype)
     for radius, count in balls(steps, larger_radii):
         threat = dataclasses.replace(task.threat, eps=radius * task.threat.eps)
         start = threat.project(inputs.images, here)

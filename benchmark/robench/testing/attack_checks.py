@@ -141,14 +141,27 @@ def identity(subject: Subject) -> None:
         )
 
 
+class _OneByOne(nn.Module):
+    """Pass images one by one: the last bits of a layer's result depend on the size of its batch."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([self.model(image[None]) for image in images])
+
+
 def any_batch(subject: Subject) -> None:
     """An image's result depends neither on the batch size nor on its neighbours."""
     model, images, labels = case(subject)
     for norm in norms(subject):
         task = USUAL.attack(norm, IMAGES)
-        whole = craft(subject, model, images.clone(), labels, task)
+        # A sparse step takes the largest slopes: where two are nearly as large, the last bit sends an image elsewhere.
+        asked = Classifier(_OneByOne(model), model.classes) if norm == "L1" else model
+        whole = craft(subject, asked, images.clone(), labels, task)
         parts = [[0], [1, 2, 3], [4, 5]]
-        pieces = [craft(subject, model, images[rows], labels[rows], task.replace(indices=rows)) for rows in parts]
+        pieces = [craft(subject, asked, images[rows], labels[rows], task.replace(indices=rows)) for rows in parts]
         differ = float(((torch.cat(pieces) - whole).abs() > 1e-4).float().mean())
         require(
             differ <= CHANCE,
