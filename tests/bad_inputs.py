@@ -44,6 +44,7 @@ OPTIONS = {
     "compare": "out",
     "export": "to out",
     "report": "out figures tables",
+    "export-defense": "out store",
     "doctor": "store out",
     "completion": "out",
     "submit": "to by store device",
@@ -66,6 +67,7 @@ NEEDS = {
     "compare": "{0}/card.json {0}/card.json",
     "export": "{0}/card.json",
     "report": "{0}/card.json",
+    "export-defense": "{0}/card.json",
     "completion": "bash",
     "submit": "{0}/card.json",
 }
@@ -92,7 +94,7 @@ GOOD = {
 }
 
 #: Options that cannot be left out.
-REQUIRED = (("export", "--to"), ("bundle", "--out"))
+REQUIRED = (("export", "--to"), ("bundle", "--out"), ("export-defense", "--out"))
 
 Case = tuple[list[str], str, str]
 
@@ -224,6 +226,7 @@ lines(
     ("data digits --seed -1", "-1 is below 0", "write a whole number such as 0."),
     ("data digits -o {0}/file", "'{0}/file' is a file", "Try 'robench data --help'"),
     ("predict {0}/photo.jpg --saliency", "--saliency is drawn into the PNG", "name it with -o sheet.png"),
+    ("export-defense {0}/card.json -o {0}/file", "'{0}/file' is a file", "Try 'robench export-defense --help'"),
     ("list attacks", "'attacks'", "'attack'"),
     ("new attacks x", "'attacks'", "'attack'"),
     ("new defense my/defense", "'my/defense' is no name for a Python project", "such as my-defense."),

@@ -20,7 +20,7 @@ def test_the_same_images_stand_as_under_the_official_attacks(lab, resnet, norm, 
     reference.logger = logging.getLogger("tests")
     reference.logger.disabled = True
     reference.apgd.n_restarts = 1
-    if norm == "L1":  # as its own version for L1 has it; half of the images and a quarter of the steps, since each costs more
+    if norm == "L1":  # as its own version for L1 has it, on half of the images and with a quarter of the steps
         images, labels, reference.apgd.n_restarts = images[12:], labels[12:], 5
         reference.apgd.use_largereps = reference.apgd_targeted.use_largereps = True
         reference.apgd_targeted.n_target_classes = 5

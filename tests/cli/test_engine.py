@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -105,17 +106,23 @@ def test_an_engine_gives_the_work_out_by_itself(tmp_path):
 
 
 def test_without_parsl_a_sentence_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "parsl", None)
+    for name in ("parsl", "parsl.config"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PluginError, match=r"--on parsl:x.py needs Parsl; run pip install 'robench\[parsl\]'"):
         run_on("parsl:x.py", ["run"], (), None, tmp_path, {"workers": 1, "shard": None})
 
 
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",  # Parsl leaves sockets open when it looks for this machine's addresses
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
 def test_the_ready_configurations_are_ones(file):
     pytest.importorskip("parsl")
     from robench.cli.engine import _config
 
     assert _config(f"parsl:{file}").executors
+    gc.collect()  # here, and not in another test
 
 
 def test_what_a_task_is_told_otherwise_is_left_out():

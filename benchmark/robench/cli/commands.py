@@ -17,6 +17,7 @@ from robench.cli.doctor import doctor_command
 from robench.cli.exam import exam_command
 from robench.cli.explain import explain_command
 from robench.cli.export import export_command
+from robench.cli.export_defense import export_defense_command
 from robench.cli.inspect import inspect_command
 from robench.cli.leaderboard import leaderboard_command
 from robench.cli.list_show import list_command, show_command
@@ -72,6 +73,7 @@ for command in (
     leaderboard_command,
     compare_command,
     export_command,
+    export_defense_command,
     report_command,
     doctor_command,
     completion_command,

@@ -60,7 +60,8 @@ def print_plan(
     unknown = ", and what the missing images make of it" if counted.unknown else ""
     total = _passes(counted.left[0], counted.left[1])
     click.echo(f"{counted.planned} cells; at most {total} left (the gate's probes and warm-up apart){unknown}")
-    estimate = list(counted.estimate.lines(rates, level.cost, options["keep_images"]))
+    # Without the images that are missing it would be too low.
+    estimate = [] if counted.unknown else list(counted.estimate.lines(rates, level.cost, options["keep_images"]))
     for line in estimate:
         click.echo(line)
     lacking, errors = list(dict.fromkeys(counted.missing)), list(dict.fromkeys([*counted.errors, *errors]))

@@ -1,0 +1,235 @@
+"""Take a fitted defense away: as a program that torch runs, as tensors, and as a checkpoint that transformers loads.
+
+None of it needs robench: the program takes images in [0, 1] and returns logits, preprocessing included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from robench.contracts.classifier import Classifier, Preprocess, ZeroShotClassifier
+from robench.contracts.module_copy import copy_module
+from robench.errors import StoreError, WeightsError
+from robench.evidence.card import Card
+from robench.evidence.files import write_whole
+from robench.pipeline.export_weights import save_weights
+from robench.pipeline.stages.fit import KIND
+from robench.pipeline.workbench import Workbench
+from robench.plan.cell import Cell
+
+PROGRAM = "model.pt2"
+TEXTS = "class_texts.safetensors"
+#: Images on which what was written is compared with the defended victim.
+COMPARED = 4
+#: Largest difference of two logits, relative to the largest of them, that is rounding.
+ROUNDING = 1e-4
+
+
+def stored_defense(cell: Cell, workbench: Workbench) -> Classifier:
+    """Return the defended victim of a cell as the store has it; StoreError if it would have to be trained again."""
+    needed = [cell.fit_id, *([cell.model_id(cell.victim)] if _trained_here(cell) else [])]
+    if any(workbench.store.get(KIND, key) is None for key in needed):
+        raise StoreError(
+            f"The store at {workbench.store.root} has no fit of {cell.defense.record().label} on "
+            f"{cell.victim.record().label}, so there is nothing to export; name the store it was fitted in with "
+            "--store, or run it again."
+        )
+    return workbench.defended(cell).fitted.model
+
+
+def _trained_here(cell: Cell) -> bool:
+    """Tell whether the cell's victim came without weights, and was trained."""
+    return cell.victim.record().untrained
+
+
+def export(model: Classifier, victim: Classifier, images: Tensor, folder: Path) -> dict[str, str]:
+    """Write the model; return each file with what loads it.
+
+    Args:
+        model: the defended victim, frozen.
+        victim: what it defends: a library's checkpoint needs its very preprocessing.
+        images: (N, C, H, W) in [0, 1], on which what is written is compared.
+        folder: where it is written.
+
+    Raises:
+        WeightsError: torch cannot follow the forward pass, or what was written answers otherwise.
+    """
+    images = images[:COMPARED].cpu()
+    model = model.cpu()
+    with torch.no_grad():
+        logits = model(images)
+    save_weights(model, folder)
+    found = {"model.safetensors": "safetensors: every tensor, by the names that the defended victim has in robench"}
+    _export_program(model, images, logits, folder / PROGRAM)
+    found[PROGRAM] = "torch.export: images in [0, 1] in, logits out; preprocessing and class texts are inside"
+    plain = torch.equal(model.preprocess(images), victim.cpu().preprocess(images))
+    if plain and isinstance(model, ZeroShotClassifier) and _export_tower(model, images, folder):
+        found["transformers"] = "transformers: CLIPVisionModelWithProjection, adapters merged, and the class texts"
+    return found
+
+
+def _export_program(model: Classifier, images: Tensor, logits: Tensor, path: Path) -> None:
+    """Write the forward pass, for any number of images."""
+    try:
+        with torch.no_grad():
+            program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception as error:  # torch raises whatever its tracing trips on
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise WeightsError(
+            f"The forward pass cannot be exported ({reason[:300]}): it depends on its images in Python, as a defense "
+            "of test time may. Only what torch.export can follow can be taken away."
+        ) from error
+    with TemporaryDirectory(prefix="robench-") as place:
+        written = Path(place) / PROGRAM
+        torch.export.save(program, written)
+        again = torch.export.load(written).module()
+        with torch.no_grad():
+            _same(again(images), logits, "torch.export")
+            _same(again(images[:1]), logits[:1], "torch.export")
+        write_whole(path, written.read_bytes())
+
+
+def _same(found: Tensor, expected: Tensor, what: str) -> None:
+    difference = float((found - expected).abs().max())
+    if difference > ROUNDING * float(expected.abs().max().clamp_min(1e-6)):
+        raise WeightsError(f"What was written for {what} answers otherwise: its logits differ by {difference:.2g}.")
+
+
+def _export_tower(model: ZeroShotClassifier, images: Tensor, folder: Path) -> bool:
+    """Write a CLIP's image tower as transformers' own, adapters merged; False if it is none of transformers."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    tower = merged(copy_module(model).image_tower)
+    vision = getattr(tower, "vision_model", None)
+    config, projection = getattr(vision, "config", None), getattr(tower, "visual_projection", None)
+    if not isinstance(config, CLIPVisionConfig) or not isinstance(projection, nn.Linear):
+        return False
+    config.projection_dim = projection.out_features
+    plain: Any = CLIPVisionModelWithProjection(config)
+    state = {_library_name(name, plain): tensor for name, tensor in _without_adapters(tower.state_dict()).items()}
+    if {*state} != {*plain.state_dict()}:
+        return False  # prompts, or whatever else changes the architecture
+    plain.load_state_dict(state)
+    place = folder / "transformers"
+    with torch.no_grad():
+        texts = model.get_buffer("text_features")
+        embeds = plain.eval()(pixel_values=model.preprocess(images)).image_embeds
+        logits = model.logit_scale * nn.functional.normalize(embeds, dim=1) @ texts.T
+        if float((logits - model(images)).abs().max()) > ROUNDING * float(logits.abs().max()):
+            return False  # the defense does more to the features than the tower
+    with quiet():
+        plain.save_pretrained(place)
+    _save_processor(model.preprocess, images.shape[-1], place)
+    tensors = {"text_features": texts.contiguous(), "logit_scale": torch.tensor(float(model.logit_scale))}
+    write_whole(place / TEXTS, save(tensors))
+    return True
+
+
+def _save_processor(preprocess: nn.Module, side: int, place: Path) -> None:
+    """Write what happens before the tower as CLIP's image processor, where it is no more than that."""
+    if not isinstance(preprocess, Preprocess):
+        return
+    from transformers import CLIPImageProcessor
+
+    mean, std = (preprocess.get_buffer(name).flatten().tolist() for name in ("mean", "std"))
+    size = preprocess.size or side
+    options: dict[str, Any] = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
+    processor: Any = CLIPImageProcessor(image_mean=mean, image_std=std, **options)
+    processor.save_pretrained(place)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' bars off the screen."""
+    from transformers.utils import logging
+
+    reader: Any = logging  # its functions are not annotated
+    shown = reader.is_progress_bar_enabled()
+    reader.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            reader.enable_progress_bar()
+
+
+def merged(tower: nn.Module) -> nn.Module:
+    """Return the tower with low-rank updates added to the weights that they update."""
+    for part in tower.modules():
+        merge: Any = getattr(part, "merge", None)  # peft's layers are not typed
+        if hasattr(part, "base_layer") and callable(merge):
+            merge()
+    return tower
+
+
+def _without_adapters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
+
+
+def _library_name(name: str, plain: nn.Module) -> str:
+    """Return a tensor's name in transformers' class, whose tower may be called by one name more or less."""
+    known = plain.state_dict()
+    shorter = name.replace("vision_model.vision_model.", "vision_model.")
+    return name if name in known else shorter
+
+
+def model_card(card: Card, files: Mapping[str, str]) -> str:
+    """Return README.md: what it is, what was measured, and how it is loaded."""
+    cell, clean, robust = card.cell, card.clean, card.robust
+    head = {
+        "library_name": "pytorch",
+        "pipeline_tag": "image-classification",
+        "tags": ["adversarial-robustness", "robench", cell.defense.name],
+    }
+    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", ""]
+    sides = " x ".join(map(str, card.data.shape))
+    access = cell.threat.access if cell.surrogate is None else f"transfer from {cell.surrogate.label}"
+    lines += [
+        f"# {cell.victim.label}, defended by {cell.defense.label}",
+        "",
+        f"Fitted and measured by robench on {cell.dataset.label} ({sides}), seed {cell.seed}; card `{card.id}`.",
+        "",
+        "| images | accuracy % | 95 % interval | n |",
+        "|:--|--:|:--|--:|",
+        f"| clean | {100 * clean.rate:.1f} | {100 * clean.low:.1f} to {100 * clean.high:.1f} | {clean.n} |",
+        f"| {cell.attack.label}, {cell.threat.norm} {cell.threat.eps:.6g}, {access} | {100 * robust.rate:.1f} | "
+        f"{100 * robust.low:.1f} to {100 * robust.high:.1f} | {robust.n} |",
+        "",
+        f"Verdict of the gate: {card.gate.verdict}. {card.training.trainable:,} parameters were trained.",
+        "",
+        "| file | for |",
+        "|:--|:--|",
+        *(f"| `{name}` | {what} |" for name, what in files.items()),
+        "",
+        "```python",
+        "import torch",
+        "",
+        'program = torch.export.load("model.pt2").module()',
+        f"logits = program(images)  # float32 (N, {', '.join(map(str, card.data.shape))}) in [0, 1]",
+        "```",
+        "",
+    ]
+    if "transformers" in files:
+        lines += [
+            "```python",
+            "from safetensors.torch import load_file",
+            "from transformers import CLIPVisionModelWithProjection",
+            "",
+            'model = CLIPVisionModelWithProjection.from_pretrained("transformers").eval()',
+            f'texts = load_file("transformers/{TEXTS}")',
+            "embeds = model(pixel_values=preprocessed).image_embeds  # by preprocessor_config.json",
+            'logits = texts["logit_scale"] * torch.nn.functional.normalize(embeds, dim=1) @ texts["text_features"].T',
+            "```",
+            "",
+        ]
+    names = ", ".join(f"{number} {name}" for number, name in enumerate(card.data.classes[:1000]))
+    return "\n".join([*lines, f"Classes, in the order of the logits: {names}.", ""])
