@@ -72,7 +72,7 @@ def test_without_the_fit_nothing_is_trained(robench, real_run, tmp_path):
 
 def test_what_torch_cannot_follow_is_a_sentence(tmp_path):
     from robench import Classifier, WeightsError
-    from robench.pipeline.export_defense import export
+    from robench.pipeline.exported_defense import export
 
     class Looks(torch.nn.Module):
         def forward(self, images):

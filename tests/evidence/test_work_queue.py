@@ -118,7 +118,7 @@ def test_a_defended_victim_that_another_fits_comes_last_in_its_group(grey, monke
     known = grey.run(**asked)
     measured: list[str] = []
     measure = flow.measure
-    monkeypatch.setattr(flow, "measure", lambda cell, bench: measured.append(cell.fit_id) or measure(cell, bench))
+    monkeypatch.setattr(flow, "measure", lambda cell, *given: measured.append(cell.fit_id) or measure(cell, *given))
     measured.clear()
     first, *others = dict.fromkeys(cell.fit_id for cell in plan(Spec(**asked), "cpu", grey.catalog))
     holding = Other(grey.store / "again", "victim", first)

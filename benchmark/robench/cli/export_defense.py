@@ -36,7 +36,7 @@ def export_defense_command(card: Path, out: Path, store: Path | None) -> None:
     from robench.evidence.card_file import read
     from robench.evidence.files import ready_folder, write_whole
     from robench.evidence.store import default_root
-    from robench.pipeline.export_defense import export, model_card, stored_defense
+    from robench.pipeline.exported_defense import export, model_card, stored_defense
     from robench.pipeline.workbench import Options, Workbench
     from robench.verify.recompute import find_cell
 
