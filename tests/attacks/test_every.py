@@ -13,6 +13,7 @@ from torch import nn
 
 from robench import ThreatModel, apgd, autoattack, fab, noise, square
 from robench.attacks.tile_search import tiles
+from robench.testing.attack_checks import OneByOne
 
 #: Attack, and the share of its exact reach that it must get on a linear model: search needs some slack.
 ATTACKS = {
@@ -92,17 +93,6 @@ def test_one_seed_gives_the_same_bits_and_another_seed_others(lab, attack, norm,
     assert torch.equal(first, again)
     # FAB draws numbers only for further starts, which seldom find anything nearer; tile search draws none.
     assert torch.equal(first, other) == (getattr(attack, "func", attack) in (fab, tiles))
-
-
-class OneByOne(nn.Module):
-    """Pass images one by one: the bits of a convolution's result depend on the size of its batch."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images):
-        return torch.cat([self.network(image[None]) for image in images])
 
 
 @every

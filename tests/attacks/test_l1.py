@@ -15,6 +15,7 @@ from robench.attacks.apgd_l1 import balls
 from robench.attacks.square_patches import patches_for, two_pyramids
 from robench.attacks.tile_search import tiles
 from robench.contracts.l1_ball import highest_in_l1
+from robench.testing.attack_checks import OneByOne
 from robench_builtins.attacks.apgd import APGD
 from robench_builtins.attacks.autoattack import AutoAttack
 from robench_builtins.attacks.fgsm import FGSM
@@ -108,17 +109,6 @@ def test_the_result_lies_in_the_box_and_the_ball_and_does_not_depend_on_the_batc
     assert ThreatModel("L1", eps).distance(images, together).max() <= eps + 1e-6
     parts = [attack(model, images[rows], labels[rows], job.replace(indices=rows)) for rows in ([3], [0, 2], [1])]
     assert torch.equal(torch.cat(parts), together[[3, 0, 2, 1]])
-
-
-class OneByOne(torch.nn.Module):
-    """Pass images one by one: the bits of a convolution's result depend on the size of its batch."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images):
-        return torch.cat([self.network(image[None]) for image in images])
 
 
 @every

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,25 +15,11 @@ from robench.cli.engine import TOLD, run_on
 from robench.cli.workers import without
 from robench.errors import PluginError, SpecError
 
-from ..fork_server import script
 from ..without_clocks import cards_in
-from .test_workers import COMMAND
+from .test_workers import finish, start
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "parsl"
 CONFIG = (EXAMPLES / "one_machine.py").read_text()
-
-
-def start(folder: Path, name: str, *more: str) -> subprocess.Popen[str]:
-    places = ["--store", str(folder / name), "--out", str(folder / "out" / name)]
-    return subprocess.Popen(
-        [script(), *COMMAND, *places, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=280)
-    assert process.returncode == 0, out + err
-    return out + err
 
 
 def tasks(folder: Path) -> list[int]:

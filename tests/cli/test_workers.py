@@ -17,7 +17,7 @@ COMMAND += ["--no-gallery", "-p", "attack.steps=2"]
 def start(folder, store, *more):
     places = ["--store", str(folder / store), "--out", str(folder / "out" / store)]
     return subprocess.Popen(
-        [script(), *COMMAND, *places, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [script(), *COMMAND, *places, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
     )
 
 

@@ -30,8 +30,8 @@ TOLD = ("--out", "-o", "--store", "--workers", "--on", "--shard")
 
 def run_on(
     engine: str, words: Sequence[str], specs: Sequence[Spec], store: Path | None, out: Path, options: dict[str, Any]
-) -> bool:
-    """Let an engine compute what the store does not have; return whether it did, so that nothing is left to compute.
+) -> None:
+    """Let an engine compute what the store does not have, so that nothing is left to compute here.
 
     Args:
         engine: ``parsl:CONFIG.py``.
@@ -56,7 +56,7 @@ def run_on(
     root = (store or default_root()).resolve()
     parts = _parts(specs, root, options)
     if not parts:
-        return True
+        return
     logs = out.resolve() / "tasks"
     ready_folder(logs)
     logs.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,6 @@ def run_on(
         }
         for task in progress.track(as_completed(tasks), len(tasks), f"tasks of {engine}"):
             _tell(task, logs / f"{tasks[task]}.log")
-    return True
 
 
 def _tell(task: Future[int], log: Path) -> None:

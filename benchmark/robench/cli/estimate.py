@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from robench.cli.values import in_bytes
 from robench.errors import SpecError
 from robench.evidence.files import read_bounded
+from robench.runtime.cell_count import in_words
 
 if TYPE_CHECKING:
     from robench.evidence.store import Store
@@ -117,7 +118,7 @@ class Estimate:
             seconds = sum(passes / rates.by_victim[victim] for victim, passes in left.items()) * (1 + (gate or 0))
             said = ", ".join(f"{name} {rates.by_victim[name]:,.0f} passes/s {rates.source[name]}" for name in left)
             share = "without limit, and is not counted" if gate is None else f"at most {gate:.0%}, and counted"
-            yield f"time: about {_span(seconds)} on one device ({said}; the gate adds {share})"
+            yield f"time: about {in_words(seconds)} on one device ({said}; the gate adds {share})"
             if rates.price is not None:
                 yield f"price: about {seconds / 3600 * rates.price:,.2f} at {rates.price:,.2f} an hour"
         if keep != "digests" and self.images:
@@ -132,10 +133,3 @@ class Estimate:
                 return f"disk: not known before the images of {dataset} are looked at"
             size += count * prod(shape) * PIXEL
         return f"disk: at most {in_bytes(size)} of {which}; fitted weights come on top"
-
-
-def _span(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if hours < 1.5 else f"{hours:,.1f} h"

@@ -8,6 +8,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import store_option
+from robench.cli.output import Folder
 from robench.cli.strict import Command
 
 
@@ -16,7 +17,7 @@ from robench.cli.strict import Command
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder("such as -o my-tecoa", file_okay=False),
     required=True,
     help="Folder for the model, its tensors and its model card.",
 )

@@ -220,7 +220,8 @@ def run_command(
         if options["engine"] is not None:
             from robench.cli.engine import run_on
 
-            options["no_compute"] = run_on(options["engine"], sys.argv[1:], asked.runs, store, out, options)
+            run_on(options["engine"], sys.argv[1:], asked.runs, store, out, options)
+            options["no_compute"] = True  # what no task finished is told of, and not computed here
         with helped_by(options["workers"], sys.argv[1:]):
             cards, failures, trained = perform(asked.runs, store, out, options)
         judged = finish(cards, out)

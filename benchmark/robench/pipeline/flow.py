@@ -52,8 +52,9 @@ def run_group(
         by_victim.setdefault(cell.fit_id, []).append(cell)
     examined: dict[str, list[Measurement]] = {}
     # A fit is one process's work: others that share the store take another defended victim of the group meanwhile.
-    for place in free_first("victim", list(by_victim), workbench.store):
-        fit_id, same_victim = list(by_victim.items())[place]
+    fits = list(by_victim)
+    for place in free_first("victim", fits, workbench.store):
+        fit_id, same_victim = fits[place], by_victim[fits[place]]
         tried = [attempt(partial(measure, cell, workbench, begun), [cell], workbench, failed) for cell in same_victim]
         examined[fit_id] = examine([measured for measured in tried if measured is not None], workbench, failed)
     measurements = [measured for fit_id in by_victim for measured in examined[fit_id]]

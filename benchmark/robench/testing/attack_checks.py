@@ -141,15 +141,16 @@ def identity(subject: Subject) -> None:
         )
 
 
-class _OneByOne(nn.Module):
+class OneByOne(nn.Module):
     """Pass images one by one: the last bits of a layer's result depend on the size of its batch."""
 
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([self.model(image[None]) for image in images])
+        """Return what the network gives for each image alone, as one batch."""
+        return torch.cat([self.network(image[None]) for image in images])
 
 
 def any_batch(subject: Subject) -> None:
@@ -158,7 +159,7 @@ def any_batch(subject: Subject) -> None:
     for norm in norms(subject):
         task = USUAL.attack(norm, IMAGES)
         # A sparse step takes the largest slopes: where two are nearly as large, the last bit sends an image elsewhere.
-        asked = Classifier(_OneByOne(model), model.classes) if norm == "L1" else model
+        asked = Classifier(OneByOne(model), model.classes) if norm == "L1" else model
         whole = craft(subject, asked, images.clone(), labels, task)
         parts = [[0], [1, 2, 3], [4, 5]]
         pieces = [craft(subject, asked, images[rows], labels[rows], task.replace(indices=rows)) for rows in parts]

@@ -6,6 +6,7 @@ one that cuts no patches without those.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -137,14 +138,19 @@ def _first_convolution(model: Classifier, image: Tensor) -> tuple[nn.Conv2d, Ten
             padded = nn.functional.pad(inputs[0].detach()[0], (across, across, down, down))
             met.append((layer, padded.float().cpu()))
 
-    hooks = [part.register_forward_pre_hook(meet) for part in model.modules() if isinstance(part, nn.Conv2d)]
+    _watch(model, image, [part for part in model.modules() if isinstance(part, nn.Conv2d)], meet)
+    return met[0] if met else None
+
+
+def _watch(model: Classifier, image: Tensor, layers: Iterable[nn.Module], meet: Callable[..., None]) -> None:
+    """Pass the image through the model, calling ``meet(layer, inputs)`` before each of the layers."""
+    hooks = [layer.register_forward_pre_hook(meet) for layer in layers]
     try:
         with torch.no_grad():
             model(image)
     finally:
         for hook in hooks:
             hook.remove()
-    return met[0] if met else None
 
 
 def _tokens(model: Classifier, image: Tensor, patches: int, width: int) -> Tensor | None:
@@ -168,13 +174,7 @@ def _tokens(model: Classifier, image: Tensor, patches: int, width: int) -> Tenso
         if isinstance(part, nn.MultiheadAttention)
         or (not any(part.children()) and any(True for _ in part.parameters(recurse=False)))
     ]
-    hooks = [part.register_forward_pre_hook(meet) for part in layers]
-    try:
-        with torch.no_grad():
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    _watch(model, image, layers, meet)
     if not met or met[0].numel() > MOST_VALUES or not bool(torch.isfinite(met[0]).all()):
         return None
     low, high = met[0].min(), met[0].max()
