@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench import DataError, parameter
+from robench_builtins.datasets.shared.manual_download import ManualDownload
 from robench_builtins.datasets.shared.official_splits import data_folder
-from robench_builtins.datasets.shared.resizable_set import NamedSet
 
 if TYPE_CHECKING:
     from robench import Examples, Split
@@ -26,7 +26,7 @@ LISTS = {
 MOST_BYTES = 50_000_000
 
 
-class HatefulMemes(NamedSet):
+class HatefulMemes(ManualDownload):
     """Serve Hateful Memes: 8,500 train and 3,000 test memes, of which the victim sees the picture alone.
 
     Read is the layout of the challenge: ``img/`` and lists such as ``test_seen.jsonl``. Test is test_seen and
@@ -39,6 +39,7 @@ class HatefulMemes(NamedSet):
     source = "Kiela et al., The Hateful Memes Challenge (NeurIPS 2020)."
     licence = "Facebook's for the challenge: research only, not to be handed on"
     templates = ("a {}.",)
+    base = BASE
 
     path: str = parameter(
         default="",
@@ -53,46 +54,28 @@ class HatefulMemes(NamedSet):
         """Return the two classes in the words of CLIP's prompts."""
         return self.spelt(("meme", "hatespeech meme"))
 
-    def files(self) -> tuple[Path, ...]:
-        """Return the local copy that the user named."""
-        return (self._found,) if self.path and self._found is not None else ()
-
-    def missing(self) -> tuple[str, ...]:
-        """Return what to download, unless it is there."""
-        return () if self._found is not None else (self._needs,)
-
     def load(self, split: Split) -> Examples:
         """Return one split, decoded on demand."""
-        from robench import Examples, Resize, describe_image
-
-        root, found = self._root, self._splits[split]
+        root, found = self.root, self._splits[split]
         if not found:
             raise DataError(
                 f"hateful-memes needs {' and '.join(LISTS[split][:2])} in {root} for its {split} images, with a label "
                 f"in each line; fetch the lists of phase 2 from {HOME}."
             )
-        paths = [root / image for image in found]
-        how = self.resizing or Resize(describe_image(paths[0]).width)
-        return Examples.from_files(paths, list(found.values()), how)
+        return self.served([root / image for image in found], list(found.values()))
+
+    def is_copy(self, place: Path) -> bool:
+        """Tell whether a folder holds the pictures."""
+        return (place / "img").is_dir()
 
     @property
-    def _found(self) -> Path | None:
-        root = data_folder(self.path)
-        return next((place for place in (root / BASE, root) if (place / "img").is_dir()), None)
-
-    @property
-    def _needs(self) -> str:
+    def needs(self) -> str:
+        """Say what to download, and where to put it."""
         place = data_folder(self.path) / BASE
         return (
             f"hateful-memes (4 GB) has to be downloaded by hand, after its licence is agreed to at {HOME}: put img/ "
             f"and its lists into {place}, or pass -p hateful-memes.path=DIR."
         )
-
-    @property
-    def _root(self) -> Path:
-        if self._found is None:
-            raise DataError(self._needs)
-        return self._found
 
     @cached_property
     def _splits(self) -> dict[str, dict[str, int]]:
@@ -100,11 +83,11 @@ class HatefulMemes(NamedSet):
         seen: dict[str, int] = {}
         found: dict[str, dict[str, int]] = {}
         for split, names in LISTS.items():
-            lists = [self._root / name for name in names if (self._root / name).is_file()]
+            lists = [self.root / name for name in names if (self.root / name).is_file()]
             found[split] = {}
             for image, label in (pair for path in lists for pair in _read(path)):
                 if seen.get(image, label) != label:
-                    raise DataError(f"hateful-memes: the lists in {self._root} give '{image}' both labels.")
+                    raise DataError(f"hateful-memes: the lists in {self.root} give '{image}' both labels.")
                 if image not in seen:
                     seen[image] = found[split][image] = label
         return found

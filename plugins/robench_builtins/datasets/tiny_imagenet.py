@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from robench import DataError, parameter
 from robench_builtins.datasets.imagenet import WNID, read_names
+from robench_builtins.datasets.shared.manual_download import ManualDownload
 from robench_builtins.datasets.shared.official_splits import data_folder
-from robench_builtins.datasets.shared.resizable_set import NamedSet
 from robench_builtins.datasets.shared.stratified_splits import share_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ ANNOTATIONS = "val_annotations.txt"
 MOST_BYTES = 20_000_000
 
 
-class TinyImageNet(NamedSet):
+class TinyImageNet(ManualDownload):
     """Serve Tiny ImageNet: 100,000 train and 10,000 test photos of 200 classes at 64 x 64; val is cut from train.
 
     Read is the layout of the zip: ``wnids.txt``, ``words.txt``, ``train/WNID/images/`` and ``val/images/`` with
@@ -38,6 +38,7 @@ class TinyImageNet(NamedSet):
     )
     licence = "research only, under the terms of image-net.org"
     templates = ("a photo of a {}.",)
+    base = BASE
 
     path: str = parameter(
         default="",
@@ -49,7 +50,7 @@ class TinyImageNet(NamedSet):
 
     def classes(self) -> tuple[str, ...]:
         """Return the class names in the order of the sorted wnids, spelt as ``spelling`` says."""
-        words = self._root / "words.txt"
+        words = self.root / "words.txt"
         _lines(words)
         known = read_names(words, self._wnids)
         unnamed = next((wnid for wnid in self._wnids if wnid not in known), None)
@@ -57,63 +58,46 @@ class TinyImageNet(NamedSet):
             raise DataError(f"tiny-imagenet: {words} does not name {unnamed}; unpack {HOME} again.")
         return self.spelt(known[wnid] for wnid in self._wnids)
 
-    def files(self) -> tuple[Path, ...]:
-        """Return the local copy that the user named."""
-        return (self._found,) if self.path and self._found is not None else ()
-
-    def missing(self) -> tuple[str, ...]:
-        """Return what to download, unless it is there."""
-        return () if self._found is not None else (self._needs,)
-
     def load(self, split: Split) -> Examples:
         """Return one split, decoded on demand."""
-        from robench import Examples, Resize, describe_image
-
         pairs = self._val if split == "test" else self._train
         if split != "test":
             rows = share_of([label for _, label in pairs], split, 0.0, self.val, self.split_seed)
             pairs = [pairs[row] for row in rows]
         if not pairs:
             raise DataError(f"tiny-imagenet leaves no {split} images with val={self.val:g}; give val=0.1.")
-        how = self.resizing or Resize(describe_image(pairs[0][0]).width)
-        return Examples.from_files([path for path, _ in pairs], [label for _, label in pairs], how)
+        return self.served([path for path, _ in pairs], [label for _, label in pairs])
+
+    def is_copy(self, place: Path) -> bool:
+        """Tell whether a folder holds the list of classes."""
+        return (place / "wnids.txt").is_file()
 
     @property
-    def _found(self) -> Path | None:
-        root = data_folder(self.path)
-        return next((place for place in (root / BASE, root) if (place / "wnids.txt").is_file()), None)
-
-    @property
-    def _needs(self) -> str:
+    def needs(self) -> str:
+        """Say what to download, and where to put it."""
         place = data_folder(self.path) / BASE
         return (
             f"tiny-imagenet (240 MB) has to be downloaded by hand: unpack {HOME} so that {place / 'wnids.txt'} is "
             "there, or pass -p tiny-imagenet.path=DIR."
         )
 
-    @property
-    def _root(self) -> Path:
-        if self._found is None:
-            raise DataError(self._needs)
-        return self._found
-
     @cached_property
     def _wnids(self) -> list[str]:
-        listed = _lines(self._root / "wnids.txt")
+        listed = _lines(self.root / "wnids.txt")
         odd = next((line for line in listed if not WNID.fullmatch(line)), None)
         if odd is not None or len(set(listed)) != len(listed) or len(listed) < 2:
             what = f"holds '{odd[:40]}', which is no wnid" if odd is not None else "does not list each class once"
-            raise DataError(f"tiny-imagenet: {self._root / 'wnids.txt'} {what}; unpack {HOME} again.")
+            raise DataError(f"tiny-imagenet: {self.root / 'wnids.txt'} {what}; unpack {HOME} again.")
         return sorted(listed)
 
     @cached_property
     def _train(self) -> list[tuple[Path, int]]:
-        return self._by_folder(self._root / "train")
+        return self._by_folder(self.root / "train")
 
     @cached_property
     def _val(self) -> list[tuple[Path, int]]:
         """Return the images that val_annotations.txt names, or those of sorted folders."""
-        place = self._root / "val"
+        place = self.root / "val"
         annotations = place / ANNOTATIONS
         if not annotations.is_file():
             return self._by_folder(place)
