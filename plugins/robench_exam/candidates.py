@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from robench import Attack, SpecError
 from robench.plan.cell import SelectedComponent, type_of
-from robench.plan.references import resolve_reference, split_reference
+from robench.plan.references import find_reference
 from robench.plugin.catalog import Offer, catalog
 from robench_exam.ground import Subject
 
@@ -72,13 +72,9 @@ def refusal(selected: SelectedComponent, subject: Subject) -> str:
 
 
 def _attack(text: str) -> SelectedComponent:
-    reference, inside = split_reference(text)
-    known = catalog()
-    name, implied = resolve_reference(known, "attack", reference)
-    offer = known.find("attack", name)
-    component = offer.build({**implied, **inside})
+    offer, component = find_reference(catalog(), "attack", text)
     if isinstance(component, Attack) and component.made_elsewhere:
         raise SpecError(
-            f"{name} reads images that were made of other models; the exam needs an attack that makes some."
+            f"{offer.name} reads images that were made of other models; the exam needs an attack that makes some."
         )
     return SelectedComponent(offer, component)

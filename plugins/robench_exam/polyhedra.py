@@ -28,7 +28,6 @@ def nearest(point: Floats, rows: Floats, bounds: Floats) -> Floats | None:
         ArithmeticError: the answer misses a constraint: it was not found exactly.
     """
     size = len(point)
-    size = len(point)
     sides = np.zeros(0, dtype=int)  # those of the box that a solution went beyond: of 2 D few count
     for _ in range(2 * size):
         signs, places = np.where(sides < size, 1.0, -1.0), sides % size

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from robench import Card, Exporter, SpecError, parameter
-from robench_exports.tracked_run import curves, metrics, parameters, radii, run_name, tags
+from robench_exports.tracked_run import curves, metrics, parameters, run_name, tags
 
 #: What a name may have in MLflow, and what a server takes at once.
 _FORBIDDEN = re.compile(r"[^\w\-. /]", re.ASCII)
@@ -47,10 +47,9 @@ class MLflow(Exporter):
             if experiment is None
             else experiment.experiment_id
         )
-        radius = radii(cards)
         for card in cards:
             found = client.search_runs([number], f"tags.card = '{card.id}'", max_results=1)
-            run = found[0].info.run_id if found else self._new_run(client, number, card, radius)
+            run = found[0].info.run_id if found else self._new_run(client, number, card)
             if found:
                 for name, value in tags(card).items():
                     client.set_tag(run, name, value)
@@ -75,7 +74,7 @@ class MLflow(Exporter):
         database = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
         return MlflowClient(database), (folder / "artifacts").as_uri()
 
-    def _new_run(self, client: Any, experiment: str, card: Card, radius: Mapping[float, str]) -> str:
+    def _new_run(self, client: Any, experiment: str, card: Card) -> str:
         """Log parameters, metrics and training curves of the card, and return the id of the finished run.
 
         The client is used and not ``mlflow.start_run``, which would add this machine's user and the path of the script.
@@ -84,11 +83,7 @@ class MLflow(Exporter):
 
         now = int(1000 * time.time())
         run: str = client.create_run(experiment, run_name=run_name(card), tags=tags(card)).info.run_id
-        eps = card.cell.threat.eps
-        given = [
-            Param(_FORBIDDEN.sub("_", name), str(value)[:_LONGEST])
-            for name, value in parameters(card, radius.get(eps, f"{eps:g}")).items()
-        ]
+        given = [Param(_FORBIDDEN.sub("_", name), str(value)[:_LONGEST]) for name, value in parameters(card).items()]
         measured = [Metric(name, value, now, 0) for name, value in metrics(card).items()]
         for step, figures in curves(card):
             measured += [Metric(_FORBIDDEN.sub("_", name), value, now, step) for name, value in figures.items()]

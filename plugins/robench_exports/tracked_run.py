@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from robench import Card, leaderboard
+from robench import Card
 
 #: Parts of a card that are components.
 _ROLES = ("dataset", "victim", "defense", "attack", "surrogate")
-
-
-def radii(cards: Sequence[Card]) -> dict[float, str]:
-    """Return each eps as the field writes it, such as ``8/255``."""
-    return {board.eps: board.radius for board in leaderboard(cards).boards}
 
 
 def run_name(card: Card) -> str:
@@ -22,7 +17,7 @@ def run_name(card: Card) -> str:
     return card.file_name.removesuffix(".json")
 
 
-def parameters(card: Card, radius: str) -> dict[str, Any]:
+def parameters(card: Card) -> dict[str, Any]:
     """Return what was asked for: the components, their parameters as ``ROLE.NAME``, the threat model, seed, images."""
     cell = card.cell
     found: dict[str, Any] = {}
@@ -35,7 +30,7 @@ def parameters(card: Card, radius: str) -> dict[str, Any]:
         found["trained_on"] = cell.trained_on.label
     found |= {
         "norm": cell.threat.norm,
-        "eps": radius,
+        "eps": cell.threat.radius,
         "access": cell.threat.access,
         "seed": cell.seed,
         "n": cell.n,

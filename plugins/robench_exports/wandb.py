@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from robench import Card, Exporter, SpecError, parameter
-from robench_exports.tracked_run import curves, metrics, parameters, radii, run_name, tags
+from robench_exports.tracked_run import curves, metrics, parameters, run_name, tags
 
 
 class WandB(Exporter):
@@ -41,19 +41,17 @@ class WandB(Exporter):
             raise SpecError("wandb needs the package 'wandb'; run: pip install 'robench[wandb]'.") from None
         if _mode() == "disabled":
             raise SpecError("$WANDB_MODE is disabled, so nothing would be logged; unset it, or set it to offline.")
-        radius = radii(cards)
         try:
             for card in cards:
-                self._log(wandb, card, radius)
+                self._log(wandb, card)
         except wandb.errors.UsageError as error:
             raise SpecError(
                 f"W&B takes no runs of {self.project}: {str(error).rstrip('.')}. With WANDB_MODE=offline they are kept "
                 "in this folder."
             ) from error
 
-    def _log(self, wandb: Any, card: Card, radius: Mapping[float, str]) -> None:
+    def _log(self, wandb: Any, card: Card) -> None:
         entity, slash, project = self.project.rpartition("/")
-        eps = card.cell.threat.eps
         said = tags(card)
         with wandb.init(
             project=project,
@@ -62,7 +60,7 @@ class WandB(Exporter):
             resume="allow",
             name=run_name(card),
             tags=[said["verdict"]],
-            config={**parameters(card, radius.get(eps, f"{eps:g}")), **said},
+            config={**parameters(card), **said},
             settings=_settings(wandb),
         ) as run:
             for step, figures in curves(card):

@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.contracts.threat_model import format_eps
 from robench.errors import RobenchError
 from robench.evidence.card import Card, Outcome
 from robench.evidence.files import ready_file, ready_folder, write_whole
@@ -151,7 +150,7 @@ def _attack(card: Card) -> str:
 
 
 def _radius(card: Card) -> str:
-    return f"{card.cell.threat.norm} {format_eps(card.cell.threat.eps)}"
+    return f"{card.cell.threat.norm} {card.cell.threat.radius}"
 
 
 def _percent(outcome: Outcome) -> str:
@@ -184,7 +183,7 @@ def record(card: Card) -> dict[str, Any]:
         "access": cell.threat.access,
         "norm": cell.threat.norm,
         "eps": cell.threat.eps,
-        "radius": format_eps(cell.threat.eps),
+        "radius": cell.threat.radius,
         "seed": cell.seed,
         "n": cell.n,
     }

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from robench.contracts.threat_model import format_eps
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -35,7 +33,7 @@ def print_verdict(card: Card, console: Console) -> None:
     cell, gate, spent = card.cell, card.gate, card.cost.gate
     via = "" if cell.surrogate is None else f" via {'self' if cell.surrogate_is_victim else cell.surrogate.label}"
     title = f"{cell.victim.label} / {cell.defense.label} / {cell.attack.label}{via}"
-    threat = f"{cell.threat.norm} {format_eps(cell.threat.eps)}, {cell.threat.access}, n = {cell.n}"
+    threat = f"{cell.threat.norm} {cell.threat.radius}, {cell.threat.access}, n = {cell.n}"
     rates = f"clean {_rates(card.clean)}, attacked {_rates(card.robust)}"
     # A card may come from anyone: no control characters reach the terminal.
     console.print(Text(f"{plain(title, 300)}: {threat}, {rates}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robench.cli.estimate import Estimate, known_rates
+from robench.cli.estimate import Estimate, known_rates, read_rates
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.errors import DataError
 from robench.gate.level import Level
@@ -47,7 +47,7 @@ def print_plan(
     device, forbidden = options["device"], options["offline"] or is_offline()
     go_offline(True)  # whatever a component would fetch to say how large it is
     stored = Store(store or default_root())
-    rates = known_rates(stored, choose_device(device), options["rates"])
+    given = read_rates(options["rates"])
     counted = _Count(stored, level)
     errors: list[str] = []
     for spec in specs:
@@ -60,8 +60,10 @@ def print_plan(
     unknown = ", and what the missing images make of it" if counted.unknown else ""
     total = _passes(counted.left[0], counted.left[1])
     click.echo(f"{counted.planned} cells; at most {total} left (the gate's probes and warm-up apart){unknown}")
-    # Without the images that are missing it would be too low.
-    estimate = [] if counted.unknown else list(counted.estimate.lines(rates, level.cost, options["keep_images"]))
+    estimate: list[str] = []
+    if counted.estimate.anything and not counted.unknown:  # without the images that are missing it would be too low
+        rates = known_rates(stored, choose_device(device), given)
+        estimate = list(counted.estimate.lines(rates, level.cost, options["keep_images"]))
     for line in estimate:
         click.echo(line)
     lacking, errors = list(dict.fromkeys(counted.missing)), list(dict.fromkeys([*counted.errors, *errors]))

@@ -35,8 +35,10 @@ class Rates:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def read_rates(file: Path) -> Rates:
-    """Return the rates that a user's table gives; SpecError where it says something else."""
+def read_rates(file: Path | None) -> Rates:
+    """Return the rates that a user's table gives, if there is one; SpecError where it says something else."""
+    if file is None:
+        return Rates({})
     try:
         content = tomllib.loads(read_bounded(file, "table of rates", "a TOML file", MOST_BYTES, SpecError).decode())
     except ValueError as error:
@@ -51,10 +53,9 @@ def read_rates(file: Path) -> Rates:
     return Rates({name: float(value) for name, value in table.items()}, price, dict.fromkeys(table, f"from {file}"))
 
 
-def known_rates(store: Store, device: str, file: Path | None) -> Rates:
+def known_rates(store: Store, device: str, given: Rates) -> Rates:
     """Return the rates of the store's cards on this kind of device; those of a user's table come before them."""
     stored = stored_rates(store, device.partition(":")[0])
-    given = read_rates(file) if file is not None else Rates({})
     by_victim, source = {**stored.by_victim, **given.by_victim}, {**stored.source, **given.source}
     return Rates(by_victim, given.price, source, stored.shapes)
 
@@ -98,6 +99,11 @@ class Estimate:
     def add(self, victim: str, passes: int) -> None:
         """Count the passes of a cell that are left."""
         self.passes[victim] += passes
+
+    @property
+    def anything(self) -> bool:
+        """Tell whether any pass is left."""
+        return any(self.passes.values())
 
     def add_images(self, count: int, dataset: str, shape: tuple[int, ...] | None) -> None:
         """Count adversarial images that are left to craft; their shape is None where they were not looked at."""

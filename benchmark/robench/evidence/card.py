@@ -89,6 +89,11 @@ class ThreatRecord(Record, frozen=True, kw_only=True):
     eps: Annotated[float, Meta(ge=0, description="radius in pixel units, images in [0, 1], at `shape`")]
     access: Access
 
+    @property
+    def radius(self) -> str:
+        """Return eps as the field writes it, such as ``8/255``."""
+        return format_eps(self.eps)
+
 
 class CellRecord(Record, frozen=True, kw_only=True):
     """Identify the cell."""

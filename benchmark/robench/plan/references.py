@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from robench.contracts.components import Component
 from robench.errors import SpecError
 from robench.plan.request_values import EMPTY, UNSET
-from robench.plugin.catalog import Catalog
+from robench.plugin.catalog import Catalog, Offer
 
 if TYPE_CHECKING:
     from robench.plan.cell import Cell
@@ -56,9 +56,15 @@ def resolve_reference(known: Catalog, role: str, reference: str) -> tuple[str, d
 
 def build_reference(known: Catalog, role: str, reference: str) -> Component:
     """Return the component that a whole reference, such as ``zoo:NAME[key=value]``, stands for."""
+    return find_reference(known, role, reference)[1]
+
+
+def find_reference(known: Catalog, role: str, reference: str) -> tuple[Offer, Component]:
+    """Return what offers the component that a whole reference stands for, and the component."""
     text, inside = split_reference(reference)
     name, implied = resolve_reference(known, role, text)
-    return known.find(role, name).build({**implied, **inside})
+    offer = known.find(role, name)
+    return offer, offer.build({**implied, **inside})
 
 
 def foreign_code(cells: Iterable[Cell]) -> str:

@@ -26,7 +26,7 @@ def board_title(report: Report, board: Board) -> str:
 
 def radius(threat: ThreatRecord) -> str:
     """Return the norm and eps, such as ``Linf 8/255``."""
-    return f"{threat.norm} {format_eps(threat.eps)}"
+    return f"{threat.norm} {threat.radius}"
 
 
 def trade_offs(report: Report) -> Iterator[Plot]:
