@@ -70,19 +70,25 @@ class LaTeX(Exporter):
     def _datasets(self, table: Any) -> str:
         """Return the table over several datasets: clean and robust accuracy on each, and their means."""
         rows = [row for row in table.rows if row.rank]
-        head = ["rank", "defense", *map(escape, table.datasets), "mean clean", "mean robust", "tax elsewhere"]
+        top5 = self.top5 and any(row.clean_top5 for row in rows)
+        means = ["mean clean", "mean robust", *(["mean clean top-5", "mean robust top-5"] if top5 else [])]
+        head = ["rank", "defense", *map(escape, table.datasets), *means, "tax elsewhere"]
+        inner = ", in parentheses top-5 (R@5 of captions)" * any(
+            "(" in cell for row in rows for cell in self._each(row)
+        )
         return "\n".join(
             [
                 r"\begin{table}",
                 rf"\caption{{{escape(table.victim)}, {table.norm}, $\epsilon = {table.radius}$: clean and robust "
-                r"accuracy on each dataset ($\circ$: trained on it). Means count datasets alike; intervals take "
-                r"datasets and images as samples; rows that share a rank are not told apart (exact McNemar, Holm over "
+                rf"accuracy on each dataset{inner} ($\circ$: trained on it). "
+                r"Means count datasets alike; intervals take datasets and images as samples; "
+                r"rows that share a rank are not told apart (exact McNemar, Holm over "
                 r"datasets, 5\,\%).}",
                 rf"\begin{{tabular}}{{rl{'r' * (len(head) - 2)}}}",
                 r"\toprule",
                 " & ".join(head) + r" \\",
                 r"\midrule",
-                *(self._over_datasets(row) for row in rows),
+                *(self._over_datasets(row, top5) for row in rows),
                 r"\bottomrule",
                 r"\end{tabular}",
                 r"\end{table}",
@@ -90,15 +96,22 @@ class LaTeX(Exporter):
             ]
         )
 
-    def _over_datasets(self, row: Any) -> str:
+    def _over_datasets(self, row: Any, top5: bool) -> str:
         source = f", trained on {row.trained_on}" if row.trained_on else ""
-        cells = [
-            f"${100 * each.clean:.1f}$ / ${100 * each.robust:.1f}$" + (r" $\circ$" if each.trained_there else "")
+        means = [
+            self._number(100 * each.rate, 100 * each.low, 100 * each.high) if each else "--"
+            for each in (row.clean, row.robust, *((row.clean_top5, row.robust_top5) if top5 else ()))
+        ]
+        tax = "--" if row.tax_elsewhere is None else f"${row.tax_elsewhere:+.1f}$"
+        return " & ".join((str(row.rank), escape(row.defense + source), *self._each(row), *means, tax)) + r" \\"
+
+    def _each(self, row: Any) -> list[str]:
+        """Return clean and robust accuracy on each dataset."""
+        return [
+            f"{self._share(each.clean, each.clean_top5)} / {self._share(each.robust, each.robust_top5)}"
+            + (r" $\circ$" if each.trained_there else "")
             for each in row.datasets
         ]
-        means = [self._number(100 * each.rate, 100 * each.low, 100 * each.high) for each in (row.clean, row.robust)]
-        tax = "--" if row.tax_elsewhere is None else f"${row.tax_elsewhere:+.1f}$"
-        return " & ".join((str(row.rank), escape(row.defense + source), *cells, *means, tax)) + r" \\"
 
     def _row(self, row: Any, top5: bool) -> str:
         robust, clean = (
@@ -114,6 +127,9 @@ class LaTeX(Exporter):
             for each in (row.robust_top5, row.clean_top5)
         ]
         return " & ".join((str(row.rank), *names, robust, gain, clean, tax, *five * top5)) + r" \\"
+
+    def _share(self, rate: float, top5: Any) -> str:
+        return f"${100 * rate:.1f}$" + (f" (${100 * top5:.1f}$)" if self.top5 and isinstance(top5, float) else "")
 
     def _number(self, value: float, low: float, high: float, sign: str = "") -> str:
         form = f"{sign}.1f"

@@ -91,8 +91,10 @@ def test_latex_tables_are_balanced_and_hold_the_numbers(tables: Path):
             if line.endswith(r"\\"):
                 assert len(re.findall(r"(?<!\\)&", line)) == len(columns[1]) - 1
     board = next(file for file in files if "digits-linf-8-255" in file.name).read_text()
+    top5 = "100.0 [99.2, 100.0] & 99.6 [98.6, 99.9]"
     assert (
-        r"1 & vpt & tiny-clip & 96.8 [94.9, 98.0] & 47.2 [42.9, 51.6] & +42.8 & 72.6 [68.5, 76.3] & 2,880 \\" in board
+        rf"1 & vpt & tiny-clip & 96.8 [94.9, 98.0] & 47.2 [42.9, 51.6] & +42.8 & {top5} & 72.6 [68.5, 76.3] & 2,880 \\"
+        in board
     )
 
 

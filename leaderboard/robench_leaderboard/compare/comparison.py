@@ -47,6 +47,24 @@ class Flips:
 
 
 @dataclass(frozen=True)
+class Top5:
+    """Hold one top-5 accuracy before and after; cards do not say of which images, so that no image is paired."""
+
+    first: Score
+    second: Score
+
+    @classmethod
+    def of(cls, first: Score | None, second: Score | None) -> Top5 | None:
+        """Return both; None where one of the two has none: fewer than six classes."""
+        return None if first is None or second is None else cls(first, second)
+
+    @property
+    def points(self) -> float:
+        """Return second minus first, in points."""
+        return 100 * (self.second.rate - self.first.rate)
+
+
+@dataclass(frozen=True)
 class Pair:
     """Hold one comparison; ``robust`` is None where one of the two has no robust accuracy.
 
@@ -55,6 +73,8 @@ class Pair:
         differs: what is not the same on both sides, such as ``attack: pgd, fgsm``.
         measure: what ``robust`` counts: robust accuracy, or accuracy under one card's attack.
         sides: the cards of the first and of the second, whose kept pictures can be shown.
+        clean_top5: top-5 accuracy without an attack.
+        robust_top5: of two cards that under their attacks, of two rows the lowest over their end-to-end attacks.
         significant: whether McNemar's test on ``robust`` rejects at 5 %, Holm-corrected over all pairs.
     """
 
@@ -64,6 +84,8 @@ class Pair:
     clean: Flips
     robust: Flips | None
     sides: tuple[tuple[Card, ...], tuple[Card, ...]]
+    clean_top5: Top5 | None = None
+    robust_top5: Top5 | None = None
     significant: bool = False
     #: The two files or folders, as they were named; empty where cards were given.
     paths: tuple[str, ...] = ()
@@ -92,6 +114,8 @@ def compare_cards(first: Card, second: Card) -> Comparison:
         clean=Flips.of(first.clean.mask(), second.clean.mask()),
         robust=Flips.of(first.robust.mask(), second.robust.mask()),
         sides=((first,), (second,)),
+        clean_top5=Top5.of(*(Score.top5_of(card.clean) for card in (first, second))),
+        robust_top5=Top5.of(*(Score.top5_of(card.robust) for card in (first, second))),
     )
     return _judged([pair])
 
@@ -139,6 +163,8 @@ def _pair(before: Row, after: Row) -> Pair:
         clean=Flips.of(before.clean_mask, after.clean_mask),
         robust=Flips.of(before.mask or (), after.mask or ()) if both else None,
         sides=(before.cards, after.cards),
+        clean_top5=Top5.of(before.clean_top5, after.clean_top5),
+        robust_top5=Top5.of(before.robust_top5, after.robust_top5),
     )
 
 

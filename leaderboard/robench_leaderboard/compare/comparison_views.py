@@ -9,7 +9,7 @@ import msgspec
 from markupsafe import Markup
 
 from robench.evidence.gallery import Gallery
-from robench_leaderboard.compare.comparison import Comparison, Flips, Pair
+from robench_leaderboard.compare.comparison import Comparison, Flips, Pair, Top5
 from robench_leaderboard.compare.flipped_pictures import flipped_images
 from robench_leaderboard.render import formatting
 from robench_leaderboard.render.html import environment
@@ -33,8 +33,8 @@ def print_comparison(found: Comparison, console: Console) -> None:
         for line in pair.differs:
             console.print(Text(f"  not the same: {line}"))
         table = Table("", "first %", "second %", "difference", "p", "lost", "won", box=box.SIMPLE_HEAD)
-        for name, flips in _lines(pair):
-            table.add_row(*map(Text, _cells(name, flips)))
+        for cells in _table(pair):
+            table.add_row(*map(Text, cells))
         console.print(table)
         console.print(Text(verdict(pair)))
         if len(found.pairs) == 1:
@@ -62,7 +62,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
 def comparison_html(found: Comparison, galleries: Mapping[str, Gallery] | None = None) -> str:
     """Return the comparison as one self-contained page, with the flipped images that the cards' galleries kept."""
     pairs = [
-        (pair, [(name, _cells(name, flips)) for name, flips in _lines(pair)], flipped_images(pair, galleries or {}))
+        (pair, [(cells[0], cells) for cells in _table(pair)], flipped_images(pair, galleries or {}))
         for pair in found.pairs
     ]
     template = environment().get_template("compare.html.j2")
@@ -96,6 +96,19 @@ def _lines(pair: Pair) -> list[tuple[str, Flips]]:
     return [("clean accuracy", pair.clean)] + ([(pair.measure, pair.robust)] if pair.robust else [])
 
 
+def _table(pair: Pair) -> list[tuple[str, ...]]:
+    """Return a line for each accuracy, top-5 below top-1."""
+    top5 = [("clean top-5", pair.clean_top5), (f"{pair.measure}, top-5", pair.robust_top5)]
+    five = [_top5_cells(name, found) for name, found in top5 if found is not None]
+    return [*(_cells(name, flips) for name, flips in _lines(pair)), *five]
+
+
+def _top5_cells(name: str, found: Top5) -> tuple[str, ...]:
+    # Cards count the images whose label is among the five highest, and do not name them: none is known to have flipped.
+    shown = (formatting.percent(found.first), formatting.percent(found.second), formatting.signed(found.points))
+    return (name, *shown, formatting.NONE, formatting.NONE, formatting.NONE)
+
+
 def _cells(name: str, flips: Flips) -> tuple[str, ...]:
     return (
         name,
@@ -117,7 +130,15 @@ def _as_json(pair: Pair) -> dict[str, Any]:
         "significant": pair.significant,
         "clean": _flips_json(pair.clean),
         "robust": None if pair.robust is None else _flips_json(pair.robust),
+        "clean_top5": _top5_json(pair.clean_top5),
+        "robust_top5": _top5_json(pair.robust_top5),
     }
+
+
+def _top5_json(found: Top5 | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"first": accuracy(found.first), "second": accuracy(found.second), "points": round(found.points, 4)}
 
 
 def _flips_json(flips: Flips) -> dict[str, Any]:

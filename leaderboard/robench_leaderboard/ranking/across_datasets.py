@@ -10,6 +10,7 @@ from functools import cached_property
 from robench.contracts.class_subset import within
 from robench.contracts.threat_model import format_eps
 from robench.errors import RobenchError
+from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.statistics.several_datasets import mean_over_datasets, ranks_over_datasets
@@ -55,15 +56,24 @@ class AcrossRow:
     @cached_property
     def clean(self) -> Mean | None:
         """Return the mean clean accuracy; None where a dataset is missing."""
-        return _mean([None if row is None else (row.clean.rate, row.clean.n) for row in self.rows])
+        return _mean_of([None if row is None else row.clean for row in self.rows])
 
     @cached_property
     def robust(self) -> Mean | None:
         """Return the mean robust accuracy; None where a dataset is missing or has a number that is not ranked."""
         if not self.complete:
             return None
-        heads = [row.headline for row in self.rows if row is not None]
-        return _mean([None if head is None else (head.rate, head.n) for head in heads])
+        return _mean_of([row.headline for row in self.rows if row is not None])
+
+    @cached_property
+    def clean_top5(self) -> Mean | None:
+        """Return the mean clean top-5 accuracy; None where a dataset is missing or has fewer than six classes."""
+        return _mean_of([None if row is None else row.clean_top5 for row in self.rows])
+
+    @cached_property
+    def robust_top5(self) -> Mean | None:
+        """Return the mean of the lowest top-5 accuracies under attack; None as for robust and clean top-5."""
+        return _mean_of([None if row is None else row.robust_top5 for row in self.rows]) if self.complete else None
 
     @property
     def transfers(self) -> list[float | None]:
@@ -114,6 +124,16 @@ class Across:
     def has_transfer(self) -> bool:
         """Say whether any row was attacked through a surrogate."""
         return any(rate is not None for row in self.rows for rate in row.transfers)
+
+    @property
+    def has_top5(self) -> bool:
+        """Say whether any dataset has top-5 accuracies: with fewer than six classes there are none."""
+        return any(found.clean_top5 is not None for row in self.rows for found in row.rows if found is not None)
+
+    @property
+    def has_mean_top5(self) -> bool:
+        """Say whether all datasets have top-5 accuracies, so that there is a mean of them."""
+        return any(row.clean_top5 is not None for row in self.rows)
 
 
 def across_datasets(boards: Iterable[Board]) -> list[Across]:
@@ -194,11 +214,11 @@ def _ranked(rows: Sequence[AcrossRow]) -> list[AcrossRow]:
     return [replace(row, rank=rank) for row, rank in zip(ordered, ranks, strict=True)] + rest
 
 
-def _mean(found: Sequence[tuple[float, int] | None]) -> Mean | None:
-    known = [pair for pair in found if pair is not None]
+def _mean_of(found: Sequence[Score | None]) -> Mean | None:
+    known = [score for score in found if score is not None]
     if len(known) < len(found) or len(known) < 2:
         return None
-    return Mean(*mean_over_datasets([rate for rate, _ in known], [n for _, n in known]))
+    return Mean(*mean_over_datasets([score.rate for score in known], [score.n for score in known]))
 
 
 def _plain_mean(values: Sequence[float | None]) -> float | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.row import Row
-from robench_leaderboard.statistics.seed_spread import Spread, spread
+from robench_leaderboard.statistics.seed_spread import SeedMean, Spread, seed_mean, spread
 
 Key = tuple[str, str, int, int, str]
 
@@ -19,6 +20,16 @@ class Repeated:
     rows: tuple[Row, ...]
     robust: Spread
     clean: Spread
+
+    @property
+    def clean_top5(self) -> SeedMean | None:
+        """Return the top-5 accuracy without an attack over the seeds; None for fewer than six classes."""
+        return _over_seeds([row.clean_top5 for row in self.rows])
+
+    @property
+    def robust_top5(self) -> SeedMean | None:
+        """Return the lowest top-5 accuracy under attack over the seeds; None for fewer than six classes."""
+        return _over_seeds([row.robust_top5 for row in self.rows])
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -36,6 +47,11 @@ def repeated_rows(rows: Iterable[Row]) -> tuple[Repeated, ...]:
         groups[_key(row), tuple(sorted({attack.description for attack in row.attacks}))].setdefault(row.seed, row)
     found = [_repeated(list(group.values())) for _, group in sorted(groups.items()) if len(group) > 1]
     return tuple(sorted(found, key=lambda each: -each.robust.mean))
+
+
+def _over_seeds(scores: Sequence[Score | None]) -> SeedMean | None:
+    known = [score.rate for score in scores if score is not None]
+    return seed_mean(known) if len(known) == len(scores) else None
 
 
 def _key(row: Row) -> Key:

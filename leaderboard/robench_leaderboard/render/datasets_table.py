@@ -7,6 +7,7 @@ from typing import Any
 
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import EACH, Across, AcrossRow, Mean
+from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render.formatting import NONE
 
@@ -14,17 +15,21 @@ from robench_leaderboard.render.formatting import NONE
 SEEN = "°"
 
 LEGEND = (
-    "Per dataset: clean / robust{transfer}, in percent; ° trained on this dataset; ! not ranked there. Means count "
-    "each dataset alike; their 95 % intervals take datasets and images as samples. Rows that share a rank are not told "
-    "apart: exact McNemar tests on the images of each dataset, Holm-corrected over all pairs and datasets, at 5 %; a "
-    "row is behind if it is worse on at least one dataset and better on none. Tax: clean accuracy lost against the "
-    "undefended victim, in points, where it was trained and elsewhere."
+    "Per dataset: clean / robust{transfer}, in percent{top5}; ° trained on this dataset; ! not ranked there. Means "
+    "count each dataset alike; their 95 % intervals take datasets and images as samples. Rows that share a rank are "
+    "not told apart: exact McNemar tests on the images of each dataset, Holm-corrected over all pairs and datasets, at "
+    "5 %; a row is behind if it is worse on at least one dataset and better on none. Tax: clean accuracy lost against "
+    "the undefended victim, in points, where it was trained and elsewhere."
 )
+
+#: What stands in parentheses.
+TOP5 = ", with top-5 accuracy (R@5 of captions) in parentheses, under attack the lowest over the end-to-end attacks"
 
 
 def legend(table: Across) -> str:
     """Return what the columns of a table mean."""
-    return LEGEND.format(transfer=" / lowest transfer accuracy" if table.has_transfer else "")
+    transfer = " / lowest transfer accuracy" if table.has_transfer else ""
+    return LEGEND.format(transfer=transfer, top5=TOP5 if table.has_top5 else "")
 
 
 def caption(table: Across) -> str:
@@ -36,7 +41,8 @@ def heads(table: Across) -> list[str]:
     """Return the names of the columns."""
     datasets = [f"{plain(board.setting.dataset, 60)} (n = {board.setting.n:,})" for board in table.boards]
     transfer = ["mean transfer %"] if table.has_transfer else []
-    means = ["mean clean %", "mean robust % [95 % CI]", *transfer]
+    top5 = ["mean clean top-5 %", "mean robust top-5 % [95 % CI]"] if table.has_mean_top5 else []
+    means = ["mean clean %", "mean robust % [95 % CI]", *top5, *transfer]
     return ["rank", "defense", *datasets, *means, "tax there", "tax elsewhere"]
 
 
@@ -48,7 +54,8 @@ def words(table: Across, row: AcrossRow) -> list[str]:
     ]
     transfer = [_percent(row.transfer)] if table.has_transfer else []
     taxes = ["reference", "reference"] if row.undefended else [_points(row.tax_there), _points(row.tax_elsewhere)]
-    means = [_percent(row.clean.rate if row.clean else None), _interval(row.robust), *transfer]
+    top5 = [*_both(row.clean_top5, row.robust_top5)] if table.has_mean_top5 else []
+    means = [*_both(row.clean, row.robust), *top5, *transfer]
     return [str(row.rank or NONE), title(table, row), *cells, *means, *taxes]
 
 
@@ -62,9 +69,17 @@ def title(table: Across, row: AcrossRow) -> str:
 def _cell(row: Row | None, seen: bool, transfer: float | None, has_transfer: bool) -> str:
     if row is None:
         return NONE
-    robust = NONE if row.headline is None else f"{100 * row.headline.rate:.1f}"
-    parts = [f"{100 * row.clean.rate:.1f}", robust, *([_percent(transfer)] if has_transfer else [])]
+    robust = NONE if row.headline is None else _with_top5(row.headline, row.robust_top5)
+    parts = [_with_top5(row.clean, row.clean_top5), robust, *([_percent(transfer)] if has_transfer else [])]
     return " / ".join(parts) + (f" {SEEN}" if seen else "") + (" !" if row.reasons else "")
+
+
+def _with_top5(score: Score, top5: Score | None) -> str:
+    return f"{100 * score.rate:.1f}" + (f" ({100 * top5.rate:.1f})" if top5 is not None else "")
+
+
+def _both(clean: Mean | None, robust: Mean | None) -> tuple[str, str]:
+    return _percent(clean.rate if clean else None), _interval(robust)
 
 
 def _percent(rate: float | None) -> str:

@@ -17,6 +17,7 @@ NUMBERS: dict[str, Callable[..., str]] = {
     "tax": formatting.tax_interval,
     "change": formatting.change,
     "spread": formatting.spread,
+    "seed_mean": formatting.seed_mean,
     "front": formatting.front,
     "decimal": formatting.decimal,
     "megabytes": formatting.megabytes,

@@ -12,7 +12,7 @@ from robench_leaderboard.ranking.board import Board
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.ranking.short_names import LONGEST
 from robench_leaderboard.statistics.paired_difference import Difference
-from robench_leaderboard.statistics.seed_spread import Spread
+from robench_leaderboard.statistics.seed_spread import SeedMean, Spread
 
 NONE = "-"
 FEWER = (
@@ -91,7 +91,7 @@ def gain(row: Row) -> str:
     """Return the signed gain in points, or that the row is what others are compared with."""
     if row.undefended:
         return "reference"
-    return NONE if row.gain is None else _signed(row.gain)
+    return NONE if row.gain is None else signed(row.gain)
 
 
 def gain_interval(row: Row) -> str:
@@ -109,16 +109,22 @@ def change(difference: Difference | None) -> str:
     if difference is None:
         return NONE
     low, high = difference.interval
-    return f"{_signed(difference.points)} [{_signed(low)}, {_signed(high)}]"
+    return f"{signed(difference.points)} [{signed(low)}, {signed(high)}]"
 
 
-def _signed(points: float) -> str:
+def signed(points: float) -> str:
+    """Return points with their sign, such as ``+21.8``; what rounds to nothing is ``0.0``."""
     return f"{points:+.1f}" if abs(points) >= 0.05 else "0.0"
 
 
 def spread(found: Spread) -> str:
     """Return mean, standard deviation over seeds and interval, such as ``41.2 (sd 1.3) [38.0, 44.5]``."""
     return f"{100 * found.mean:.1f} (sd {100 * found.deviation:.1f}) [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def seed_mean(found: SeedMean | None) -> str:
+    """Return mean and standard deviation over seeds, such as ``91.2 (sd 0.4)``."""
+    return NONE if found is None else f"{100 * found.mean:.1f} (sd {100 * found.deviation:.1f})"
 
 
 def front(row: Row) -> str:

@@ -151,6 +151,13 @@ class Spread(Part, frozen=True, kw_only=True):
     high: Rate
 
 
+class SeedMean(Part, frozen=True, kw_only=True):
+    """State a mean over seeds and their standard deviation, in [0, 1], of what cards do not say per image."""
+
+    mean: Rate
+    deviation: Annotated[float, Meta(ge=0)]
+
+
 class Repetition(Part, frozen=True, kw_only=True):
     """State what several seeds of one defense on one victim say together."""
 
@@ -159,6 +166,10 @@ class Repetition(Part, frozen=True, kw_only=True):
     seeds: list[int]
     clean: Spread
     robust: Spread
+    clean_top5: Annotated[SeedMean | msgspec.UnsetType, Meta(description="absent for < 6 classes")] = msgspec.UNSET
+    robust_top5: Annotated[
+        SeedMean | msgspec.UnsetType, Meta(description="of the lowest over the end-to-end attacks")
+    ] = msgspec.UNSET
 
 
 class Board(Part, frozen=True, kw_only=True):
@@ -194,6 +205,10 @@ class OnDataset(Part, frozen=True, kw_only=True):
     tax: Annotated[Points | None, Meta(description="clean accuracy lost against the undefended victim")]
     trained_there: bool
     verdict: Verdict
+    clean_top5: Annotated[Rate | msgspec.UnsetType, Meta(description="absent for < 6 classes")] = msgspec.UNSET
+    robust_top5: Annotated[Rate | msgspec.UnsetType, Meta(description="the lowest over the end-to-end attacks")] = (
+        msgspec.UNSET
+    )
 
 
 class AcrossRow(Part, frozen=True, kw_only=True):
@@ -209,6 +224,10 @@ class AcrossRow(Part, frozen=True, kw_only=True):
     transfer: Rate | None
     tax_there: Annotated[Points | None, Meta(description="mean over the datasets that it was trained on")]
     tax_elsewhere: Annotated[Points | None, Meta(description="mean over the others")]
+    clean_top5: Annotated[
+        Mean | msgspec.UnsetType, Meta(description="absent where a dataset has none: < 6 classes")
+    ] = msgspec.UNSET
+    robust_top5: Mean | msgspec.UnsetType = msgspec.UNSET
 
 
 class Across(Part, frozen=True, kw_only=True):

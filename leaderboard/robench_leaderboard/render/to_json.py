@@ -18,7 +18,7 @@ from robench_leaderboard.ranking.repeated_seeds import Repeated
 from robench_leaderboard.ranking.row import Row
 from robench_leaderboard.render import formatting, json_schema, published_table
 from robench_leaderboard.statistics.paired_difference import Difference
-from robench_leaderboard.statistics.seed_spread import Spread
+from robench_leaderboard.statistics.seed_spread import SeedMean, Spread
 
 #: Longest text of each kind, in characters.
 _NAME, _TEXT = 300, 800
@@ -112,6 +112,8 @@ def _across_row(row: AcrossRow) -> json_schema.AcrossRow:
         datasets=[None if found is None else _on_dataset(found, seen, through) for found, seen, through in places],
         clean=_mean(row.clean),
         robust=_mean(row.robust),
+        clean_top5=_mean(row.clean_top5) or msgspec.UNSET,
+        robust_top5=_mean(row.robust_top5) or msgspec.UNSET,
         transfer=_rounded(row.transfer),
         tax_there=_rounded(row.tax_there),
         tax_elsewhere=_rounded(row.tax_elsewhere),
@@ -122,6 +124,8 @@ def _on_dataset(row: Row, seen: bool, through: float | None) -> json_schema.OnDa
     return json_schema.OnDataset(
         clean=round(row.clean.rate, 6),
         robust=None if row.headline is None else round(row.headline.rate, 6),
+        clean_top5=msgspec.UNSET if row.clean_top5 is None else round(row.clean_top5.rate, 6),
+        robust_top5=msgspec.UNSET if row.robust_top5 is None else round(row.robust_top5.rate, 6),
         transfer=_rounded(through),
         tax=_rounded(row.tax),
         trained_there=seen,
@@ -201,7 +205,15 @@ def _repetition(each: Repeated) -> json_schema.Repetition:
         seeds=list(each.seeds),
         clean=_spread(each.clean),
         robust=_spread(each.robust),
+        clean_top5=_seed_mean(each.clean_top5),
+        robust_top5=_seed_mean(each.robust_top5),
     )
+
+
+def _seed_mean(found: SeedMean | None) -> json_schema.SeedMean | msgspec.UnsetType:
+    if found is None:
+        return msgspec.UNSET
+    return json_schema.SeedMean(mean=round(found.mean, 6), deviation=round(found.deviation, 6))
 
 
 def _spread(found: Spread) -> json_schema.Spread:

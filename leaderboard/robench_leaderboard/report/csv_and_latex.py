@@ -61,15 +61,13 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
 
 def latex(report: Report, board: Board) -> str:
     """Return one board as a ``tabular``; it needs the package booktabs."""
-    heads = ["rank", "defense", "victim", "clean %", "robust %", "gain", "trainable"]
-    align = "rllrrrr"
-    if board.has_transfer:
-        heads.insert(6, "transfer %")
-        align += "r"
+    top5 = ["clean top-5 %", "robust top-5 %"] if board.has_top5 else []
+    transfer = ["transfer %"] if board.has_transfer else []
+    heads = ["rank", "defense", "victim", "clean %", "robust %", "gain", *top5, *transfer, "trainable"]
     lines = [
         f"% {plain(board_title(report, board), 200)}",
         "% Wilson 95 % intervals; robust: per image the worst case over all attacks of the row. Needs booktabs.",
-        f"\\begin{{tabular}}{{{align}}}",
+        f"\\begin{{tabular}}{{rll{'r' * (len(heads) - 3)}}}",
         r"\toprule",
         _latex_row(heads),
         r"\midrule",
@@ -83,10 +81,10 @@ def latex(report: Report, board: Board) -> str:
             formatting.percent(row.clean),
             formatting.robust(row),
             "ref." if row.undefended else formatting.gain(row),
+            *(formatting.percent(score) for score in (row.clean_top5, row.robust_top5) if top5),
+            *([formatting.percent(line.transfer)] if transfer else []),
             formatting.trainable(row),
         ]
-        if board.has_transfer:
-            words.insert(6, formatting.percent(line.transfer))
         lines.append(_latex_row(words))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,19 @@ class Spread:
     high: float
     seeds: int
     n: int
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """Hold a mean over seeds and the standard deviation over them (n - 1), both in [0, 1]."""
+
+    mean: float
+    deviation: float
+
+
+def seed_mean(rates: Sequence[float]) -> SeedMean:
+    """Return mean and deviation of two or more seeds' rates, where it is not known of which images they are."""
+    return SeedMean(statistics.fmean(rates), statistics.stdev(rates))
 
 
 def spread(masks: Sequence[Sequence[bool]], confidence: float = 0.95) -> Spread:
