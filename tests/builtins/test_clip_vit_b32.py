@@ -214,7 +214,7 @@ def test_a_folder_without_a_tokenizer_takes_one_from_elsewhere_and_is_never_read
     with pytest.raises(WeightsError) as refused:
         ClipVitB32(checkpoint=str(bare)).load(TASK)
     assert f"'{bare}' holds no tokenizer, without which prompts cannot be read" in str(refused.value)
-    assert "pass -p clip-vit-b32.processor=openai/clip-vit-base-patch32" in str(refused.value)
+    assert "pass -p victim.processor=openai/clip-vit-base-patch32" in str(refused.value)
 
     chosen = ClipVitB32(checkpoint=str(bare), processor=str(elsewhere))
     assert chosen.files() == (bare, elsewhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from robench import Classifier, SpecError, Task, WeightsError, ZeroShotClassifier
+from robench_builtins.models.hf import HuggingFace
 from robench_builtins.models.hf_dir import HfDir
 
 NAMES = ("cat", "dog", "old bird")
@@ -172,7 +174,49 @@ def test_a_folder_without_its_processor(tmp_path):
     (tmp_path / "preprocessor_config.json").unlink()
     said = refused(tmp_path)
     assert f"{tmp_path} holds no image processor that can be read (" in said
-    assert "processor.save_pretrained, since without it the model's resizing and normalisation are unknown." in said
+    assert "processor.save_pretrained, or name the folder or id that has it with -p victim.processor, since" in said
+
+
+def test_a_processor_that_lies_elsewhere(tmp_path):
+    from robench.evidence.fingerprint import of_component
+
+    whole, bare = tmp_path / "whole", tmp_path / "bare"
+    vit(whole, image_mean=[0.1, 0.2, 0.3])
+    shutil.copytree(whole, bare)
+    (bare / "preprocessor_config.json").unlink()
+    images = photos() / 255
+    wanted = HfDir(path=str(whole)).load(task())(images)
+    for victim in (
+        HfDir(path=str(bare), processor=str(whole)),
+        HuggingFace(model=str(bare), processor=str(whole)),
+        HuggingFace(model="org/name", checkpoint=str(bare), processor=str(whole)),
+    ):
+        assert torch.equal(victim.load(task())(images), wanted)
+        assert victim.files() == (bare, whole)
+        assert not victim.missing()
+    assert HuggingFace(model="org/name", processor=str(whole)).missing()  # the weights
+    before = of_component(victim)["files"]
+    stated = json.loads((whole / "preprocessor_config.json").read_text())
+    (whole / "preprocessor_config.json").write_text(json.dumps({**stated, "image_mean": [0.4, 0.5, 0.5]}))
+    assert of_component(victim)["files"] != before
+
+
+def test_a_clips_tokenizer_and_processor_that_lie_elsewhere(tmp_path):
+    from robench_builtins.datasets.digits import Digits
+    from robench_builtins.models.tiny_clip import WEIGHTS, TinyClip
+
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(WEIGHTS / name, tmp_path)
+    digits = Digits()
+    served = Task(classes=digits.classes(), templates=digits.templates, shape=(3, 32, 32), seed=0)
+    images = next(digits.load("test")[:8].batches(8)).images
+    wanted = TinyClip().load(served)(images)
+    assert "'" + str(tmp_path) + "' holds no tokenizer" in refused(tmp_path, served)
+    for victim in (
+        HfDir(path=str(tmp_path), processor=str(WEIGHTS)),
+        HuggingFace(model=str(tmp_path), processor=str(WEIGHTS)),
+    ):
+        assert torch.equal(victim.load(served)(images), wanted)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from robench import Task, parameter
 from robench_builtins.downloads import hub_weights
 from robench_builtins.models.shared.library_model import LibraryModel
-from robench_builtins.models.shared.zero_shot import ZeroShotModel
+from robench_builtins.models.shared.zero_shot import ZeroShotModel, local_or_id
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -30,25 +30,37 @@ class HuggingFace(LibraryModel, ZeroShotModel):
     typed = "hf:ORG/NAME"
 
     model: str = parameter(default="", help="hub id, or the folder of a checkpoint", path=True)
+    processor: str = parameter(
+        default="",
+        help="hub id or folder of image processor and tokenizer, where they lie elsewhere; empty: the model's",
+        path=True,
+        later=True,
+    )
 
-    def files(self) -> tuple[Path, ...]:
-        """Return the local folder, if the model or the checkpoint is one."""
+    @property
+    def _weights(self) -> tuple[Path, ...]:
         typed = Path(self.model).expanduser()
         return super().files() or ((typed,) if self.model and typed.is_dir() else ())
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the local folders, if the model (or the checkpoint) and the processor are some."""
+        processor = Path(self.processor).expanduser()
+        return (*self._weights, *((processor,) if self.processor and processor.is_dir() else ()))
+
     def missing(self) -> tuple[str, ...]:
         """Return what to download, unless the model is a folder, drawn, or in the hub's cache."""
-        return () if self.files() or not (self.model and self.pretrained) else hub_weights(self.model)
+        return () if self._weights or not (self.model and self.pretrained) else hub_weights(self.model)
 
     def build(self, task: Task) -> Classifier:
         """Return the classifier of the hub's checkpoint, or of the local one."""
         from robench_builtins.models.shared.transformers_checkpoint import load_checkpoint
 
         return load_checkpoint(
-            str(self.files()[0]) if self.files() else self.model,
+            str(self._weights[0]) if self._weights else self.model,
             task,
             self.prompts(task),
             interpolation=self.interpolation,
             resolution=self.resolution,
+            processor=local_or_id(self.processor),
             start="drawn" if not self.pretrained else "new head" if self.head == "new" else "weights",
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from robench import Model, SpecError, Task, WeightsError, parameter
+from robench_builtins.models.shared.zero_shot import local_or_id
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -31,6 +32,12 @@ class HfDir(Model):
     interpolation: Literal["processor", "bicubic", "bilinear"] = parameter(
         default="processor", help="how images are resized; processor: as the folder's processor does"
     )
+    processor: str = parameter(
+        default="",
+        help="folder or hub id of image processor and tokenizer, where they lie elsewhere; empty: the model's",
+        path=True,
+        later=True,
+    )
 
     @classmethod
     def shorthand(cls, text: str) -> dict[str, str] | None:
@@ -39,8 +46,10 @@ class HfDir(Model):
         return {"path": path} if colon and word == cls.name else None
 
     def files(self) -> tuple[Path, ...]:
-        """Return the folder."""
-        return (Path(self.path).expanduser(),) if self.path else ()
+        """Return the folder, and the processor's if that is another one."""
+        processor = Path(self.processor).expanduser()
+        elsewhere = (processor,) if self.processor and processor.is_dir() else ()
+        return ((Path(self.path).expanduser(),) if self.path else ()) + elsewhere
 
     def load(self, task: Task) -> Classifier:
         """Return the classifier of the folder's checkpoint."""
@@ -56,5 +65,9 @@ class HfDir(Model):
         from robench_builtins.models.shared.transformers_checkpoint import load_checkpoint
 
         return load_checkpoint(
-            str(folder), task, [self.template or task.templates[0]], interpolation=self.interpolation
+            str(folder),
+            task,
+            [self.template or task.templates[0]],
+            interpolation=self.interpolation,
+            processor=local_or_id(self.processor),
         )

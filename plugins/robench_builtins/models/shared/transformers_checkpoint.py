@@ -49,9 +49,13 @@ def load_checkpoint(
     *,
     interpolation: str = "processor",
     resolution: int | None = None,
+    processor: str = "",
     start: Start = "weights",
 ) -> Classifier:
-    """Return the classifier of a folder or hub id: CLIP zero-shot, or an image classifier as it was trained."""
+    """Return the classifier of a folder or hub id: CLIP zero-shot, or an image classifier as it was trained.
+
+    ``processor`` is another id or folder, with the image processor (and a CLIP's tokenizer) where ``place`` has none.
+    """
     try:
         config = AutoConfig.from_pretrained(place, **_local(place))
     except Exception as error:  # transformers raises many kinds for a damaged or foreign config
@@ -62,14 +66,14 @@ def load_checkpoint(
                 f"{place} is a CLIP model and is used zero-shot, with the weights it has; pretrained=false and "
                 "head=new are for image classifiers."
             )
-        return load_clip(place, task, prompts, resolution)
+        return load_clip(place, task, prompts, resolution, processor)
     if type(config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         raise WeightsError(
             f"{place} holds a model of type '{config.model_type}', which is neither an image classifier nor CLIP; "
             "wrap it in a function of your own and write FILE.py:NAME."
         )
     order = class_order(place, config.id2label, task.classes) if start == "weights" else range(len(task.classes))
-    preprocess = read_preprocess(place, interpolation, task.shape, resolution)
+    preprocess = read_preprocess(processor or place, interpolation, task.shape, resolution)
     network = HfNetwork(_model(place, config, task, start), order)
     if resolution is not None:
         _resize(place, network, config, resolution)
@@ -107,7 +111,8 @@ def read_preprocess(place: str, interpolation: str, shape: Sequence[int], resolu
     except Exception as error:
         raise WeightsError(
             f"{place} holds no image processor that can be read ({_reason(error)}); save it there with "
-            "processor.save_pretrained, since without it the model's resizing and normalisation are unknown."
+            "processor.save_pretrained, or name the folder or id that has it with -p victim.processor, since without "
+            "it the model's resizing and normalisation are unknown."
         ) from error
     return read_processor(processor, place, interpolation, shape, resolution)
 

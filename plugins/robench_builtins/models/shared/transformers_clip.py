@@ -154,8 +154,8 @@ def _tokenizer(place: str, tokenizer: Any, model: CLIPModel) -> Any:
     if words <= len(tokenizer.all_special_tokens):
         raise WeightsError(
             f"'{place}' holds no tokenizer, without which prompts cannot be read; where it lies with another model, as "
-            "LEAF's does, pass -p clip-vit-b32.processor=openai/clip-vit-base-patch32 (or clip-vit-l14's), an id or a "
-            "folder with tokenizer.json."
+            "LEAF's does, pass -p victim.processor=openai/clip-vit-base-patch32 (or clip-vit-l14's), an id or a folder "
+            "with tokenizer.json."
         )
     if words > known:
         raise WeightsError(

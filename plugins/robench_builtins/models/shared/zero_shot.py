@@ -36,6 +36,11 @@ class ZeroShotModel(Model):
         return list(task.templates) if self.ensemble else [task.templates[0]]
 
 
+def local_or_id(place: str) -> str:
+    """Return the path of a local folder, ``~`` expanded, and any other text, such as a hub id, as it is."""
+    return str(folder) if place and (folder := Path(place).expanduser()).is_dir() else place
+
+
 class ClipVit(ZeroShotModel):
     """Load a CLIP checkpoint of transformers as a zero-shot classifier; a subclass says which by default."""
 
@@ -72,8 +77,5 @@ class ClipVit(ZeroShotModel):
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""
         from robench_builtins.models.shared.transformers_clip import load_clip
 
-        checkpoint, processor = (
-            str(folder) if place and (folder := Path(place).expanduser()).is_dir() else place
-            for place in (self.checkpoint, self.processor)
-        )
+        checkpoint, processor = local_or_id(self.checkpoint), local_or_id(self.processor)
         return load_clip(checkpoint, task, self.prompts(task), self.resolution, processor)
