@@ -42,7 +42,8 @@ def main(n, batch_size, folder):
     store = Store(Path(folder))
     before = mebibytes("VmRSS")
     found = craft(PGD(steps=2), model, test, None, task, store, "set")
-    score(model, found.batches(batch_size, "cpu"), test.labels, task, store, "outcomes", "score")
+    batches = found.batches(batch_size, "cpu")
+    score(model, batches, test.labels, task, store, "outcomes", "score", of=found.fingerprint)
     peak = mebibytes("VmHWM")
     print(json.dumps({"before": before, "peak": peak, "above": peak - before}))  # noqa: T201 - its parent reads this
 

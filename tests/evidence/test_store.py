@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -181,7 +182,36 @@ def test_an_artifact_is_checked_once_a_process(store, monkeypatch):
     monkeypatch.setattr(module, "read_checked", lambda path: read.append(path) or real(path))
     store.put("fit", KEY, {})
     store.get("fit", KEY)
-    assert len(read) == 2  # once to see that it is not there
+    assert len(read) == 1  # to see that it is not there: what this process wrote it need not read
+
+
+@pytest.mark.parametrize("kind", ["random", "zeros"])
+def test_what_is_written_is_hashed_once(store, monkeypatch, kind):
+    from robench.contracts import hashed_file
+
+    read, written = [], []
+
+    class Counted:
+        def __init__(self, content=b""):
+            self.real = hashlib_sha256(content)
+
+        def update(self, content):
+            written.append(memoryview(content).nbytes)
+            self.real.update(content)
+
+        def hexdigest(self):
+            return self.real.hexdigest()
+
+    hashlib_sha256, of_file = hashlib.sha256, hashlib.file_digest
+    monkeypatch.setattr(hashed_file, "hashlib", SimpleNamespace(sha256=Counted))
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: read.append(file.name) or of_file(file, name))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (2**18,), dtype=torch.uint8, generator=generator)
+    found = store.put("fit", KEY, {}, {"x": noise if kind == "random" else torch.zeros(2**16)})
+    store.get("fit", KEY)
+    size = sum(file.stat().st_size for file in found.path.glob("data*"))
+    # What stays as it is torch writes itself, so it is read for its digest; what is compressed is not read again.
+    assert (len(read), sum(written)) == ((1, 0) if kind == "random" else (0, size))
 
 
 # Interrupted writes
@@ -317,10 +347,11 @@ def test_damage_that_another_process_moved_first_is_no_error(store, told):
 
 def test_what_does_not_read_back_is_an_error(store, monkeypatch):
     monkeypatch.setattr(store, "get", lambda kind, key: None)
+    monkeypatch.setattr(store, "_write", lambda *given: None)  # another run was faster
     with pytest.raises(StoreError) as raised:
         store.put("fit", KEY, {})
     assert str(raised.value) == (
-        f"What was just written to {store.folder('fit', KEY)} does not read back; check the disk."
+        f"What another run wrote to {store.folder('fit', KEY)} does not read back; check the disk."
     )
 
 

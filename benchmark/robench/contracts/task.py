@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from robench.contracts.hashed_file import HashedFile
 from robench.contracts.threat_model import ThreatModel
 from robench.errors import ContractError
 
@@ -74,7 +75,7 @@ class Checkpoint:
         scratch = self._path.with_suffix(".writing")
         with scratch.open("wb") as file:
             file.write(bytes(DIGEST))  # its place: the digest is known at the end
-            written: Any = _Hashed(file, self._path.name)
+            written: Any = HashedFile(file, self._path.name.encode())
             torch.save({"state": state, "extra": self._get_extra()}, written)
             file.seek(0)
             file.write(written.hash.digest())
@@ -108,21 +109,6 @@ class Checkpoint:
         """Forget the state: the work is finished."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
-
-
-class _Hashed:
-    """Write through to a file, and hash what is written, the name of the work it belongs to first."""
-
-    def __init__(self, file: Any, name: str) -> None:
-        self._file = file
-        self.hash = hashlib.sha256(name.encode())
-
-    def write(self, content: Any) -> int:
-        self.hash.update(content)
-        return int(self._file.write(content))
-
-    def flush(self) -> None:
-        self._file.flush()
 
 
 def derive_seed(*words: object) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robench.contracts.hashed_file import HashedFile
 from robench.errors import StoreError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ META, DATA, PACKED = "meta.json", "data.safetensors", "data.safetensors.gz"
 
 #: Compression: the level, the bytes below which a file stays as it is, the bytes of it that are tried, and the share
 #: to which they must come down. Weights do not; adversarial images at 32 x 32 take 0.3 of their bytes.
-LEVEL, LEAST, SAMPLE, PAYS = 1, 2**16, 2**20, 0.75
+LEVEL, LEAST, SAMPLE, PAYS = 1, 2**16, 2**17, 0.75
 _BLOCK = 2**20
 
 
@@ -67,13 +68,12 @@ def data_file(path: Path) -> Path:
 
 def fill(
     folder: Path, kind: str, key: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
-) -> None:
-    """Write an artifact into an empty folder."""
+) -> dict[str, Any]:
+    """Write an artifact into an empty folder; return its metadata as it will be read. Its bytes are hashed once."""
     digest = None
     if tensors is not None:
         _save(folder, kind, key, tensors)
-        _compress(folder)
-        digest = _digest(data_file(folder))
+        digest = _compress(folder) or _digest(folder / DATA)
     # There and back first: as numbers, keys sort in another order than as the strings that are read.
     checks = {"kind": kind, "key": key, "meta": json.loads(json.dumps(meta, allow_nan=False)), "data": digest}
     with (folder / META).open("w", encoding="utf-8") as file:
@@ -82,6 +82,8 @@ def fill(
         os.fsync(file.fileno())
     if tensors is not None:
         data_file(folder).chmod(stat.S_IMODE((folder / META).stat().st_mode))  # safetensors writes 0600
+    found: dict[str, Any] = checks["meta"]
+    return found
 
 
 def read_checked(path: Path, *, tensors: bool = True) -> dict[str, Any]:
@@ -116,22 +118,25 @@ def _save(folder: Path, kind: str, key: str, tensors: Mapping[str, Tensor]) -> N
         raise OSError(str(error)) from None
 
 
-def _compress(folder: Path) -> None:
-    """Put the compressed file in the place of the plain one if a part of it shrinks enough."""
+def _compress(folder: Path) -> str | None:
+    """Put the compressed file in the place of the plain one if a part of it shrinks enough; return its digest then."""
     plain, packed = folder / DATA, folder / PACKED
     size = plain.stat().st_size
     if size < LEAST:
-        return
+        return None
     with plain.open("rb") as source:
         source.seek(max(size - SAMPLE, 0) // 2)
         sample = source.read(SAMPLE)
         if len(zlib.compress(sample, LEVEL)) > PAYS * len(sample):
-            return
+            return None
         source.seek(0)
         # No name and no time in its header.
-        with packed.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as target:
-            shutil.copyfileobj(source, target, _BLOCK)
+        with packed.open("wb") as file:
+            written: Any = HashedFile(file)
+            with gzip.GzipFile("", "wb", LEVEL, written, mtime=0) as target:
+                shutil.copyfileobj(source, target, _BLOCK)
     plain.unlink()
+    return str(written.hash.hexdigest())
 
 
 def _digest(path: Path) -> str:

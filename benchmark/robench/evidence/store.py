@@ -108,10 +108,13 @@ class Store:
             if found is not None:
                 return found
             with self._writing():
-                self._write(path, kind, key, meta, tensors)
+                written = self._write(path, kind, key, meta, tensors)
+            if written is not None:
+                self._checked[path] = Artifact(path, written)
+                return self._checked[path]
         found = self.get(kind, key)
         if found is None:
-            raise StoreError(f"What was just written to {path} does not read back; check the disk.")
+            raise StoreError(f"What another run wrote to {path} does not read back; check the disk.")
         return found
 
     def replace(
@@ -198,16 +201,19 @@ class Store:
 
     def _write(
         self, path: Path, kind: str, key: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor] | None
-    ) -> None:
+    ) -> dict[str, Any] | None:
+        """Return the metadata that was written; None where another run was faster."""
         scratch = new_folder(self.root / "tmp")
         try:
-            fill(scratch, kind, key, meta, tensors)
+            written = fill(scratch, kind, key, meta, tensors)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 scratch.rename(path)
             except OSError:
                 if not os.path.lexists(path):
                     raise
+                return None
+            return written
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

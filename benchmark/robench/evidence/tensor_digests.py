@@ -42,4 +42,6 @@ def digest(tensor: Tensor) -> str:
     """Return the sha256 over a tensor's shape, type and bytes."""
     flat = tensor.detach().cpu().contiguous()
     header = f"{tuple(flat.shape)} {flat.dtype}".encode()
-    return hashlib.sha256(header + flat.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+    hasher = hashlib.sha256(header)
+    hasher.update(flat.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()

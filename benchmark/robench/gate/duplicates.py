@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from robench.errors import ContractError
 from robench.evidence.card import Check, Status
 from robench.evidence.check_rules import LEAKED
 from robench.evidence.check_verdict import check
@@ -41,6 +42,8 @@ def leakage(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Count test images that were trained on, and copies among the test images, whatever was done to them."""
     name, threshold = "split leakage", f"<= {LEAKED[0]:.0%} of the test images"
     hashes, found, n = measured.clean.hashes, measured.model_probes["copies"], measured.n
+    if hashes is None:
+        raise ContractError("The clean images' hashes are not among the stored answers, so leakage cannot be seen.")
     shared = int(torch.isin(hashes, measured.train_signatures.hashes).sum())
     share, alike = shared / n, found["trained"] / found["compared"]
     pictures = min(len(hashes.unique()), round(found["pictures"] / found["linked"] * n))

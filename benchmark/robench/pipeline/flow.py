@@ -100,7 +100,8 @@ def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = la
     )
 
     clean_batches = data.test.batches(task.batch_size, workbench.device)
-    clean = score(model, clean_batches, labels, task, store, cell.clean_id, f"score {name}, clean", draws)
+    text = f"score {name}, clean"
+    clean = score(model, clean_batches, labels, task, store, cell.clean_id, text, draws, of=data.signatures)
 
     target, surrogate_clean = defended.adaptive, None
     if cell.surrogate is not None:
@@ -113,7 +114,8 @@ def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = la
     adversarial = craft(attack, target, data.test, worth_attacking, task, store, cell.craft_id, text, needed)
 
     stored = adversarial.batches(task.batch_size, workbench.device)
-    robust = score(model, stored, labels, task, store, cell.score_id, f"score {name}, {attack.name}", draws)
+    text, made = f"score {name}, {attack.name}", adversarial.fingerprint
+    robust = score(model, stored, labels, task, store, cell.score_id, text, draws, of=made)
 
     if workbench.options.gallery:
         illustrate(model, data.test, adversarial, clean, robust, task, store, cell.score_id)
@@ -224,9 +226,8 @@ def check_accuracy(cell: Cell, chosen: SelectedComponent, workbench: Workbench) 
     key = fingerprint("score", model=cell.model_id(chosen), images=cell.data_id)
     batches = data.test.batches(task.batch_size, workbench.device)
     network = workbench.surrogate(cell, chosen).model
-    found: Outcomes = score(
-        network, batches, data.test.labels, task, workbench.store, key, f"score {model.name}, clean"
-    )
+    text = f"score {model.name}, clean"
+    found: Outcomes = score(network, batches, data.test.labels, task, workbench.store, key, text, of=data.signatures)
     correct, n = int(found.correct.sum()), len(found.labels)
     stated = None if model.untrained() else model.reference.get(data.dataset.origin())
     if stated is not None:

@@ -141,7 +141,8 @@ def _images(card: Card, bundle: Bundle) -> Finding:
         n += len(clean)
     if n != card.cell.n:
         return Finding(what, False, f"{n} images are in the bundle, {card.cell.n} in the card")
-    if answers is None or not torch.equal(scored(answers, card.clean.artifact).hashes, torch.cat(hashes)):
+    asked = scored(answers, card.clean.artifact).hashes if answers is not None else None
+    if asked is None or not torch.equal(asked, torch.cat(hashes)):
         return Finding(what, False, "the clean images are not those that were answered")
     good = largest <= threat.eps + BALL_TOLERANCE
     return Finding(what, good, f"largest perturbation {largest:.6f}, eps {threat.eps:.6f}")

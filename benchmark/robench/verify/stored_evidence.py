@@ -63,7 +63,8 @@ def scored(artifact: Stored, key: str) -> Outcomes:
     """Return stored answers; CardError if they are not what robench stores."""
     try:
         kept, cost = artifact.tensors(), Cost(**artifact.meta["meter"])
-        return Outcomes(key=key, **kept, draws=int(artifact.meta["draws"]), cost=cost)
+        draws, images = int(artifact.meta["draws"]), artifact.meta.get("images")
+        return Outcomes(key=key, **kept, draws=draws, cost=cost, images=images)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CardError(f"The stored answers {key[:8]} are not what robench stores: {error}.") from None
 
@@ -137,13 +138,17 @@ def _one_fit(what: str, artifact: Stored | None, training: dict[str, Any], cost:
 def _adversarial(card: Card, chunks: Sequence[Stored], answers: Stored | None) -> Finding:
     """Hold the adversarial images to their digests, to what was counted on them, and to the images that were asked."""
     what, said, meter = "adversarial set", card.adversarial, Meter()
+    # Earlier releases stored a hash of each image that was asked; now the answers name the set.
+    asked = answers.tensors().get("hashes") if answers is not None else None
+    named = answers.meta.get("images", said.fingerprint) if answers is not None else said.fingerprint
     digests, hashes = [], []
     for chunk in chunks:
         images = chunk.tensors().get("images")
         if images is None or chunk.meta.get("images") != (own := digest(images)):
             return Finding(what, False, "stored images are not those of their digest")
         digests.append(own)
-        hashes.append(image_hashes(images))
+        if asked is not None:
+            hashes.append(image_hashes(images))
         meter.add(dict(chunk.meta["meter"]))
     if hashlib.sha256("".join(digests).encode()).hexdigest() != said.fingerprint:
         return Finding(what, False, "fingerprint of the stored images")
@@ -154,8 +159,7 @@ def _adversarial(card: Card, chunks: Sequence[Stored], answers: Stored | None) -
             return Finding(what, False, f"{name} is {getattr(said, name)} in the card, {value} in the store")
     if different := _other_cost(card.cost.craft, meter.cost()):
         return Finding(what, False, f"the cost of crafting is another in the store: {different}")
-    asked = answers.tensors().get("hashes") if answers is not None else None
-    if asked is not None and not torch.equal(asked, torch.cat(hashes)):
+    if named != said.fingerprint or (asked is not None and not torch.equal(asked, torch.cat(hashes))):
         return Finding(what, False, "the stored answers are to other images than these")
     return Finding(what, True, "fingerprint of the stored images; counts and cost are those in the store")
 

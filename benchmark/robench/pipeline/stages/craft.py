@@ -163,11 +163,14 @@ def _craft_chunk(
 
     for batch in part.batches(task.batch_size, task.device):
         missing = ~unfinished.done[batch.indices]
-        result[torch.tensor(batch.indices)[missing]] = batch.images.cpu()[missing]
+        clean = (~mask[batch.indices] & missing).nonzero().flatten().tolist()
+        if clean:
+            result[[batch.indices[row] for row in clean]] = batch.images[clean].cpu()
         rows = (mask[batch.indices] & missing).nonzero().flatten().tolist()
         if not rows:
             continue
-        images, labels = batch.images[rows], batch.labels[rows]
+        every = len(rows) == len(batch.images)
+        images, labels = (batch.images, batch.labels) if every else (batch.images[rows], batch.labels[rows])
         places = [batch.indices[row] for row in rows]
         adversarial = retry_in_halves(on_batch, images, labels, places, task, model)
         result[places] = inspect(attack, images, adversarial, task, found).cpu()
@@ -223,25 +226,32 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
         f"{tuple(adversarial.shape)}.",
     )
     moved: Tensor = adversarial.detach().to(images.device)
-    bad = (~torch.isfinite(moved)).flatten(1).any(1)
-    require(
-        not bool(bad.any()),
-        f"{attack.name} returned NaN or infinite pixels in {int(bad.sum())} of {len(images)} images; guard its "
-        "divisions, for example against an all-zero gradient.",
-    )
+    lowest, highest = moved.flatten(1).aminmax(dim=1)  # NaN if one of the pixels is
     distance = task.threat.distance(images, moved)
     # Written so that NaN counts as outside.
     out_of_ball = ~(distance <= task.threat.eps + BALL_TOLERANCE)
-    out_of_box = ~((moved >= 0) & (moved <= 1)).flatten(1).all(1)
-    wrong = out_of_ball | out_of_box
-    if bool(wrong.any()):
+    out_of_box = ~((lowest >= 0) & (highest <= 1))
+    bad = ~(torch.isfinite(lowest) & torch.isfinite(highest))
+    counts = [mask.sum().float() for mask in (bad, out_of_ball, out_of_box, out_of_ball | out_of_box, distance == 0)]
+    # Together, because a GPU is waited for at each copy.
+    facts = torch.stack([*counts, (distance - task.threat.eps).max(), distance.max()]).tolist()
+    broken, over_ball, over_box, wrong, unmoved = map(int, facts[:5])
+    excess, largest = facts[5:]
+    require(
+        not broken,
+        f"{attack.name} returned NaN or infinite pixels in {broken} of {len(images)} images; guard its "
+        "divisions, for example against an all-zero gradient.",
+    )
+    if wrong:
+        rows = out_of_ball | out_of_box
         moved = moved.clone()
-        moved[wrong] = task.threat.project(images[wrong], moved[wrong])
-    found["outside_ball"] += int(out_of_ball.sum())
-    found["outside_box"] += int(out_of_box.sum())
-    found["unmoved"] += int((distance == 0).sum())
-    found["excess"] = max(found["excess"], float((distance - task.threat.eps).max()), 0.0)
-    found["largest"] = max(found["largest"], float(task.threat.distance(images, moved).max()))
+        moved[rows] = task.threat.project(images[rows], moved[rows])
+        largest = float(task.threat.distance(images, moved).max())
+    found["outside_ball"] += over_ball
+    found["outside_box"] += over_box
+    found["unmoved"] += unmoved
+    found["excess"] = max(found["excess"], excess, 0.0)
+    found["largest"] = max(found["largest"], largest)
     return moved
 
 

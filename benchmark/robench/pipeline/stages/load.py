@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -11,6 +12,7 @@ from robench.contracts.components import Dataset, Model, Split
 from robench.contracts.examples import Examples
 from robench.contracts.task import Progress, Task, derive_seed
 from robench.errors import DataError, attributed_to, require
+from robench.evidence.image_signatures import KnownSignatures
 from robench.plan.request_values import check_count
 from robench.runtime.default_dtype import float32_by_default
 from robench.runtime.float32 import held_to_float32
@@ -28,6 +30,11 @@ class Data:
     dataset: Dataset
     test: Examples
     classes: tuple[str, ...]
+
+    @cached_property
+    def signatures(self) -> KnownSignatures:
+        """Return what takes the test images' signatures, once for all models that answer them."""
+        return KnownSignatures(len(self.test))
 
     def task(self, seed: int, device: str, batch_size: int, progress: Progress, *stage: object) -> Task:
         """Return the task of one stage, with the stage's own seed."""

@@ -14,7 +14,7 @@ from robench.contracts.examples import Batch
 from robench.contracts.task import Task
 from robench.evidence.artifact_folder import Artifact
 from robench.evidence.card import Cost
-from robench.evidence.image_signatures import SIDE, ImageSignatures, image_hashes, thumbnails
+from robench.evidence.image_signatures import SIDE, KnownSignatures
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.runtime.out_of_memory import retry_in_halves
@@ -32,8 +32,9 @@ class Outcomes:
         top5: bool (N,), the label is among the five highest logits.
         labels: int64 (N,).
         hits: int64 (N,), in how many of ``draws`` forwards the label had the highest logit.
-        hashes: int64 (N,), a hash of each image, so that duplicates can be counted.
-        thumbnails: uint8 (N, 64), so that near duplicates can.
+        hashes: int64 (N,), a hash of each image, so that duplicates can be counted; of clean images only.
+        thumbnails: uint8 (N, 64), so that near duplicates can; likewise.
+        images: of adversarial images, the fingerprint of their set.
         draws: forwards an answer rests on: 1, or as many as a randomized defense states. ``predictions``,
             ``confidence`` and ``top5`` are then those of the mean logits.
     """
@@ -44,20 +45,16 @@ class Outcomes:
     top5: Tensor
     labels: Tensor
     hits: Tensor
-    hashes: Tensor
-    thumbnails: Tensor
     draws: int
     cost: Cost
+    hashes: Tensor | None = None
+    thumbnails: Tensor | None = None
+    images: str | None = None
 
     @property
     def correct(self) -> Tensor:
         """Return bool (N,): the label won, in more than half of the draws."""
         return 2 * self.hits > self.draws
-
-    @property
-    def signatures(self) -> ImageSignatures:
-        """Return what tells whether other images are among these."""
-        return ImageSignatures(self.hashes, self.thumbnails)
 
     @property
     def mean(self) -> float:
@@ -74,6 +71,8 @@ def score(
     key: str,
     text: str,
     draws: int = 1,
+    *,
+    of: KnownSignatures | str,
 ) -> Outcomes:
     """Return the answers on ``batches``: from the store if they are there, else computed and stored.
 
@@ -86,13 +85,14 @@ def score(
         key: their fingerprint.
         text: what the progress shows.
         draws: forwards per image.
+        of: takes the signatures of clean images; of adversarial ones their set's fingerprint, which says what they are.
     """
     with store.lock(KIND, key):
         artifact = store.get(KIND, key)
         if artifact is None:
-            artifact = _score(model, batches, labels, task, store, key, text, draws)
+            artifact = _score(model, batches, labels, task, store, key, text, draws, of)
     kept, cost = artifact.tensors(), Cost(**artifact.meta["meter"])
-    return Outcomes(key=key, **kept, draws=draws, cost=cost)
+    return Outcomes(key=key, **kept, draws=draws, cost=cost, images=artifact.meta.get("images"))
 
 
 def _score(
@@ -104,6 +104,7 @@ def _score(
     key: str,
     text: str,
     draws: int,
+    of: KnownSignatures | str,
 ) -> Artifact:
     n = len(labels)
     meter = Meter(device=task.device)
@@ -113,9 +114,10 @@ def _score(
         "confidence": torch.empty(n),
         "top5": torch.empty(n, dtype=torch.bool),
         "hits": torch.zeros(n, dtype=torch.int64),
-        "hashes": torch.empty(n, dtype=torch.int64),
-        "thumbnails": torch.empty(n, SIDE * SIDE, dtype=torch.uint8),
     }
+    if isinstance(of, KnownSignatures):
+        result["hashes"] = torch.empty(n, dtype=torch.int64)
+        result["thumbnails"] = torch.empty(n, SIDE * SIDE, dtype=torch.uint8)
 
     def forward(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
         total, hits = torch.zeros(()), torch.zeros(len(images), dtype=torch.int64)
@@ -135,12 +137,14 @@ def _score(
                 model(batch.images[:16])
             warm = True
         logits = retry_in_halves(forward, batch.images, batch.labels, batch.indices, task, model)
-        result["hashes"][batch.indices] = image_hashes(batch.images)
-        result["thumbnails"][batch.indices] = thumbnails(batch.images)
+        if isinstance(of, KnownSignatures):
+            seen = of.of(batch.images, batch.indices)
+            result["hashes"][batch.indices], result["thumbnails"][batch.indices] = seen
         result["predictions"][batch.indices] = logits.argmax(1).cpu()
         result["confidence"][batch.indices] = logits.softmax(1).amax(1).cpu()
         best = logits.topk(min(5, logits.shape[1])).indices
         result["top5"][batch.indices] = (best == batch.labels[:, None]).any(1).cpu()
         meter.images += len(batch.images)
         meter.batch_size = max(meter.batch_size, len(batch.images))
-    return store.put(KIND, key, {"meter": meter.state(), "draws": draws}, result)
+    said = {} if isinstance(of, KnownSignatures) else {"images": of}
+    return store.put(KIND, key, {"meter": meter.state(), "draws": draws, **said}, result)
