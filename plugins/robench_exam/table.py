@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robench.evidence.plain_text import plain
 from robench_exam.comparisons import findings
@@ -150,10 +149,10 @@ def _proved(proofs: Sequence[Bracket]) -> str:
     return _grid(("model", "stand", *methods), rows)
 
 
-def as_json(scores: Sequence[Score], proofs: Sequence[Bracket]) -> str:
-    """Return every field of every score and of every bound."""
+def as_json(scores: Sequence[Score], proofs: Sequence[Bracket]) -> dict[str, Any]:
+    """Return every field of every score and of every bound as JSON values."""
     marks, bounds = ([dataclasses.asdict(one) for one in part] for part in (scores, proofs))
-    return json.dumps({"scores": marks, "bounds": bounds}, indent=2) + "\n"
+    return {"scores": marks, "bounds": bounds}
 
 
 def _names(scores: Sequence[Score]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -101,9 +100,9 @@ def escape(text: str) -> str:
     return plain(text, 600)
 
 
-def as_json(results: Sequence[Result]) -> str:
-    """Return every field of every result."""
-    return json.dumps({"results": [_record(result) for result in results]}, indent=2) + "\n"
+def as_json(results: Sequence[Result]) -> dict[str, Any]:
+    """Return every field of every result as JSON values."""
+    return {"results": [_record(result) for result in results]}
 
 
 def _record(result: Result) -> dict[str, Any]:

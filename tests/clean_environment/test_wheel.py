@@ -25,7 +25,7 @@ def test_the_suites_come_along(stranger):
 
 def test_the_published_figures_come_along(stranger):
     stated = json.loads(stranger.does("robench published --source report-002 --figure clean_top5 --json"))
-    assert [entry["figures"] for entry in stated] == [{"clean": 52.24, "clean_top5": 88.72}]
+    assert [entry["figures"] for entry in stated["figures"]] == [{"clean": 52.24, "clean_top5": 88.72}]
 
 
 def test_a_suite_runs_from_an_empty_folder(stranger):

@@ -22,7 +22,7 @@ def doctor(robench):
     def run(*words, **environment):
         done = robench("doctor", "--json", *words, **environment)
         found = {}
-        for check in json.loads(done.out):
+        for check in json.loads(done.out)["checks"]:
             found.setdefault(check["name"], []).append(check)
         return done.code, found
 

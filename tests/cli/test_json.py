@@ -7,13 +7,23 @@ import re
 
 import pytest
 
+from robench.cli.commands import robench as robench_command
 from robench.evidence.card_file import read
+from robench_exam.lower_ends import Bracket
+from robench_exam.runner import Score
+from robench_exam.table import as_json as exam_values
+from robench_traps.table import as_json as trap_values
 
 from ..bad_inputs import REAL, ROOT
 
 PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+#: A card of a row of which report 003 states two figures.
+STATED = "digits-linear-none-fgsm-Linf-4_255-seed0-n500-027b4fd1.json"
 #: Objects whose keys are those of what they describe.
-FREE = {"recipe", "history", "reached", "clean", "robust"}
+FREE = {
+    *("recipe", "history", "reached", "clean", "robust", "clean_top5", "robust_top5", "published", "offers"),
+    *("figures[].figures", "dataset", "train_dataset", "victim", "defense", "attack", "surrogate"),
+}
 
 
 def documented(name):
@@ -23,9 +33,10 @@ def documented(name):
 
 
 def fields(value, place=""):
-    if isinstance(value, dict) and (not value or place.rpartition(".")[2] not in FREE):
+    free = place in FREE or place.rpartition(".")[2] in FREE
+    if isinstance(value, dict) and (not value or not free):
         return {field for key, each in value.items() for field in fields(each, f"{place}.{key}".lstrip("."))}
-    if isinstance(value, list) and place.rpartition(".")[2] not in FREE:
+    if isinstance(value, list) and not free:
         return {field for each in value for field in fields(each, f"{place}[]")} or {f"{place}[]"}
     return {place}
 
@@ -101,6 +112,22 @@ def test_explanations_of_a_folder(parsed, real_run, tmp_path):
     assert said["verdict"] == card.gate.verdict
 
 
+def test_what_others_state_of_exactly_this_row(robench):
+    of_row = ROOT / "leaderboard" / "digits-models" / "cards" / STATED
+    (card,) = json.loads(robench("explain", of_row, "--json").out)["cards"]
+    stated = {(each["figure"], each["percent"], each["measured"], each["source"]) for each in card["published"]}
+    assert stated == {
+        ("clean", 96.94444444444444, 0.966, "report 003, part I"),
+        ("train", 99.79123173277662, 0.980857, "report 003, part I"),
+    }
+    said = robench("explain", of_row, COLUMNS="200").out
+    assert "Published beside measured" in said
+    # No figure is of the real run's row: nothing is said.
+    done = robench("explain", REAL)
+    assert "ublished" not in done.out
+    assert json.loads(robench("explain", REAL, "--json").out)["cards"][0]["published"] == []
+
+
 def test_several_explanations_in_words(robench, real_run):
     done = robench("explain", real_run.card("tecoa-pgd"), real_run.card("tecoa-fgsm"))
     assert done.code == 0
@@ -155,3 +182,40 @@ def test_compared_cards_and_folders(parsed, real_run):
     rows = parsed("compare", real_run.out, real_run.out)["pairs"]
     assert len(parsed("compare", real_run.out, real_run.out / "cards", real_run.out / "cards")["pairs"]) == len(rows)
     assert len(parsed("compare", real_run.out, real_run.out, real_run.out / "cards")["pairs"]) == 2 * len(rows)
+
+
+def test_published_figures(parsed):
+    values = parsed("published")
+    # Of what no entry of the ledger is trained on, none says so.
+    check(values, shape("published") - {"figures[].train_dataset"})
+    assert {entry["ledger"] for entry in values["figures"]} >= {"report-001", "report-003-digits"}
+    (found,) = parsed("published", "--contradictions", "--source", "report-003-digits")["contradictions"]
+    assert found["numbers"][0].keys() >= {"percent", "figures", "source"}
+
+
+def test_plugins(parsed):
+    values = parsed("plugins")
+    check(values, shape("plugins"))
+    assert "pgd" in next(each for each in values["plugins"] if each["name"] == "builtins")["offers"]["attack"]
+
+
+def test_what_the_doctor_found(parsed):
+    values = parsed("doctor", "--offline")
+    check(values, shape("doctor"))
+    assert {each["status"] for each in values["checks"]} <= {"ok", "warn"}
+
+
+def test_marks_of_attacks_and_of_the_gate():
+    score = Score("fgsm", "linear", "plain", "Linf", images=4, vulnerable=2, found=1, fell=(3,), impossible=(3,))
+    bound = Bracket("crown", "linear", images=4, robust=2, proved=2, impossible=(1,))
+    check(json.loads(json.dumps({"format": 1, **exam_values([score], [bound])})), shape("exam"))
+    check({"format": 1, **trap_values([])}, shape("traps"))
+
+
+def test_every_command_with_json_has_its_fields_on_the_page():
+    named = {
+        name for name, command in robench_command.commands.items() if "as_json" in {p.name for p in command.params}
+    }
+    assert named == set(re.findall(r"<!-- fields: (\S+) -->", PAGE)) - {"dry-run", "record"}
+    section = PAGE.split("## JSON")[1].split("prints")[0]
+    assert set(re.findall(r"`(\w+)`", section)) == named

@@ -43,7 +43,7 @@ def say(monkeypatch, capsys, tmp_path, scan):
 def test_the_answers_are_the_models_own(say):
     code, out, err = say("--json", "--top", "10")
     assert code == 0, err
-    (found,) = json.loads(out)
+    (found,) = json.loads(out)["images"]
     assert found["image"] == "three.png"
     assert found["clean"][0]["class"] == "three"
     assert [one["probability"] for one in found["clean"]] == sorted(one["probability"] for one in found["clean"])[::-1]
@@ -60,7 +60,7 @@ def test_the_answers_are_the_models_own(say):
 def test_captions_take_the_place_of_classes(say):
     code, out, err = say("--captions", *CAPTIONS, "--json")
     assert code == 0, err
-    (found,) = json.loads(out)
+    (found,) = json.loads(out)["images"]
     assert [one["class"] for one in found["clean"]] == list(CAPTIONS)
     assert "attacked" not in found
 
@@ -95,7 +95,7 @@ def test_saliency_is_the_gradient_of_the_likeliest_answer_s_loss():
 def test_an_attack_lowers_the_first_answer_inside_the_ball(say):
     code, out, err = say("--captions", *CAPTIONS, "--attack", "pgd", "--eps", "16/255", "--json", "-o", "sheet.png")
     assert code == 0, err
-    (found,) = json.loads(out)
+    (found,) = json.loads(out)["images"]
     before = {one["class"]: one["probability"] for one in found["clean"]}
     after = {one["class"]: one["probability"] for one in found["attacked"]}
     assert after[CAPTIONS[0]] < before[CAPTIONS[0]]

@@ -20,7 +20,7 @@ def test_a_row_is_listed_with_what_it_is_a_figure_of(robench):
 
 def test_json_says_all_of_it(robench):
     found = json.loads(robench("published", "--dataset", "mnist", "--attack", "pgd", "--defense", "none", "--json").out)
-    (entry,) = found
+    (entry,) = found["figures"]
     assert entry["figures"] == {"robust": 77.95}
     assert (entry["eps"], entry["norm"], entry["attack"]["name"]) == (0.05, "Linf", "pgd")
     assert entry["victim"] == {
@@ -40,7 +40,8 @@ def test_contradictions(robench):
         "(report 003, part I, section (e), the list under its figure), 99.9304 (report 003, part I, section (d), as it "
         "was trained).\n"
     )
-    (found,) = json.loads(robench("published", "--contradictions", "--source", "report-003-digits", "--json").out)
+    said = robench("published", "--contradictions", "--source", "report-003-digits", "--json").out
+    (found,) = json.loads(said)["contradictions"]
     assert [number["percent"] for number in found["numbers"]] == [99.86082115518441, 99.93041057759221]
     said = robench("published", "--contradictions", "--source", "report-001").out
     assert said == "None of these names has several numbers.\n"

@@ -352,7 +352,7 @@ def test_markdown_is_escaped_and_holds_its_command():
 
 
 def test_json_holds_every_field():
-    records = json.loads(table.as_json(results()))["results"]
+    records = table.as_json(results())["results"]
 
     assert records[0] == {
         "name": "wrong",

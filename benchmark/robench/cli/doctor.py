@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robench.cli.options import store_option
-from robench.cli.output import printed_option
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @store_option("Folder of the artifacts [default: the user's cache folder].")
 @click.option("--offline", is_flag=True, help="Leave the hub alone.")
 @click.option("--deep", is_flag=True, help="Also read every stored tensor and compare its checksum.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else.")
+@json_option
 @printed_option
 def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool) -> None:
     """Look over this machine and installation, and say what to do about what is wrong.
@@ -40,16 +39,16 @@ def doctor_command(store: Path | None, offline: bool, deep: bool, as_json: bool)
     from robench.evidence.store import default_root
 
     found = []
-    for check in examine(store or default_root(), offline=offline, deep=deep):
-        found.append(check)
-        if not as_json:
-            mark = click.style(f"{check.status:5}", fg=COLOURS[check.status])
-            # A plugin's error may hold anything: no control characters reach the terminal.
-            click.echo(f"{mark} {check.name:11} {plain(check.detail, 600)}")
-            if check.remedy:
-                click.echo(f"{'':18}-> {plain(check.remedy, 600)}")
-    if as_json:
-        click.echo(json.dumps([check.__dict__ for check in found], indent=1))
+    with answering(as_json) as answer:
+        for check in examine(store or default_root(), offline=offline, deep=deep):
+            found.append(check)
+            if not as_json:
+                mark = click.style(f"{check.status:5}", fg=COLOURS[check.status])
+                # A plugin's error may hold anything: no control characters reach the terminal.
+                click.echo(f"{mark} {check.name:11} {plain(check.detail, 600)}")
+                if check.remedy:
+                    click.echo(f"{'':18}-> {plain(check.remedy, 600)}")
+        answer({"checks": [dict(check.__dict__) for check in found]})
     failed = [check.name for check in found if check.status == "fail"]
     if failed and not as_json:
         click.echo(f"\nNot fit to run: {', '.join(failed)}.")

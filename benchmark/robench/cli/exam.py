@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from robench.cli.options import Names, store_option, without_option
-from robench.cli.output import STDOUT, deliver, file_option, ready
+from robench.cli.output import STDOUT, answering, deliver, file_option, json_option, ready
 from robench.cli.strict import Command
 from robench.cli.values import joined
 
@@ -15,7 +15,7 @@ from robench.cli.values import joined
 @click.command("exam", cls=Command)
 @click.option("--attack", type=Names(), multiple=True, help="Attacks [default: all but the dearest, and of libraries].")
 @click.option("--only", type=Names(), multiple=True, help="Names of models with known truth [default: all].")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @file_option("Also write the page as Markdown")
 @store_option("Folder of artifacts: what an attack did on a model is not computed again.")
 @without_option
@@ -45,13 +45,13 @@ def exam_command(
     subjects = chosen(joined(only))
     candidates = attacks(joined(attack), subjects)
     ready(out, as_json=as_json)
-    with terminal() as progress:
-        scores = examine(candidates, subjects, store or default_root(), progress)
-        proofs = brackets(subjects)
+    with answering(as_json) as answer:
+        with terminal() as progress:
+            scores = examine(candidates, subjects, store or default_root(), progress)
+            proofs = brackets(subjects)
+        answer(table.as_json(scores, proofs))
     complaints = table.complaints(scores, proofs)
-    if as_json:
-        click.echo(table.as_json(scores, proofs), nl=False)
-    elif out != STDOUT:
+    if not as_json and out != STDOUT:
         Console(highlight=False).print(table.terminal(scores))
     for sentence in [*table.failures(scores), *complaints]:
         click.echo(sentence, err=True)

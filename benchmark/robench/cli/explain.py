@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def explain_command(cards: tuple[Path, ...], as_json: bool) -> None:
     """Explain cards (or folders of them): the verdict, every check with its value, its threshold and what it means.
 
-    The verdict is the one that all cards in its folder give it together.
+    The verdict is the one that all cards in its folder give it together. Below the checks stand the figures that papers
+    and reports state of exactly this row (robench published), beside what was measured.
 
     The card of a training is explained by its curves, what came of it, and how to repeat it.
 
@@ -73,6 +74,7 @@ def _read(path: Path, named: tuple[Path, ...]) -> Card | TrainingCard | None:
 
 def _explained(card: Card | TrainingCard, path: Path, before: str, in_words: bool) -> tuple[str, dict[str, Any]]:
     """Print a card's explanation, or return what it says as JSON values; the first of the two is what it is among."""
+    import msgspec
     from rich.console import Console
 
     from robench.evidence.card import Card as Measured
@@ -87,16 +89,26 @@ def _explained(card: Card | TrainingCard, path: Path, before: str, in_words: boo
         return "trainings", training_json(card)
     from robench.cli.card_view import print_verdict, verdict_json
     from robench.evidence.judged_card import cards_in, judged_with
+    from robench_leaderboard.compare.published_vs_measured import print_published
+    from robench_leaderboard.ranking.published_beside import beside_cards
+    from robench_leaderboard.render.published_table import figures
 
     beside = cards_in(path.absolute().parent)
     judged = judged_with(card, beside)
+    published = beside_cards([card])
     others = sum(_row(one) == _row(card) and one.id != card.id for one in beside)
     if in_words:
         print_verdict(judged, console)
+        if published:
+            print_published(published, console)
         if others:
             together = f"{others} other card{'s' * (others > 1)} of this defended victim in {path.parent}"
             click.echo(f"Judged together with the {together}.")
-    return "cards", {**verdict_json(judged), "judged_with": others}
+    return "cards", {
+        **verdict_json(judged),
+        "judged_with": others,
+        "published": msgspec.to_builtins(figures(published)),
+    }
 
 
 def _row(card: Card) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli.options import without_option
-from robench.cli.output import printed_option
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("plugins", cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@json_option
 @printed_option
 @without_option
 def plugins_command(as_json: bool) -> None:
@@ -29,12 +29,10 @@ def plugins_command(as_json: bool) -> None:
     """
     from robench.plugin.catalog import catalog
 
-    known = catalog()
-    if as_json:
-        import json
-
-        click.echo(json.dumps(describe(known), indent=2))
-    else:
+    with answering(as_json) as answer:
+        known = catalog()
+        answer(describe(known))
+    if not as_json:
         show(known)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import device_option, parameter_option, without_option
-from robench.cli.output import STDOUT, deliver, file_option
+from robench.cli.output import STDOUT, answering, deliver, file_option, json_option
 from robench.cli.strict import Command
 from robench.cli.strict import WholeNumber as Whole
 
@@ -56,7 +55,7 @@ class Captions(Command):
 @parameter_option("A component's parameter, such as victim.checkpoint=DIR.")
 @click.option("--size", type=Whole(1, "224"), default=224, show_default=True, metavar="PIXELS", help="Side in pixels.")
 @click.option("--top", type=Whole(1, "5"), default=5, show_default=True, metavar="K", help="Answers that are shown.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @file_option("PNG: clean, attacked, and the difference")
 @click.option(
     "--saliency", is_flag=True, help="In the PNG, also the pixels that the likeliest answer depends on, in red."
@@ -85,11 +84,11 @@ def predict_command(
     if saliency and out is None:
         raise click.UsageError("--saliency is drawn into the PNG; name it with -o sheet.png, or leave --saliency out.")
     check_writable(out, as_json=as_json)
-    found = predict(images, saliency=saliency, **given)
-    click.echo(
-        json.dumps([one.record(top) for one in found], indent=1) if as_json else _in_words(found, top),
-        err=out == STDOUT,
-    )
+    with answering(as_json) as answer:
+        found = predict(images, saliency=saliency, **given)
+        answer({"images": [one.record(top) for one in found]})
+    if not as_json:
+        click.echo(_in_words(found, top), err=out == STDOUT)
     if out is not None:
         deliver(out, picture(found), "sheet", quiet=as_json)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robench.cli.output import printed_option
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _ROLES = ("dataset", "victim", "defense", "attack", "surrogate")
 @click.option("--source", default="", metavar="NAME", help="Only figures of this source, such as report-001.")
 @click.option("--figure", default="", metavar="NAME", help="Only this figure: clean, robust, train, clean_top5, ...")
 @click.option("--contradictions", is_flag=True, help="Only where one name has several numbers.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with all that each entry states.")
+@json_option
 @printed_option
 def published_command(
     words: tuple[str, ...], source: str, figure: str, contradictions: bool, as_json: bool, **components: str
@@ -52,8 +52,9 @@ def published_command(
     if contradictions:
         _contradictions(found, figure, as_json)
         return
+    with answering(as_json) as answer:
+        answer({"figures": [_stated(entry) for entry in found]})
     if as_json:
-        click.echo(_json([_stated(entry) for entry in found]))
         return
     if not found:
         click.echo("No published figure says all of that.")
@@ -105,7 +106,7 @@ def _contradictions(found: list[Published], figure: str, as_json: bool) -> None:
     from robench_leaderboard.ranking.published_beside import sentence
 
     several = [each for each in contradictions(found) if figure in ("", each.figure)]
-    if as_json:
+    with answering(as_json) as answer:
         lines = [
             {
                 "name": each.name,
@@ -117,7 +118,8 @@ def _contradictions(found: list[Published], figure: str, as_json: bool) -> None:
             }
             for each in several
         ]
-        click.echo(_json(lines))
+        answer({"contradictions": lines})
+    if as_json:
         return
     for each in several:
         click.echo(sentence(each))
@@ -141,9 +143,3 @@ def _stated(entry: Published) -> dict[str, Any]:
         **threat,
         **{w: getattr(entry, w) for w in words},
     }
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, indent=1, ensure_ascii=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from robench.cli.options import Names, warn, without_option
-from robench.cli.output import STDOUT, deliver, file_option, ready
+from robench.cli.output import STDOUT, answering, deliver, file_option, json_option, ready
 from robench.cli.strict import Command
 from robench.cli.values import joined
 
@@ -23,7 +23,7 @@ GATES = ("quick", "standard", "thorough")
     multiple=True,
     help="Other tools that are asked, too; 'robench list detector' names them, none asks none [default: all].",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @file_option("Also write the table as Markdown")
 @without_option
 def traps_command(
@@ -52,11 +52,11 @@ def traps_command(
     wanted = chosen(joined(only))
     tools = asked(joined(detectors), warn)
     ready(out, as_json=as_json)
-    with terminal() as progress, tempfile.TemporaryDirectory(prefix="robench-traps-") as folder:
-        results = run_all(wanted, Path(folder), gate or "", tools, progress)
-    if as_json:
-        click.echo(table.as_json(results), nl=False)
-    elif out != STDOUT:
+    with answering(as_json) as answer:
+        with terminal() as progress, tempfile.TemporaryDirectory(prefix="robench-traps-") as folder:
+            results = run_all(wanted, Path(folder), gate or "", tools, progress)
+        answer(table.as_json(results))
+    if not as_json and out != STDOUT:
         Console(highlight=False, soft_wrap=False).print(table.terminal(results))
         click.echo(table.summary(results))
     if out is not None:

@@ -38,7 +38,12 @@ def shown_lines(pairings: Sequence[Pairing]) -> list[Line]:
 
 def in_json(row: Row) -> list[json_schema.PublishedFigure]:
     """Return the published figures of a row, each beside what every card of it measured."""
-    return [_figure(pairing, card) for pairing in beside_cards(row.cards) for card in pairing.cards]
+    return figures(beside_cards(row.cards))
+
+
+def figures(pairings: Sequence[Pairing]) -> list[json_schema.PublishedFigure]:
+    """Return published figures, each beside what every card that it is a figure of measured."""
+    return [_figure(pairing, card) for pairing in pairings for card in pairing.cards]
 
 
 def _figure(pairing: Pairing, card: Card) -> json_schema.PublishedFigure:
