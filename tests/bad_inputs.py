@@ -20,6 +20,8 @@ UNSET = "(an unset shell variable?)"
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
     "protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images label* rates without*",
+    "curve": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* label* n seed* device "
+    "batch-size gate timeout store out bisect",
     "suites": "out without*",
     "published": "dataset victim defense attack surrogate source figure out",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",
@@ -91,6 +93,7 @@ GOOD = {
     "require": "checked",
     "device": "cpu",
     "norm": "L2",
+    "bisect": "0.01",
 }
 
 #: Options that cannot be left out.

@@ -12,6 +12,7 @@ from robench.cli.bundle import bundle_command
 from robench.cli.check_plugin import check_plugin_command
 from robench.cli.compare import compare_command
 from robench.cli.completion import completion_command
+from robench.cli.curve import curve_command
 from robench.cli.data import data_command
 from robench.cli.doctor import doctor_command
 from robench.cli.exam import exam_command
@@ -51,6 +52,7 @@ def robench() -> None:
 
 for command in (
     run_command,
+    curve_command,
     suites_command,
     protocol_command,
     published_command,

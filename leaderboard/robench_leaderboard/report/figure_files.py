@@ -87,7 +87,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
     costs = (plot for found in plots.pareto(report).values() for plot in found)
     first = (*over_datasets(report), *plots.trade_offs(report))
     for plot in (*first, *model_accuracy(report), *plots.curves(report), *costs, *training(report)):
-        yield f"{plot.key}-{slug(plot.title)}".rstrip("-"), _chart(plot)
+        yield f"{plot.key}-{slug(plot.title)}".rstrip("-"), chart_figure(plot)
     for place, table in enumerate(transfer_tables(report)):
         title = plots.board_title(report, table.board)
         yield f"transfer-{place + 1}-{slug(title)}", _transfer(report, table)
@@ -106,7 +106,8 @@ def _new(columns: int = 1, size: tuple[float, float] = SIZE) -> tuple[Figure, li
     return figure, [figure.add_subplot(1, columns, place + 1) for place in range(columns)]
 
 
-def _chart(plot: Plot) -> Figure:
+def chart_figure(plot: Plot) -> Figure:
+    """Return a plot as a figure of matplotlib's; to be called within :func:`styled`."""
     figure, (axes,) = _new()
     axes.grid(axis="y", color="#dfe4ea", linewidth=0.6)
     axes.set_axisbelow(True)

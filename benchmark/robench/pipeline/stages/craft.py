@@ -46,6 +46,7 @@ def craft(
     key: str,
     text: str = "craft",
     complete: bool = True,
+    numbers: Sequence[int] | None = None,
 ) -> AdversarialSet:
     """Return the adversarial set: stored chunks are kept, missing ones are crafted.
 
@@ -59,8 +60,10 @@ def craft(
         key: the set's fingerprint.
         text: what the progress shows.
         complete: craft chunks anew of which not all images were kept.
+        numbers: where ``test`` is a part of the test set, each image's number there, from which its randomness follows.
     """
-    work = _Chunks(attack, model, test, worth_attacking, task, store, key, complete)
+    numbers = range(len(test)) if numbers is None else numbers
+    work = _Chunks(attack, model, test, worth_attacking, task, store, key, complete, numbers)
     starts = range(0, len(test), CHUNK)
     found = dict(task.progress.track(work.all(starts), len(starts), text))
     chunks = [found[start] for start in starts]
@@ -88,6 +91,7 @@ class _Chunks:
     store: Store
     key: str
     complete: bool
+    numbers: Sequence[int]
     warm: bool = False
 
     def all(self, starts: Sequence[int]) -> Iterator[tuple[int, Artifact]]:
@@ -136,11 +140,12 @@ class _Chunks:
         mask = torch.ones(len(part), dtype=torch.bool)
         if self.worth_attacking is not None:
             mask = self.worth_attacking[start : start + CHUNK]
-        return _craft_chunk(self.attack, self.model, part, mask, start, self.task, unfinished)
+        numbers = self.numbers[start : start + CHUNK]
+        return _craft_chunk(self.attack, self.model, part, mask, numbers, self.task, unfinished)
 
 
 def _craft_chunk(
-    attack: Attack, model: Classifier, part: Examples, mask: Tensor, start: int, task: Task, path: Path
+    attack: Attack, model: Classifier, part: Examples, mask: Tensor, numbers: Sequence[int], task: Task, path: Path
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     meter = Meter(device=task.device)
     result = torch.empty(len(part), *part.shape)
@@ -153,7 +158,7 @@ def _craft_chunk(
     unfinished = Unfinished(path, result, found, meter, sound, task.progress.note)
 
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
-        chosen = task.replace(indices=[start + place for place in places], checkpoint=unfinished.checkpoint(places))
+        chosen = task.replace(indices=[numbers[place] for place in places], checkpoint=unfinished.checkpoint(places))
         made, names = repeatably(
             lambda: _call(attack, model, images, labels, chosen, meter), model, attack.name, task.device
         )
