@@ -1,4 +1,4 @@
-.PHONY: check lint types test smoke format bench leaderboard docs site
+.PHONY: check lint types test smoke format bench bench-gpu leaderboard docs site
 
 #: Each process computes in one thread. Files are dealt out whole, because tests of one file share what is trained, and
 #: the long ones first (tests/conftest.py), or one process would end alone. Few hang or crash before all are given up.
@@ -36,6 +36,9 @@ site:  ## the documentation as pages in build/site, links checked; needs pip ins
 
 bench:  ## speed, as ratios to floors and peers measured in the same run
 	python -m pytest benchmarks --benchmark-disable-gc -s
+
+bench-gpu:  ## what only a GPU can show, in under 8 minutes; writes a table into docs/speed.md
+	@python -m benchmarks.bench_gpu
 
 leaderboard:  ## regenerate the repository's page from its cards
 	robench leaderboard leaderboard/cards -o leaderboard
