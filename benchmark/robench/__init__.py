@@ -1,11 +1,13 @@
 """Measure how robust image classifiers and CLIP models are, what each defense buys, and what it costs.
 
 Everything a plugin needs is ``from robench import ...``. Names that need torch are loaded on first use, so
-``import robench`` is instant.
+``import robench`` is instant. What is loaded, stored, computed and waited for is logged under
+``logging.getLogger("robench")``, which shows nothing unless it is asked to.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     from robench.pipeline.load_test import load_test as load_test
     from robench.plugin.hookspecs import hookimpl as hookimpl
     from robench.plugin.versions import API_VERSION as API_VERSION
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOME = {
     "API_VERSION": "plugin.versions",

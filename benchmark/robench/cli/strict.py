@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from robench.cli.logs import verbose_option
 from robench.plan.request_values import UNSET
 
 #: Cards hold whole numbers of up to 18 digits.
@@ -15,7 +16,14 @@ _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 
 
 class Command(click.Command):
-    """Refuse an empty value, most likely an unset shell variable, and an option given twice: one would be lost."""
+    """Refuse an empty value, most likely an unset shell variable, and an option given twice: one would be lost.
+
+    Each command has ``-v``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(verbose_option())
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words of the command line."""

@@ -9,6 +9,7 @@ has. The time of its metadata is when an artifact was last used, to the day.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -26,6 +27,8 @@ from robench.evidence.temporary_files import DAY, collect, new_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_LOG = logging.getLogger(__name__)
 
 #: Keys come from cards too, and a card may come from anyone: no dot and no slash.
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -58,12 +61,14 @@ class Store:
                 root, os.W_OK, effective_ids=os.access in os.supports_effective_ids
             )
         if self.read_only:
+            _LOG.info("store: %s, which cannot be written: what is not there is computed and not kept", root)
             return
         with self._writing():
             for folder in ("tmp", "locks"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=root / "tmp").close()
         collect(root / "tmp")
+        _LOG.debug("store: %s", root)
 
     def folder(self, kind: str, key: str) -> Path:
         """Return where an artifact is, or would be; StoreError for a key that could lead elsewhere."""
@@ -81,6 +86,7 @@ class Store:
         except FileNotFoundError:
             if os.path.lexists(path):
                 self._set_aside(path, "a file is missing")
+            _LOG.debug("not in the store: %s %s", kind, key)
             return None
         except (NotADirectoryError, IsADirectoryError):
             if os.path.lexists(path):
@@ -95,6 +101,7 @@ class Store:
                 f"The store cannot read {path} ({error.strerror}); mend it or choose another with --store."
             ) from None
         self._mark_used(path)
+        _LOG.debug("read and checked: %s", path)
         self._checked[path] = Artifact(path, meta)
         return self._checked[path]
 
@@ -109,6 +116,7 @@ class Store:
                 return found
             with self._writing():
                 written = self._write(path, kind, key, meta, tensors)
+            _LOG.debug("stored: %s", path)
             if written is not None:
                 self._checked[path] = Artifact(path, written)
                 return self._checked[path]
@@ -144,14 +152,24 @@ class Store:
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
         """Hold this fingerprint's lock, so that two processes do not do one work twice; a kill releases it."""
-        from filelock import FileLock
+        from filelock import FileLock, Timeout
 
         if self.read_only:
             yield
             return
         path, mode = self._lock_file(kind, key)
-        with FileLock(path, mode=mode):
+        lock = FileLock(path, mode=mode)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _LOG.info("waiting for the process that holds %s", path)
+            begun = time.perf_counter()
+            lock.acquire()
+            _LOG.info("waited %.1f s for %s", time.perf_counter() - begun, path)
+        try:
             yield
+        finally:
+            lock.release()
 
     def scratch(self, kind: str, key: str) -> Path:
         """Return a file that belongs to unfinished work on this fingerprint; discard it when that is done."""
@@ -170,6 +188,7 @@ class Store:
         try:
             lock.acquire()
         except Timeout:
+            _LOG.debug("another process holds %s", path)
             yield False
             return
         try:
@@ -218,6 +237,7 @@ class Store:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _set_aside(self, path: Path, reason: str) -> None:
+        _LOG.warning("damaged, and set aside: %s (%s)", path, reason)
         if self.read_only:
             self._warn(f"{path} is damaged ({reason}), and the store cannot be written; it is not used.")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,8 @@ from robench.plan.cell import Cell
 from robench.plan.place_labels import labels_of
 from robench.plan.protocol_facts import protocol_of
 
+_LOG = logging.getLogger(__name__)
+
 CARDS = "card"
 
 
@@ -35,6 +38,8 @@ def cached(
         if card is None:
             return None
         cards.append(_labelled(card, cell, request) if request is not None else card)
+    for card in cards:
+        _LOG.info("card in the store: %s", card.file_name)
     return cards
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.runtime.deterministic import reserve_workspace
 from robench.runtime.float32 import compute_in_float32
 from robench.runtime.inference import Prepared, prepare
+
+_LOG = logging.getLogger(__name__)
 
 #: Real images on which the rewrites of the inference graph are compared with the plain model.
 PROBE_IMAGES = 8
@@ -123,7 +126,7 @@ class Workbench:
     def data(self, cell: Cell) -> Data:
         """Return the cell's test images."""
         dataset: Dataset = type_of(cell.dataset, Dataset)
-        return self._data.get(cell.data_id, lambda: self._load_data(dataset, cell.n))
+        return self._data.get(cell.data_id, lambda: self._load_data(dataset, cell))
 
     def validation(self, cell: Cell) -> Examples | None:
         """Return the cell's validation images; None where its dataset has none, or none of the same classes."""
@@ -142,8 +145,12 @@ class Workbench:
         except RobenchError:
             return None
 
-    def _load_data(self, dataset: Dataset, n: int | None) -> Data:
-        data = load_data(dataset, n)
+    def _load_data(self, dataset: Dataset, cell: Cell) -> Data:
+        data = load_data(dataset, cell.n)
+        size = "x".join(map(str, data.test.shape))
+        _LOG.info(
+            "loaded %s: %d test images, %s, %d classes", cell.dataset.typed, len(data.test), size, len(data.classes)
+        )
         for note in dataset.notes():
             self.options.progress.note(note)
         return data
@@ -212,7 +219,10 @@ class Workbench:
             )
             return self.model(cell, members[name])
 
-        return load_model(model, self.data(cell), self.task(cell, "load").replace(load_model=by_name))
+        loaded = load_model(model, self.data(cell), self.task(cell, "load").replace(load_model=by_name))
+        count = sum(parameter.numel() for parameter in loaded.parameters())
+        _LOG.info("loaded %s: %s", chosen.typed, "; ".join([f"{count:,} parameters", *loaded.notes]))
+        return loaded
 
     def _fit(self, cell: Cell) -> Defended:
         defense: Defense = type_of(cell.defense, Defense)
@@ -295,6 +305,7 @@ def use_device(device: str) -> str:
             last = f" to {kind}:{count - 1}" if count > 1 else ""
             raise DeviceError(f"--device {device} does not exist; this machine has {kind}:0{last}.")
     compute_in_float32()
+    _LOG.info("computing on %s, threads: %d", device, torch.get_num_threads())
     if kind == "cuda":
         reserve_workspace()
         torch.cuda.set_device(int(index or 0))  # streams, events and libraries take the current one

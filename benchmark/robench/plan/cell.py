@@ -39,6 +39,12 @@ class SelectedComponent:
         defaults.update(self.tuning)
         return {name: value for name, value in self.component.parameters.items() if value != defaults[name]}
 
+    @property
+    def typed(self) -> str:
+        """Return it as it was typed, folders and files by their paths, which no card holds."""
+        inside = ",".join(f"{name}={value}" for name, value in self.changed.items())
+        return f"{self.component.name}[{inside}]" if inside else self.component.name
+
     def record(self) -> ComponentRecord:
         """Return it as the card holds it: with labels in place of paths."""
         labels = labels_of(self)

@@ -7,6 +7,7 @@ torch.fx keeps what a custom autograd function answers, and loses the gradient i
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from robench.contracts.classifier import Classifier
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+_LOG = logging.getLogger(__name__)
 
 #: Largest difference in logits, relative to the largest logit, that rounding may explain.
 TOLERANCE = 1e-4
@@ -67,6 +70,7 @@ def prepare(model: Classifier, probe: Tensor, *, compiled: bool = False) -> Prep
         if gap <= TOLERANCE * scale and led:
             current, difference = candidate, max(difference, gap)
             steps.append(name)
+    _LOG.debug("inference graph: %s; logits differ by %.1e at most", ", ".join(steps) or "as it is", difference)
     return Prepared(freeze(current, str(probe.device)), tuple(steps), difference)
 
 

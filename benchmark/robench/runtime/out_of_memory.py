@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from robench.contracts.task import Task
 from robench.errors import DeviceError
+
+_LOG = logging.getLogger(__name__)
 
 #: What allocators and libraries raise as a bare RuntimeError: the CPU's, CUDA's own, cuBLAS and cuDNN, Apple's.
 _WORDS = ("can't allocate memory", "not enough memory", "out of memory", "_alloc_failed")
@@ -49,6 +52,7 @@ def halved(model: nn.Module, images: int, task: Task) -> int:
     empty_cache(task.device)
     half = images // 2
     _most[model] = min(half, _most.get(model, half))
+    _LOG.warning("out of memory on %s: %d images at once, then %d", task.device, images, half)
     task.progress.note(f"Out of memory with {images} images at once; going on with {half} (see --batch-size).")
     return half
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,12 @@ from robench.runtime.model_guard import unchanged
 from robench.runtime.out_of_memory import is_out_of_memory, retry_in_halves
 from robench.runtime.timeout import time_limit
 
+_LOG = logging.getLogger(__name__)
+
 #: Images of the warm-up pass on a CPU, where the first call's set-up does not depend on the batch.
 WARM_UP = 16
+
+_WHERE = {True: "are crafted", False: "in the store"}
 
 
 def craft(
@@ -113,7 +118,10 @@ class _Chunks:
         """Return the chunk from image ``start`` on, crafted if it, or an image that is needed, is not in the store."""
         key = chunk_key(self.key, start)
         chunk = self.store.get(KIND, key)
-        if chunk is None or (self.complete and not whole(chunk)):
+        needed = chunk is None or (self.complete and not whole(chunk))
+        last = min(start + CHUNK, len(self.test))
+        _LOG.info("images %d to %d under %s: %s", start, last - 1, self.attack.name, _WHERE[needed])
+        if chunk is None or needed:
             unfinished = self.store.scratch(KIND, key)
             crafted = self._craft(start, unfinished)
             chunk = self._completed(chunk, key, *crafted) if chunk else self.store.put(KIND, key, *crafted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from robench.runtime.inference import freeze
 from robench.runtime.out_of_memory import is_out_of_memory
 from robench.runtime.restored_tensors import built_by_wrap, restore, sketch, tensors_of
 from robench.runtime.trained_parameters import gradients_seen, training_record
+
+_LOG = logging.getLogger(__name__)
 
 KIND = "fit"
 #: The signatures of the training images, apart from the fit: they are no tensors of the model.
@@ -70,6 +73,7 @@ def fit(
     with store.lock(KIND, key):
         defended = _wrap(defense, victim, task)
         artifact = store.get(KIND, key)
+        _LOG.info("fit of %s: %s", defense.name, "in the store" if artifact else "is computed")
         if artifact is None:
             unfinished = store.scratch(KIND, key)
             examples = train() if train is not None else None

@@ -6,6 +6,7 @@ attack's.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
@@ -27,6 +28,8 @@ from robench.runtime.out_of_memory import retry_smaller
 if TYPE_CHECKING:
     from robench.pipeline.stages.score import Outcomes  # the type of what is handed on, not the stage
 
+_LOG = logging.getLogger(__name__)
+
 KIND = "probes"
 
 #: Images re-scored from the store with the plain model, in other batches of this size.
@@ -44,6 +47,7 @@ def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:
     """Return what the harness tried on one defended victim: figures by probe, and their ``meter``."""
     with store.lock(KIND, key):
         artifact = store.get(KIND, key)
+        _LOG.info("probes of %s: %s", context.defense.name, "in the store" if artifact else "are made")
         if artifact is None:
             meter = Meter(device=context.task.device, batch_size=context.task.batch_size)
             with (
@@ -74,6 +78,7 @@ def probe_attack(
     """
     with store.lock(KIND, key):
         artifact = store.get(KIND, key)
+        _LOG.info("probes of %s: %s", probed.attack.name, "in the store" if artifact else "are made")
         if artifact is None:
             context = probed.context
             meter = Meter(device=context.task.device, batch_size=context.task.batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from robench.evidence.image_signatures import SIDE, KnownSignatures
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.runtime.out_of_memory import retry_in_halves
+
+_LOG = logging.getLogger(__name__)
 
 KIND = "outcomes"
 
@@ -89,6 +92,7 @@ def score(
     """
     with store.lock(KIND, key):
         artifact = store.get(KIND, key)
+        _LOG.info("%s: %s", text, "in the store" if artifact else "is computed")
         if artifact is None:
             artifact = _score(model, batches, labels, task, store, key, text, draws, of)
     kept, cost = artifact.tensors(), Cost(**artifact.meta["meter"])
