@@ -93,6 +93,7 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.square import Square
     from robench_builtins.attacks.ti_fgsm import TIFGSM
     from robench_builtins.attacks.torchattacks import Torchattacks
+    from robench_builtins.attacks.universal import Universal
     from robench_builtins.attacks.vmi_fgsm import VMIFGSM
 
     return [
@@ -114,6 +115,7 @@ def robench_attacks() -> list[type[Attack]]:
         Square,
         TargetedPGD,
         TIFGSM,
+        Universal,
         VMIFGSM,
     ]
 

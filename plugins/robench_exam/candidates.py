@@ -47,7 +47,7 @@ def everything() -> list[str]:
 def _usual(offer: Offer) -> bool:
     """Tell whether an offered attack makes images by itself, needs no name of a library's, and is not too dear."""
     kind = offer.component
-    if not issubclass(kind, Attack) or kind.made_elsewhere or kind.undeclared:
+    if not issubclass(kind, Attack) or kind.made_elsewhere or kind.undeclared or kind.shared:
         return False
     return sum(kind().passes()) <= MOST_PASSES
 
@@ -77,4 +77,6 @@ def _attack(text: str) -> SelectedComponent:
         raise SpecError(
             f"{offer.name} reads images that were made of other models; the exam needs an attack that makes some."
         )
+    if isinstance(component, Attack) and component.shared:
+        raise SpecError(f"{offer.name} is fitted on training images, which the exam's models have none of.")
     return SelectedComponent(offer, component)

@@ -157,9 +157,12 @@ class _Count:
         if type(defense).fit is not Defense.fit:
             need("fit", "fit", cell.fit_id, defense.passes(self._size(source, "train") or 0))
         need("clean", "outcomes", cell.clean_id, (n, 0))
-        forwards, backwards = type_of(cell.attack, Attack).passes_in(cell.threat)
+        attack: Attack = type_of(cell.attack, Attack)
+        forwards, backwards = attack.passes_in(cell.threat)
+        once = attack.passes_once()
         for chunk, size in _chunks(cell.craft_id, n):
-            if need("craft", "adversarial", chunk, (forwards * size, backwards * size)):
+            if need("craft", "adversarial", chunk, (forwards * size + once[0], backwards * size + once[1])):
+                once = (0, 0)
                 self.estimate.add_images(size, dataset.name, self._shapes.get(str(dataset)))
         need("score", "outcomes", cell.score_id, (n, 0))
         return _merged(work)

@@ -162,6 +162,9 @@ class Attack(Component):
     queries_only: ClassVar[bool] = False
     #: True if the images come from a file, made by whatever: they may lower a row, and speak for none.
     made_elsewhere: ClassVar[bool] = False
+    #: True if one perturbation, fitted on training images, serves all images: checks of how well each image was
+    #: attacked then do not apply.
+    shared: ClassVar[bool] = False
 
     @property
     def iterative(self) -> bool:
@@ -175,6 +178,10 @@ class Attack(Component):
     def passes_in(self, threat: ThreatModel) -> tuple[int, int]:
         """Return the same under ``threat``; override it where the norm makes a difference."""
         return self.passes()
+
+    def passes_once(self) -> tuple[int, int]:
+        """Return the most (forwards, backwards) that are spent once a model, on training images, for ``--dry-run``."""
+        return 0, 0
 
     def check(self, threat: ThreatModel) -> None:
         """Raise SpecError if these parameters make no sense under ``threat``; called before any work."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robench.contracts.classifier import Classifier
+    from robench.contracts.examples import Examples
 
 T = TypeVar("T")
 
@@ -117,6 +118,10 @@ def derive_seed(*words: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
+def _no_images() -> Any:
+    raise ContractError("training images were asked for outside a run; only robench's stages can serve them.")
+
+
 def _no_model(name: str) -> Any:
     raise ContractError(
         f"surrogate '{name}' was asked for outside a run; only robench's stages can load models by name."
@@ -142,6 +147,7 @@ class Task:
         timeout: seconds an attack may take for one batch; None waits.
         checkpoint: keeps the state of a long fit or attack, so that it continues after a kill.
         load_model: gives a surrogate by name; ``self`` is the undefended victim.
+        training_images: serves the dataset's training split, for an attack that is fitted on images; never test images.
     """
 
     classes: tuple[str, ...]
@@ -159,6 +165,7 @@ class Task:
     notes: list[str] = dataclasses.field(default_factory=list)
     checkpoint: Checkpoint = dataclasses.field(default_factory=lambda: Checkpoint())
     load_model: Callable[[str], Classifier] = _no_model
+    training_images: Callable[[], Examples] = _no_images
 
     @property
     def threat(self) -> ThreatModel:

@@ -19,6 +19,8 @@ TOLERATED, INTOLERABLE = 0.01, 0.05
 STRONGER = (0.08, 0.20)
 #: How often a share that is exactly at its limit may be accused: the lower end of a 95 % interval.
 ONE_SIDED = 0.025
+#: How the sentence of a check begins that asks of an attack what it does not claim.
+NOT_APPLICABLE = "Not applicable: "
 #: How to have a check look at more images.
 FEWER = "--n or --gate-images"
 #: Most images that are ever asked for.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from robench.evidence.card import Card, Check, Verdict
+from robench.evidence.check_verdict import NOT_APPLICABLE
 from robench.evidence.compound_rules import FALLS
 from robench.evidence.cross_cell_checks import DEARER, DECLARED, ONE_STEP, TRANSFER
 from robench.evidence.gate_consistency import verdict_of
@@ -51,6 +52,8 @@ def _judged(cell: RowCell, row: DefendedRow, undefended: Sequence[RowCell]) -> C
 
 def _again(one: Check, cell: RowCell, row: DefendedRow, undefended: Sequence[RowCell]) -> Check:
     """Return the check as it stands beside all cards of the row."""
+    if cell.card.cell.weakness and one.status == "skipped" and one.meaning.startswith(NOT_APPLICABLE):
+        return one  # an attack that speaks for no row is not held to what it does not claim
     if one.name in PROBES:
         return probed(one.name, row) or one
     if one.name in IMPRESSIONS:

@@ -81,7 +81,7 @@ def _identity(probed: AttackContext) -> dict[str, int]:
 def _trace(probed: AttackContext) -> dict[str, Any]:
     """Record the queries of an iterative white-box attack on images it could not win."""
     found = {"n": 0, "whole": 0, "short": 0, "silent": 0, "moving": 0}
-    if not (probed.white_box and probed.attack.iterative and not probed.attack.queries_only):
+    if not probed.climbs:
         return found
     context = probed.context
     count = probed.budget.attacked(0.3, probed.cost + context.price, TRACE_IMAGES)

@@ -32,8 +32,7 @@ IMAGES = 16
 def probe(probed: AttackContext) -> dict[str, Any]:
     """Return what the judged attack wins with another seed, twice the steps, at other radii and without bounds."""
     found: dict[str, Any] = {"tried": False}
-    iterative = probed.white_box and probed.attack.iterative and not probed.attack.queries_only
-    if not (probed.context.level.sweep and iterative) or probed.context.task.threat.eps == 0:
+    if not (probed.context.level.sweep and probed.climbs) or probed.context.task.threat.eps == 0:
         return found
     found["tried"] = True
     found["again"] = _on_survivors(probed, probed.attack, 1, "again")

@@ -33,7 +33,7 @@ def probe(probed: AttackContext) -> dict[str, Any]:
     """Return on how many readouts the attack succeeds, and how many a random search of the same size solves."""
     found = {"n": 0, "won": 0, "random": 0, "unfit": 0}
     wanted, task = probed.context.level.binarization, probed.context.task
-    if not wanted or not probed.white_box or probed.attack.queries_only or task.threat.eps == 0:
+    if not wanted or not probed.white_box or probed.attack.queries_only or probed.attack.shared or task.threat.eps == 0:
         return found
     features = features_of(probed.target, next(probed.context.test[:1].batches(1, task.device)).images)
     if features is None:

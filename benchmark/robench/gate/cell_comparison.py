@@ -125,7 +125,7 @@ def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:
     rivals = [
         other
         for other in of_same_model(measured, group)
-        if not (other.transfer or other.made_elsewhere)
+        if not (other.transfer or other.made_elsewhere or other is measured)
         and sum(type_of(other.cell.attack, Attack).passes()) * MUCH_DEARER <= sum(attack.passes())
     ]
     if measured.transfer or attack.queries_only or not rivals:

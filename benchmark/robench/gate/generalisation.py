@@ -38,7 +38,7 @@ def probe_attack(probed: AttackContext) -> dict[str, Any]:
     """Return how many images beside the test set withstand the judged attack."""
     context = probed.context
     found: dict[str, Any] = {"kind": context.unseen_kind, "n": 0, "right": 0}
-    if not probed.white_box or context.task.threat.eps == 0:
+    if not probed.white_box or probed.attack.shared or context.task.threat.eps == 0:
         return found
     count = probed.budget.attacked(0.2, probed.cost, ATTACKED, least=4)
     for images, labels, indices in unseen(context, count):

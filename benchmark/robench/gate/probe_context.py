@@ -128,6 +128,12 @@ class AttackContext:
     budget: PassBudget
 
     @property
+    def climbs(self) -> bool:
+        """Tell whether it climbs a loss image by image, through the defended victim end to end."""
+        attack = self.attack
+        return self.white_box and attack.iterative and not (attack.queries_only or attack.shared)
+
+    @property
     def cost(self) -> int:
         """Return the most passes that this attack takes for one image."""
         return max(1, sum(self.attack.passes_in(self.context.task.threat))) * (

@@ -112,7 +112,8 @@ class Workbench:
         """Return the task of one stage of a cell."""
         data = self.data(cell)
         task = data.task(cell.seed, self.device, self.batch_size(data), self.options.progress, *stage)
-        return task.replace(timeout=self.options.timeout)
+        training = partial(serve, type_of(cell.dataset, Dataset), "train")
+        return task.replace(timeout=self.options.timeout, training_images=training)
 
     def batch_size(self, data: Data) -> int:
         """Return the batch size asked for, or one that suits the device and the resolution."""

@@ -185,7 +185,11 @@ def declared_passes(subject: Subject) -> None:
     with meter.counting(model):
         craft(subject, model, images.clone(), labels, task)
     handle.remove()
-    cost, most = (meter.forwards / IMAGES, meter.backwards / IMAGES), subject.component.passes_in(task.threat)
+    once = subject.component.passes_once()
+    cost = tuple(
+        max(0, spent - first) / IMAGES for spent, first in zip((meter.forwards, meter.backwards), once, strict=True)
+    )
+    most = subject.component.passes_in(task.threat)
     require(
         cost[0] <= most[0] and cost[1] <= most[1],
         f"{subject.name} takes {cost[0]:g} forwards and {cost[1]:g} backwards an image where passes() says at most "

@@ -19,6 +19,9 @@ from robench.runtime.inference import freeze
 #: Sides of the crafted images' budgets: the field's usual ones.
 EPS: dict[Norm, float] = {"Linf": 8 / 255, "L2": 0.5, "L1": 12.0}
 
+#: Training images that an attack is given.
+TRAINING = 16
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -45,7 +48,12 @@ class Setting:
     def attack(self, norm: Norm, images: int, eps: float | None = None, *, seed: int = 0, early: bool = True) -> Task:
         """Return the task of an attack on the first ``images`` images."""
         threat = ThreatModel(norm, EPS[norm] if eps is None else eps, "white-box" if early else "transfer")
-        return self.task(seed).replace(threat_model=threat, stop_early=early, indices=list(range(images)))
+        return self.task(seed).replace(
+            threat_model=threat,
+            stop_early=early,
+            indices=list(range(images)),
+            training_images=lambda: examples(self, TRAINING),
+        )
 
 
 USUAL = Setting(10, (3, 32, 32))
