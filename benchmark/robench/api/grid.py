@@ -155,6 +155,8 @@ def run(
                 grid = _Grid(Places(part for cell in cells for part in cell.components), workbench, quick, level, shown)
                 return Results(grid.run(groups, gallery, compute, on_card, on_training), root)
             finally:
+                if workbench.cache_info().currsize and (said := workbench().beside.said()):
+                    shown.note(said)
                 if keep != "all":
                     from robench.pipeline.kept_images import reduce_images
 

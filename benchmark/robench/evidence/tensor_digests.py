@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,15 @@ def weights_digest(model: nn.Module, computed: Iterable[str] = ()) -> str:
     another processor gives them other last bits, so they do not count, except those named in ``computed``.
     """
     left_out = derived(model) - {*computed}
-    hasher = hashlib.sha256()
-    for name, value in tensor_digests(model, left_out).items():
-        hasher.update(f"{name}\0{value}\n".encode())
+    return digest_of_digests(tensor_digests(model, left_out), left_out)
+
+
+def digest_of_digests(digests: Mapping[str, str], left_out: Iterable[str] = ()) -> str:
+    """Return the sha256 of a model whose tensors have these digests, by name."""
+    hasher, skipped = hashlib.sha256(), {*left_out}
+    for name, value in sorted(digests.items()):
+        if name not in skipped:
+            hasher.update(f"{name}\0{value}\n".encode())
     return hasher.hexdigest()
 
 

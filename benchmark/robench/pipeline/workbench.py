@@ -19,7 +19,7 @@ from robench.contracts.examples import Examples
 from robench.contracts.task import Progress, Silent, Task
 from robench.errors import ContractError, DeviceError, RobenchError, SpecError, require
 from robench.evidence.store import Store, default_root
-from robench.evidence.tensor_digests import weights_digest
+from robench.evidence.victim_digests import digests_of
 from robench.gate.level import Level, level_of
 from robench.pipeline.from_scratch import training_as_defense
 from robench.pipeline.stages.fit import KIND, Fitted, fit, fitted_elsewhere, trains
@@ -28,6 +28,7 @@ from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.runtime.deterministic import reserve_workspace
 from robench.runtime.float32 import compute_in_float32
 from robench.runtime.inference import Prepared, prepare
+from robench.runtime.time_beside import TimeBeside
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class Workbench:
         self._prepared: LruCache[Prepared] = LruCache(3)
         self._defended: LruCache[Defended] = LruCache(2)
         self._digests: dict[str, str] = {}
+        self.beside = TimeBeside()
 
     def task(self, cell: Cell, *stage: object) -> Task:
         """Return the task of one stage of a cell."""
@@ -147,7 +149,8 @@ class Workbench:
             return None
 
     def _load_data(self, dataset: Dataset, cell: Cell) -> Data:
-        data = load_data(dataset, cell.n)
+        with self.beside.of("reading data sets"):
+            data = load_data(dataset, cell.n)
         size = "x".join(map(str, data.test.shape))
         _LOG.info(
             "loaded %s: %d test images, %s, %d classes", cell.dataset.typed, len(data.test), size, len(data.classes)
@@ -195,7 +198,7 @@ class Workbench:
         key = cell.model_id(cell.victim)
         if key not in self._digests:
             trained = self.trained(cell, cell.victim)
-            self._digests[key] = weights_digest(self.model(cell, cell.victim)) if trained is None else trained.digest
+            self._digests[key] = digests_of(self.model(cell, cell.victim)).victim if trained is None else trained.digest
         return self._digests[key]
 
     def surrogate(self, cell: Cell, chosen: SelectedComponent) -> Prepared:
@@ -220,7 +223,9 @@ class Workbench:
             )
             return self.model(cell, members[name])
 
-        loaded = load_model(model, self.data(cell), self.task(cell, "load").replace(load_model=by_name))
+        task = self.task(cell, "load").replace(load_model=by_name)
+        with self.beside.of("loading models"):
+            loaded = load_model(model, self.data(cell), task)
         count = sum(parameter.numel() for parameter in loaded.parameters())
         _LOG.info("loaded %s: %s", chosen.typed, "; ".join([f"{count:,} parameters", *loaded.notes]))
         return loaded
@@ -240,7 +245,10 @@ class Workbench:
                 self.defended(cell.home)
             fitted = fitted_elsewhere(defense, victim, train, task, self.store, cell.fit_id)
         else:
-            fitted = fit(defense, victim, train, task, self.store, cell.fit_id)
+            with self.beside.of("copying, comparing and storing weights"):
+                anew = self.store.get(KIND, cell.fit_id) is None
+                fitted = fit(defense, victim, train, task, self.store, cell.fit_id)
+                self.beside.less(fitted.cost.seconds if anew else 0.0)
         prepared = self._prepare(cell, fitted.model)
         return Defended(fitted, prepared, adapt(defense, fitted.model, prepared.model, task))
 
@@ -266,7 +274,8 @@ class Workbench:
         test = self.data(cell).test
         count = min(PROBE_IMAGES, len(test))
         probe = next(test[:count].batches(count, self.device)).images
-        return prepare(model, probe, compiled=self.options.compiled)
+        with self.beside.of("preparing models for inference"):
+            return prepare(model, probe, compiled=self.options.compiled)
 
 
 def _on(cell: Cell, made: str) -> str:

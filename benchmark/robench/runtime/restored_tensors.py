@@ -15,7 +15,8 @@ from robench.contracts.classifier import Classifier
 from robench.contracts.components import Defense
 from robench.errors import require
 from robench.evidence.artifact_folder import Artifact
-from robench.evidence.tensor_digests import tensor_digests, weights_digest
+from robench.evidence.tensor_digests import derived, digest_of_digests
+from robench.evidence.victim_digests import digests_of
 
 #: What rounding may change in a computed tensor, relative to its largest value.
 ROUNDING = 1e-3
@@ -26,9 +27,9 @@ def tensors_of(model: Classifier) -> dict[str, Tensor]:
     return dict([*model.named_parameters(), *model.named_buffers()])
 
 
-def built_by_wrap(victim: Classifier, wrapped: Mapping[str, str], others: set[str]) -> set[str]:
-    """Return the names of tensors that are not the victim's, of a wrapped model's digests by name; ``others`` apart."""
-    own = {*tensor_digests(victim).values()}
+def built_by_wrap(victim: Mapping[str, str], wrapped: Mapping[str, str], others: set[str]) -> set[str]:
+    """Return the names of tensors that are not the victim's, by the digests of both; ``others`` apart."""
+    own = {*victim.values()}
     return {name for name, digest in wrapped.items() if digest not in own} - others
 
 
@@ -71,10 +72,12 @@ def restore(
     for name, tensor in stored.items():
         with torch.no_grad():
             state[name].copy_(tensor)
-    if same and weights_digest(defended, stored) == meta["defended"]:
+    known = digests_of(victim)
+    left_out = derived(defended) - {*stored}
+    if same and digest_of_digests(known.of(defended, victim), left_out) == meta["defended"]:
         return
     require(
-        weights_digest(victim) == meta["victim"],
+        known.victim == meta["victim"],
         f"The victim that {defense.name} was fitted on has other weights now, although its files are the same: it "
         "computes some when it is loaded. Register them with register_buffer(..., persistent=False).",
     )

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Defense
-from robench.evidence.tensor_digests import tensor_digests
 from robench.runtime.inference import BATCH_NORMS
 
 
@@ -19,6 +18,7 @@ def training_record(
     defended: Classifier,
     declared: Sequence[str],
     before: Mapping[str, str],
+    after: Mapping[str, str],
     touched: set[str] | None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return what was trained, as the card's training record has it, and the tensors that were changed or declared.
@@ -28,9 +28,10 @@ def training_record(
         defended: the model after the fit.
         declared: names of the parameters for which ``wrap`` left gradients on.
         before: digests of the model's tensors before the fit.
+        after: and after it.
         touched: names of the parameters that received a gradient; None if nothing is trained.
     """
-    changed = sorted(name for name, digest in tensor_digests(defended).items() if digest != before.get(name))
+    changed = sorted(name for name, digest in after.items() if digest != before.get(name))
     parameters = dict(defended.named_parameters())
     tensors = {**parameters, **dict(defended.named_buffers())}
     buffers = [name for name in changed if name not in parameters]

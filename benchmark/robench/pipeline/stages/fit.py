@@ -24,7 +24,8 @@ from robench.evidence.card import Cost, TrainingRecord
 from robench.evidence.image_signatures import ImageSignatures, signatures
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
-from robench.evidence.tensor_digests import derived, tensor_digests, weights_digest
+from robench.evidence.tensor_digests import derived, digest_of_digests
+from robench.evidence.victim_digests import digests_of
 from robench.runtime.float32 import held_to_float32
 from robench.runtime.inference import freeze
 from robench.runtime.out_of_memory import is_out_of_memory
@@ -142,22 +143,26 @@ def _train(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Fit, and return what is known about it and the tensors that it changed, declared or made beside the victim's."""
     declared = [name for name, parameter in defended.named_parameters() if parameter.requires_grad]
-    before, touched = tensor_digests(defended), set[str]()
+    known, touched = digests_of(victim), set[str]()
+    before = known.of(defended, victim)
     at_load = derived(defended)
-    made = built_by_wrap(victim, before, at_load | {*declared})
+    made = built_by_wrap(known.by_name, before, at_load | {*declared})
     computed = {name: sketch(tensor) for name, tensor in tensors_of(defended).items() if name in at_load}
     meter = Meter(device=task.device, batch_size=0)
     if train is not None:
         _fit_metered(defense, defended, train, task, unfinished, meter, touched)
-    training, tensors = training_record(defense, defended, declared, before, touched if train is not None else None)
+    known = digests_of(victim)  # anew, should the fit have written to the victim itself
+    after = known.of(defended, victim)
+    seen = touched if train is not None else None
+    training, tensors = training_record(defense, defended, declared, before, after, seen)
     training |= {"history": task.history}  # and the recipe, which may name places of this machine
     made -= {*tensors}
     tensors |= {name: tensors_of(defended)[name] for name in made}
     meta = {
         "training": training,
         "cost": meter.state(),
-        "defended": weights_digest(defended, tensors),
-        "victim": weights_digest(victim),
+        "defended": digest_of_digests(after, derived(defended) - {*tensors}),
+        "victim": known.victim,
         "made": sorted(made),
         "derived": {name: seen for name, seen in computed.items() if name not in tensors},
         "train": train.fingerprint if train is not None else None,
