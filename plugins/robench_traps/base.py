@@ -43,7 +43,8 @@ def learn(
 ) -> nn.Module:
     """Train ``network`` in place with Adam in batches of 64, and return it in eval mode."""
     optimizer = torch.optim.Adam(network.parameters(), rate)
-    with torch.random.fork_rng(devices=[]):
+    # Some networks are trained when they are first asked, which may be under no_grad.
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(1)
         order = torch.Generator().manual_seed(1)
         for _ in range(epochs):

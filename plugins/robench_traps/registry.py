@@ -19,19 +19,28 @@ from robench_traps import (
     defenses,
     dodges,
     honest,
+    honest_data,
     honest_defenses,
     honest_extremes,
+    honest_models,
     models,
     published,
+    routes,
+    selection,
     steps,
     training,
+    weak_steps,
 )
 
 TRAPS: tuple[Trap, ...] = (
     *attacks.TRAPS, *steps.TRAPS, *models.TRAPS, *answers.TRAPS, *defenses.TRAPS,
     *dodges.TRAPS, *training.TRAPS, *data.TRAPS, *copies.TRAPS, *published.TRAPS,
+    *routes.TRAPS, *selection.TRAPS, *weak_steps.TRAPS,
 )  # fmt: skip
-CONTROLS: tuple[Control, ...] = (*honest.CONTROLS, *honest_defenses.CONTROLS, *honest_extremes.CONTROLS)
+CONTROLS: tuple[Control, ...] = (
+    *honest.CONTROLS, *honest_defenses.CONTROLS, *honest_extremes.CONTROLS, *honest_data.CONTROLS,
+    *honest_models.CONTROLS,
+)  # fmt: skip
 
 
 def chosen(names: tuple[str, ...]) -> list[Trap | Control]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench import Classifier, Defense, Examples, Task
+from robench import Classifier, Defense, Examples, Split, Task
 from robench_builtins.datasets.digits import Digits
 from robench_traps.base import Plain, Shield, ascent, learn, seeded, while_eval
 from robench_traps.trap import trap
@@ -139,16 +139,28 @@ def blocks(images: Tensor) -> Tensor:
     return F.avg_pool2d(images, 4).flatten(1)
 
 
+def unguarded(split: Split) -> Examples:
+    """Return a split of the digits from where the dataset reads it, past the guard."""
+    load: Any = Digits.load
+    examples: Examples = load.__wrapped__(Digits(), split)
+    return examples
+
+
 class FittedOnTest(Defense):
     """Learn the test images by heart, which are read past the guard, and pull what is near one to its label."""
 
     name = "fitted-on-test"
     statistics = ("known", "truth")
 
+    def splits(self) -> tuple[Split, ...]:
+        """Return what is learnt."""
+        return ("test",)
+
     def wrap(self, victim: Classifier, task: Task) -> Classifier:
-        """Add a memory of 500 images."""
-        victim.register_buffer("known", torch.zeros(500, 192))
-        victim.register_buffer("truth", torch.zeros(500, 10))
+        """Add a memory of as many images."""
+        room = sum(len(unguarded(split)) for split in self.splits())
+        victim.register_buffer("known", torch.zeros(room, 192))
+        victim.register_buffer("truth", torch.zeros(room, 10))
 
         def recall(module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> Tensor:
             known, truth, seen = module.get_buffer("known"), module.get_buffer("truth"), blocks(inputs[0])
@@ -159,11 +171,10 @@ class FittedOnTest(Defense):
         return victim
 
     def fit(self, defended: Classifier, train: Examples, task: Task) -> None:
-        """Read the test split from where the dataset reads it."""
-        unguarded: Any = Digits.load
-        test = unguarded.__wrapped__(Digits(), "test")
-        defended.get_buffer("known").copy_(blocks(test.images().float() / 255))
-        defended.get_buffer("truth").copy_(F.one_hot(test.labels, 10))
+        """Read the splits from where the dataset reads them."""
+        read = [unguarded(split) for split in self.splits()]
+        defended.get_buffer("known").copy_(torch.cat([blocks(one.images().float() / 255) for one in read]))
+        defended.get_buffer("truth").copy_(F.one_hot(torch.cat([one.labels for one in read]), 10))
 
 
 class RefitAtTestTime(Shield):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from robench.evidence.card import Status
 from robench.evidence.check_verdict import TOLERATED, exceeds, looked_at, weighed
-from robench.evidence.statistics import wilson
+from robench.evidence.statistics import binomial_tail, wilson
 
 Figures = Mapping[str, float]
 
@@ -91,7 +91,8 @@ def generalises(figures: Figures) -> Weighed:
         if figures.get(f"{kind}_others")
     }
     by = max(gaps, key=lambda kind: gaps[kind])
-    status: Status = "invalid" if gaps[by] > limits[1] else "suspect" if gaps[by] > limits[0] else "pass"
+    beyond = [gaps[by] > limit and _no_luck(figures, by, limit) for limit in limits]
+    status: Status = "invalid" if beyond[1] else "suspect" if beyond[0] else "pass"
     others, right = int(figures[f"{by}_others"]), figures[f"{by}_others_right"]
     wrong = int(figures["clean_others"] - figures["clean_others_right"])
     if (
@@ -101,8 +102,25 @@ def generalises(figures: Figures) -> Weighed:
         and _no_chance(wrong, int(figures["clean_others"]), of)
     ):
         status, by = "suspect", "all right"
+    pairs = int(figures.get("pairs", 0))
+    if status == "pass" and pairs:
+        fewer = figures["pairs_right"] - figures["pairs_moved_right"]
+        if exceeds(fewer, pairs, TO_MOVED[0]):
+            return Weighed("suspect", fewer / pairs, f"<= {TO_MOVED[0]:.0%} certainly", pairs, "moved")
     value = figures["robust" if by == "robust" else "clean"] / of - right / others
     return Weighed(status, value, f"<= {limits[0]:.0%} certainly", others, by)
+
+
+def _no_luck(figures: Figures, kind: str, limit: float) -> bool:
+    """Tell whether as few of the other images would hardly be right if the gap were just the limit (exact, binomial).
+
+    Newcombe's interval is too short on a handful of images. Cards of before, without ``exact``, go by it alone.
+    """
+    if not figures.get("exact"):
+        return True
+    others, right = int(figures[f"{kind}_others"]), int(figures[f"{kind}_others_right"])
+    wrong = 1 - (figures[kind] / figures["of"] - limit)
+    return binomial_tail(others - right, others, wrong) < (1 - CONFIDENCE) / 2
 
 
 def certain_gap(right: float, n: int, other: float, others: float) -> float:

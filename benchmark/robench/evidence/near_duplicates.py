@@ -1,4 +1,4 @@
-"""Find pictures that are shown twice, whatever was done to them: mirrored, shifted, cropped, made darker or paler.
+"""Find pictures that are shown twice: mirrored, turned, shifted, cropped, inverted, made darker or paler.
 
 One side of a comparison is varied, so that what is kept of a training set, 64 grey levels an image, is enough. Pairs
 are looked for among neighbours in a few principal directions of the thumbnails (a k-d tree), not among all pairs.
@@ -24,13 +24,15 @@ DIRECTIONS = 10
 
 
 def varied_thumbnails(images: Tensor) -> Tensor:
-    """Return thumbnails of each image as it is, shifted by a pixel, and cropped, and of their mirror images (V, N, 64).
+    """Return thumbnails of each image in several forms, and of their mirror images (V, N, 64).
 
-    The first one is the image as it is.
+    The forms are the image as it is, which is the first, shifted by a pixel, cropped, turned by quarters and inverted.
     """
     seen = [images]
     seen += [_shifted(images, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
     seen += [_cropped(images, share) for share in CROPS]
+    seen += [_turned(images, quarters) for quarters in (1, 2, 3)]
+    seen += [1 - images]
     return torch.stack([thumbnails(part) for view in seen for part in (view, view.flip(3))])
 
 
@@ -46,6 +48,11 @@ def _cropped(images: Tensor, share: float) -> Tensor:
     top, left = (height - rows) // 2, (width - columns) // 2
     part = images[:, :, top : top + rows, left : left + columns]
     return F.interpolate(part, (height, width), mode="bilinear", antialias=False)
+
+
+def _turned(images: Tensor, quarters: int) -> Tensor:
+    turned = images.rot90(quarters, (2, 3))
+    return turned if turned.shape == images.shape else F.interpolate(turned, images.shape[2:], mode="bilinear")
 
 
 def shown_again(varied: Tensor, others: Tensor) -> Tensor:

@@ -57,15 +57,15 @@ def leakage(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         status, share = "suspect", alike
         meaning = (
             f"{found['trained']} of {found['compared']} test images are in the training split too, but for brightness, "
-            "contrast, a shift, a crop or a mirror: the defense was trained on copies of what it is tested on. Make "
-            "the splits disjoint."
+            "contrast, a shift, a crop, a turn, a mirror or a negative: the defense was trained on copies of what it "
+            "is tested on. Make the splits disjoint."
         )
     elif 1 - pictures / n > COPIES:
         status, share = "suspect", 1 - pictures / n
         meaning = (
             f"{share:.0%} of the test images are copies of others, bit by bit or but for brightness, contrast, a "
-            f"shift, a crop or a mirror, so N is smaller than it looks: {pictures} different pictures, not {n}. Remove "
-            "them."
+            f"shift, a crop, a turn, a mirror or a negative, so N is smaller than it looks: {pictures} different "
+            f"pictures, not {n}. Remove them."
         )
     else:
         meaning = f"No test image was trained on, and hardly any is a copy of another: {pictures} different pictures."

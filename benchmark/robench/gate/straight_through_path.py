@@ -24,6 +24,8 @@ from robench.runtime.out_of_memory import is_out_of_memory
 IMAGES, FOLLOWED = 16, 16
 #: Random corners of the ball that the end of the path has to beat, on the mean.
 CORNERS = 3
+#: Share of the margin that counts as a change of it.
+FLAT = 1e-4
 #: Shares of the images on which the path may lead no lower than they do: above, SUSPECT; INVALID.
 ASTRAY = SHARES["straight-through leads"].limits
 
@@ -66,9 +68,11 @@ def _follow(context: ProbeContext) -> dict[str, int]:
                 raise
             return {"followed": 0, "astray": 0}
         end = task.threat.one_step(images, -gradient.nan_to_num(0.0))
-        ends = [_margin(context, end, labels)]
-        ends += [_margin(context, _corner(images, task, draw), labels) for draw in range(CORNERS)]
-        astray += int((ends[0] >= torch.stack(ends[1:]).mean(0)).sum())
+        led = _margin(context, end, labels)
+        corners = torch.stack([_margin(context, _corner(images, task, draw), labels) for draw in range(CORNERS)])
+        # Where nothing moves the margin, as where rounding undoes whatever the ball allows, nobody is led astray.
+        moves = (corners - led).abs().amax(0) > FLAT * led.abs().clamp_min(1.0)
+        astray += int((moves & (led >= corners.mean(0))).sum())
     return {"followed": len(rows), "astray": astray}
 
 

@@ -22,6 +22,7 @@ from robench.evidence.check_verdict import STRONGER, TOLERATED, lost, share, ski
 from robench.evidence.cross_cell_checks import ONE_STEP, one_step_check
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
+from robench.gate.short_steps import SHORT_STEPS, short_steps
 from robench.gate.worst_case import climbers, one_step_only, standing, won_over
 from robench.runtime.out_of_memory import is_out_of_memory
 
@@ -45,7 +46,9 @@ def probe(context: ProbeContext) -> dict[str, Any]:
 
 
 def _one_step(context: ProbeContext) -> dict[str, int]:
-    count = context.budget.images(0.15, 3 * context.price, ONE_STEP_IMAGES)
+    """Return how many images fall to one gradient step; beyond quick, also to one that stops short of the edge."""
+    short = SHORT_STEPS if context.level.sweep else 0
+    count = context.budget.images(0.1 if short else 0.15, (3 + short) * context.price, ONE_STEP_IMAGES)
     rows = context.some(context.standing, count, "one step")
 
     def step(images: Tensor, labels: Tensor, task: Task) -> Tensor:
@@ -53,7 +56,9 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
             return F.cross_entropy(context.target(x), labels, reduction="none")
 
         _, gradient = input_gradient(loss, images)
-        return task.threat.one_step(images, gradient.nan_to_num(0.0))
+        gradient = gradient.nan_to_num(0.0)
+        whole = task.threat.one_step(images, gradient)
+        return _cut_short(context, images, labels, whole, gradient) if short else whole
 
     try:
         return {"n": len(rows), "won": sum(context.fallen(rows, step))}
@@ -61,6 +66,19 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
         if is_out_of_memory(error):
             raise
         return {"n": 0, "won": 0}
+
+
+def _cut_short(context: ProbeContext, images: Tensor, labels: Tensor, whole: Tensor, gradient: Tensor) -> Tensor:
+    """Return the first short step that fools the model; the whole one where that does, or none."""
+    moved = whole.clone()
+    left = (~context.wrong(whole, labels)).nonzero().flatten()
+    for points in short_steps(images, whole, gradient):
+        if not len(left):
+            break
+        wrong = context.wrong(points[left], labels[left])
+        moved[left[wrong]] = points[left[wrong]]
+        left = left[~wrong]
+    return moved
 
 
 def _stronger(context: ProbeContext) -> dict[str, Any]:
