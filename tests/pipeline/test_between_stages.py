@@ -43,6 +43,7 @@ def test_one_victim_is_loaded_once_and_hashed_once(run, monkeypatch):
     hashed = counted(monkeypatch, victim_digests, "digest", lambda tensor: tensor.nbytes)
     whole = counted(monkeypatch, tensor_digests, "weights_digest")
     monkeypatch.setattr(time_beside, "WORTH_SAYING", 0.0)
+    monkeypatch.setattr(time_beside, "WORTH_NAMING", 0.0)
     monkeypatch.setattr(stage, "trains", lambda defense: False)
     monkeypatch.setattr(workbench, "trains", lambda defense: False)  # what is trained is not what is asked here
     notes = Notes()
@@ -55,4 +56,5 @@ def test_one_victim_is_loaded_once_and_hashed_once(run, monkeypatch):
     assert tensors <= sum(hashed) < 1.3 * tensors
     assert whole == []
     (said,) = [text for text in notes.texts if text.startswith("Beside the stages")]
-    assert "loading models " in said
+    for what in ("reading data sets", "loading models", "copying, comparing and storing", "preparing models"):
+        assert what in said

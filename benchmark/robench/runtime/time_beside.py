@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from robench.runtime.cell_count import in_words
 
-#: Seconds in all below which nothing is said.
-WORTH_SAYING = 60.0
+#: Seconds in all below which nothing is said, and of one thing below which it is not named.
+WORTH_SAYING, WORTH_NAMING = 60.0, 0.5
 
 
 class TimeBeside:
@@ -47,5 +47,5 @@ class TimeBeside:
         """Return it in a sentence; empty if it is not worth one."""
         if sum(self.seconds.values()) < WORTH_SAYING:
             return ""
-        parts = [f"{what} {in_words(spent)}" for what, spent in self.seconds.most_common() if spent >= 0.5]
+        parts = [f"{what} {in_words(spent)}" for what, spent in self.seconds.most_common() if spent >= WORTH_NAMING]
         return f"Beside the stages, whose time the cards state: {', '.join(parts)}."
