@@ -24,7 +24,7 @@ from robench.cli.commands import robench
 from robench.contracts.parameters import format_value, parameters_of
 from robench.contracts.roles import ROLES
 from robench.evidence import attestation, card_file, training_card_file
-from robench.gate.registry import CHECKS
+from robench.gate.registry import CHECKS, WHERE_CERTIFIED
 from robench.plan.suite import read_suite
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
@@ -154,8 +154,14 @@ def checks() -> str:
     """Return the table of the gate's checks: names and thresholds as in a card made on the spot."""
     with tempfile.TemporaryDirectory() as store:
         (card,) = run(dataset="digits", victim="tiny-clip", attack="pgd", n=500, device="cpu", store=Path(store))
+        (proved,) = run(
+            dataset="digits", victim="linear", attack="pgd", certificate="interval", n=50, device="cpu",
+            store=Path(store),
+        )  # fmt: skip
     lines = ["| check | what it does | threshold |", "|:--|:--|:--|"]
-    for weigh, found in zip(CHECKS, card.gate.checks, strict=True):
+    weighed = [*zip(CHECKS, card.gate.checks, strict=True)]
+    weighed += zip(WHERE_CERTIFIED, proved.gate.checks[len(CHECKS) :], strict=True)
+    for weigh, found in weighed:
         what = (inspect.getdoc(weigh) or "").splitlines()[0]
         lines.append(f"| {found.name} | {what} | {found.threshold.replace('|', chr(92) + '|')} |")
     return "\n".join(lines)

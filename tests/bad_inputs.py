@@ -18,8 +18,9 @@ UNSET = "(an unset shell variable?)"
 
 #: Every option with a value of every command; a test holds this table to the commands.
 OPTIONS = {
-    "run": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* n seed* device batch-size "
-    "protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images label* rates without*",
+    "run": "dataset* train-dataset victim* defense* attack* surrogate* certificate* eps* norm parameter* n seed* "
+    "device batch-size protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images "
+    "label* rates without*",
     "curve": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* label* n seed* device "
     "batch-size gate timeout store out bisect",
     "suites": "out without*",
@@ -209,6 +210,9 @@ lines(
     ("run --attack pdg", "There is no attack 'pdg'", "did you mean 'pgd'?"),
     ("run --attack pgd,pdg", "There is no attack 'pdg'", "did you mean 'pgd'?"),
     ("run --victim tinyclip", "There is no victim 'tinyclip'", "did you mean 'tiny-clip'?"),
+    ("run --certificate crwon", "There is no certificate 'crwon'", "did you mean 'crown'?"),
+    ("run --victim mlp --certificate crown --norm L1", "crown certifies in Linf and L2, not in L1", "L1"),
+    ("run --victim mlp --certificate crown[bounds=x]", "crown has no parameter 'bounds'", "intermediate"),
     ("run --surrogate resnet-20", "There is no surrogate 'resnet-20'", "did you mean 'resnet20'?"),
     ("run --dataset cifar", "There is no dataset 'cifar'", "did you mean 'cifar10'?"),
     ("run --dataset digits,cifar1", "There is no dataset 'cifar1'", "did you mean 'cifar10'?"),
@@ -289,7 +293,7 @@ lines(
     ("train mlp -p victim.size=8 -p victim.size=8", "-p victim.size is given twice, 8 and 8", "give it once."),
     ("run -p attack.stepz=5", "pgd has no parameter 'stepz'", "did you mean 'steps'?"),
     ("run -p atack.steps=5", "-p atack.steps: this run has no atack", "did you mean 'attack'?"),
-    ("run -p surrogate.x=5", "-p surrogate.x: this run has no surrogate", "Known: attack, dataset,"),
+    ("run -p surrogate.x=5", "-p surrogate.x: this run has no surrogate", "Known: attack, certificate, dataset,"),
     ("run -p attack.steps=" + "9" * 5000, "pgd.steps takes int", "(gradient steps from each start)."),
     ("train mlp -p attack.steps=5", "-p attack.steps: robench train only trains a victim", "give parameters of the"),
     # what does not fit together

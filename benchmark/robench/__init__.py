@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from robench.attacks.fab import fab as fab
     from robench.attacks.noise import noise as noise
     from robench.attacks.square import square as square
+    from robench.bounds.linear_bounds import certified as certified
     from robench.contracts.adaptive import straight_through as straight_through
+    from robench.contracts.certificate import Certificate as Certificate
     from robench.contracts.classifier import Classifier as Classifier
     from robench.contracts.classifier import Preprocess as Preprocess
     from robench.contracts.classifier import ZeroShotClassifier as ZeroShotClassifier
@@ -78,6 +80,7 @@ _HOME = {
     "Card": "evidence.card",
     "CardError": "errors",
     "CellsFailed": "api",
+    "Certificate": "contracts.certificate",
     "Classifier": "contracts.classifier",
     "ContractError": "errors",
     "Control": "contracts.trap",
@@ -109,6 +112,7 @@ _HOME = {
     "apgd": "attacks.apgd",
     "attack_sources": "attacks",
     "autoattack": "attacks.autoattack",
+    "certified": "bounds.linear_bounds",
     "decode_image": "contracts.image_files",
     "describe_image": "contracts.image_files",
     "evaluate": "api",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robench import Attack, Dataset, Defense, Model, hookimpl
+from robench import Attack, Certificate, Dataset, Defense, Model, hookimpl
 from robench_exports import robench_exporters as robench_exporters
 from robench_traps import robench_detectors as robench_detectors
 
@@ -137,3 +137,12 @@ def robench_defenses() -> list[type[Defense]]:
     from robench_builtins.defenses.vpt import VPT
 
     return [AdvFinetune, Fare, FgsmAT, Gaussian, LoraCE, PgdAT, PmgAFT, Tecoa, TradesAT, TTC, Undefended, VPT]
+
+
+@hookimpl
+def robench_certificates() -> list[type[Certificate]]:
+    """Offer the built-in certificates."""
+    from robench_builtins.certificates.crown import CROWN
+    from robench_builtins.certificates.interval import Interval
+
+    return [CROWN, Interval]

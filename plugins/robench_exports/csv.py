@@ -61,6 +61,9 @@ def _line(board: Any, row: Any) -> dict[str, Any]:
         "attacks": "; ".join(attack.attack.label for attack in row.attacks),
         "reasons": " ".join(row.reasons),
         "weights": row.weights,
+        "certified": row.certified.rate if row.certified else None,
+        "certified_low": row.certified.low if row.certified else None,
+        "certified_high": row.certified.high if row.certified else None,
         "published": "; ".join(map(_stated, row.published or ())),
     }
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from robench import Control, Detector, Trap
 from robench.errors import PluginError, SpecError, attributed_to, suggestion
-from robench.evidence.check_rules import CHECKS
+from robench.evidence.check_rules import CHECKS, WHERE_CERTIFIED
 from robench.plan.references import split_reference
 from robench.plugin.catalog import catalog
 from robench.plugin.discovery import Plugin
 from robench_traps import (
     answers,
     attacks,
+    certificates,
     copies,
     data,
     defenses,
@@ -36,10 +37,11 @@ TRAPS: tuple[Trap, ...] = (
     *attacks.TRAPS, *steps.TRAPS, *models.TRAPS, *answers.TRAPS, *defenses.TRAPS,
     *dodges.TRAPS, *training.TRAPS, *data.TRAPS, *copies.TRAPS, *published.TRAPS,
     *routes.TRAPS, *selection.TRAPS, *weak_steps.TRAPS,
+    *certificates.TRAPS,
 )  # fmt: skip
 CONTROLS: tuple[Control, ...] = (
     *honest.CONTROLS, *honest_defenses.CONTROLS, *honest_extremes.CONTROLS, *honest_data.CONTROLS,
-    *honest_models.CONTROLS,
+    *honest_models.CONTROLS, *certificates.CONTROLS,
 )  # fmt: skip
 
 
@@ -93,9 +95,10 @@ def fault(entry: object) -> str:
         return ""
     if not entry.expected and not entry.refusal:
         return f"the trap {title}, which says neither which checks must catch it (expected=) nor how it is refused"
-    unknown = [name for name in entry.expected if name not in CHECKS]
+    known = (*CHECKS, *WHERE_CERTIFIED)
+    unknown = [name for name in entry.expected if name not in known]
     return (
-        f"the trap {title}, which expects the check '{unknown[0]}'; {suggestion(unknown[0], CHECKS)}" if unknown else ""
+        f"the trap {title}, which expects the check '{unknown[0]}'; {suggestion(unknown[0], known)}" if unknown else ""
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from robench import Attack, Control, Dataset, Defense, Model, Trap
+from robench import Attack, Certificate, Control, Dataset, Defense, Model, Trap
 
-Part = type[Dataset] | type[Model] | type[Attack] | type[Defense]
+Part = type[Dataset] | type[Model] | type[Attack] | type[Defense] | type[Certificate]
 
 
 def trap(

@@ -19,7 +19,14 @@ FILES = {
     ".".join([ROOT.name, *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
     for path in ROOT.rglob("*.py")
 }
-ROLES = {"attack": "attacks", "dataset": "datasets", "defense": "defenses", "victim": "models", "surrogate": "models"}
+ROLES = {
+    "attack": "attacks",
+    "dataset": "datasets",
+    "defense": "defenses",
+    "victim": "models",
+    "surrogate": "models",
+    "certificate": "certificates",
+}
 #: Components whose file is that of their family.
 FAMILIES = {
     **{source.name: "torchvision_sets" for source in SETS},
@@ -59,7 +66,8 @@ def test_a_component_lies_in_the_file_of_its_name(role, name):
 
 def test_beside_the_components_nothing_lies_but_what_they_share():
     beside = {name for name in FILES if name.count(".") == 2 and name.split(".")[1] in ROLES.values()}
-    assert beside == {*OFFERED.values(), *(f"robench_builtins.{room}.shared" for room in ROLES.values())}
+    shared = {f"robench_builtins.{room}.shared" for room in ROLES.values()}
+    assert beside == {*OFFERED.values(), *(shared & set(FILES))}
 
 
 def test_what_is_shared_knows_no_component():

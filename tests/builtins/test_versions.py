@@ -21,7 +21,7 @@ from robench.contracts.parameters import parameters_of
 from robench.evidence.code_digest import SHIPPED
 from robench.pipeline.stages.fit import trains
 from robench.plugin.catalog import catalog
-from robench.testing import fixtures
+from robench.testing import certificate_checks, fixtures
 from robench.testing.component_under_test import Subject
 from robench.testing.fixtures import USUAL
 
@@ -77,6 +77,14 @@ def of_defense(offer):
         return figures(model(images) - before)
 
 
+def of_certificate(offer):
+    """Return which of some images are certified, from a radius where most are to one where few are."""
+    subject = Subject(offer.build({}))
+    model, images, labels = certificate_checks.case(subject)
+    tasks = certificate_checks.tasks(subject)
+    return [float(flag) for task in tasks for flag in certificate_checks.certify(subject, model, images, labels, task)]
+
+
 def of_model(offer):
     with seeded_globally(0), torch.no_grad():
         return figures(offer.build(MODELS[offer.name]).load(USUAL.task()).eval()(fixtures.pictures(USUAL, 4)))
@@ -94,6 +102,8 @@ def computed(name, offer):
         return None if offer.component.undeclared or offer.component.made_elsewhere else of_attack(offer)
     if role == "defense":
         return of_defense(offer)
+    if role == "certificate":
+        return of_certificate(offer)
     if role == "victim" and offer.name in MODELS:
         return of_model(offer)
     return of_dataset(offer) if role == "dataset" and offer.name in DATASETS else None

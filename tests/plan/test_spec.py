@@ -351,12 +351,13 @@ def test_broken_references_are_refused(text, sentence):
         ),
         (
             {"parameters": {"jump.scale": 3}},
-            "-p jump.scale: this run has no jump; Known: attack, dataset, defense, surrogate, train-dataset, victim.",
+            "-p jump.scale: this run has no jump; Known: attack, certificate, dataset, defense, surrogate, "
+            "train-dataset, victim.",
         ),
         (
             {"parameters": {"atack.steps": 3}},
             "-p atack.steps: this run has no atack; did you mean 'attack'? "
-            "Known: attack, dataset, defense, surrogate, train-dataset, victim.",
+            "Known: attack, certificate, dataset, defense, surrogate, train-dataset, victim.",
         ),
     ],
 )

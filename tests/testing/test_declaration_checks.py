@@ -183,7 +183,8 @@ def test_what_has_no_role_is_refused():
         name: str = "nothing"
 
     with pytest.raises(
-        Exception, match=r"nothing is no Dataset, Model, Attack, Defense or Detector; derive it from one of these"
+        Exception,
+        match=r"nothing is no Dataset, Model, Attack, Defense, Certificate or Detector; derive it",
     ):
         conformance(Nothing())
 

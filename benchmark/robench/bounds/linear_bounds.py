@@ -68,7 +68,7 @@ def layer_bounds(
         low, high = _through(chain.maps[depth], lower, upper)
         if method == "crown" or depth == 0:  # the first one is affine: its linear bound is exact
             count = low[0].numel()
-            rows = torch.eye(count, dtype=low.dtype).view(count, *low.shape[1:])
+            rows = torch.eye(count, dtype=low.dtype, device=low.device).view(count, *low.shape[1:])
             low = torch.maximum(low, backward(chain.maps[: depth + 1], found, rows, image, threat).view(low.shape))
             high = torch.minimum(high, -backward(chain.maps[: depth + 1], found, -rows, image, threat).view(low.shape))
         found.append((low, high))
@@ -116,7 +116,7 @@ def box(image: Tensor, threat: ThreatModel) -> tuple[Tensor, Tensor]:
 
 
 def _margins(chain: Chain, image: Tensor, label: int, classes: int, threat: ThreatModel, method: Method) -> Tensor:
-    rows = -torch.eye(classes, dtype=torch.float64)
+    rows = -torch.eye(classes, dtype=torch.float64, device=image.device)
     rows[:, label] += 1
     bounds = layer_bounds(chain, image, threat, method)
     if method == "interval" and bounds:

@@ -79,7 +79,7 @@ def chain_of(model: Classifier) -> Chain:
                     f"{type(layer).__name__} has no bound here: certificates take chains of Linear, Conv2d, ReLU, "
                     "BatchNorm, AvgPool2d and Flatten (nn.Sequential), normalised at most."
                 )
-            groups[-1].append(copy.deepcopy(layer).double().eval().requires_grad_(False))
+            groups[-1].append(_in_float64(layer))
     return Chain([Affine(group) for group in groups])
 
 
@@ -101,6 +101,17 @@ def _affine(layer: nn.Module) -> bool:
         return False
     # Exactly these: a class of one's own derived from them may compute anything. So may a layer with hooks.
     return type(layer) in AFFINE and not (layer._forward_hooks or layer._forward_pre_hooks)
+
+
+def _in_float64(layer: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode whose tensors are new ones of float64."""
+    own = copy.deepcopy(layer).eval()
+    for module in own.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            module.register_parameter(name, nn.Parameter(parameter.detach().double(), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            module.register_buffer(name, buffer.double() if buffer.is_floating_point() else buffer)
+    return own
 
 
 def _spread(layer: nn.Module, radii: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robench.evidence.card import Card, Check, Outcome
+    from robench.evidence.card import Card, CertificateRecord, Check, Outcome
 
 #: More checks than the gate has; a stranger's card may list any number.
 MOST_ROWS = 200
@@ -37,6 +37,8 @@ def print_verdict(card: Card, console: Console) -> None:
     rates = f"clean {_rates(card.clean)}, attacked {_rates(card.robust)}"
     # A card may come from anyone: no control characters reach the terminal.
     console.print(Text(f"{plain(title, 300)}: {threat}, {rates}"))
+    for proved in card.certificates:
+        console.print(Text(f"certified: {_proved(proved)}"))
     for note in card.model.loading:
         console.print(Text(f"loaded: {plain(note, 300)}"))
     console.print(f"verdict: {gate.verdict}: {_MEANS[gate.verdict]}")
@@ -59,6 +61,17 @@ def verdict_json(card: Card) -> dict[str, Any]:
         **record(card),
         "means": _MEANS[gate.verdict],
         "loading": list(card.model.loading),
+        "certificates": [
+            {
+                "certificate": proved.certificate.label,
+                "certified": proved.certified,
+                "n": proved.n,
+                "low": proved.low,
+                "high": proved.high,
+                "error": proved.error,
+            }
+            for proved in card.certificates
+        ],
         "gate": {"forwards": spent.forwards, "backwards": spent.backwards, "share": gate.share},
         "checks": [
             {
@@ -72,6 +85,15 @@ def verdict_json(card: Card) -> dict[str, Any]:
             for check in sorted(gate.checks, key=lambda check: _ORDER[check.status])
         ],
     }
+
+
+def _proved(found: CertificateRecord) -> str:
+    """Return how many images a certificate certifies, with the interval, and how sure it is of each."""
+    from robench.evidence.plain_text import plain
+
+    share = f"{100 * found.certified / found.n:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    sure = f", each wrong with probability {found.error:g} at most" if found.error else ", proved"
+    return f"{share} by {plain(found.certificate.label, 100)}{sure}"
 
 
 def _rates(outcome: Outcome) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-ROLES = ("dataset", "victim", "surrogate", "attack", "defense")
+ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "certificate")
 
 
 def silent(completer: Completer) -> Completer:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli.estimate import Estimate, known_rates, read_rates
+from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.errors import DataError
+from robench.evidence.fingerprint import CERTIFIED_CHUNK
+from robench.evidence.stage_ids import CURRENT
 from robench.gate.level import Level
 from robench.plan import needs
 from robench.plan.cell import Cell, type_of
@@ -157,6 +160,11 @@ class _Count:
         if type(defense).fit is not Defense.fit:
             need("fit", "fit", cell.fit_id, defense.passes(self._size(source, "train") or 0))
         need("clean", "outcomes", cell.clean_id, (n, 0))
+        for chosen in cell.certificates:
+            most = type_of(chosen, Certificate).passes_in(cell.threat)
+            chunks = CURRENT.certificate_chunks(cell.certificate_id(chosen), n)
+            for chunk, size in zip(chunks, _sizes(n, CERTIFIED_CHUNK), strict=True):
+                need("certify", "certificate", chunk, (most[0] * size, most[1] * size))
         attack: Attack = type_of(cell.attack, Attack)
         forwards, backwards = attack.passes_in(cell.threat)
         once = attack.passes_once()
@@ -211,7 +219,12 @@ def _chunks(craft_id: str, n: int) -> list[tuple[str, int]]:
     from robench.evidence.adversarial_set import chunk_key
     from robench.evidence.fingerprint import CHUNK
 
-    return [(chunk_key(craft_id, start), min(CHUNK, n - start)) for start in range(0, n, CHUNK)]
+    return [(chunk_key(craft_id, place * CHUNK), size) for place, size in enumerate(_sizes(n, CHUNK))]
+
+
+def _sizes(n: int, most: int) -> list[int]:
+    """Return how many of ``n`` images each part holds, with at most ``most``."""
+    return [min(most, n - start) for start in range(0, n, most)]
 
 
 def _merged(work: Sequence[tuple[str, tuple[int, int]]]) -> list[tuple[str, tuple[int, int]]]:

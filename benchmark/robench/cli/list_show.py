@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from robench.plugin.catalog import Catalog, Offer
 
-ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "exporter", "detector")
+ROLES = ("dataset", "victim", "surrogate", "attack", "defense", "certificate", "exporter", "detector")
 
 
 @click.command("list", cls=Command)

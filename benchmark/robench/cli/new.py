@@ -10,7 +10,7 @@ from robench.cli.options import without_option
 from robench.cli.output import Folder
 from robench.cli.strict import Command
 
-ROLES = ("defense", "attack", "dataset", "victim", "surrogate")
+ROLES = ("defense", "attack", "dataset", "victim", "surrogate", "certificate")
 
 
 @click.command("new", cls=Command)

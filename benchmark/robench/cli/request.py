@@ -10,7 +10,7 @@ from robench.cli.values import joined, read_parameters, read_seeds
 if TYPE_CHECKING:
     from robench.plan.suite_changes import SuiteRequest
 
-LISTS = ("dataset", "victim", "defense", "attack", "surrogate", "eps")
+LISTS = ("dataset", "victim", "defense", "attack", "surrogate", "certificate", "eps")
 
 
 def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
@@ -23,7 +23,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
 
     if options.get("protocol"):
         suite = _protocol(suite, options["protocol"])
-    lists = {name: joined(options[name]) for name in LISTS}
+    lists = {name: joined(options.get(name, ())) for name in LISTS}
     labels = tuple(options["label"])
     seeds, parameters = read_seeds(joined(options["seed"])), read_parameters(options["parameters"])
     if suite is None:
@@ -34,6 +34,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
             defense=lists["defense"] or ("none",),
             attack=lists["attack"] or ("pgd",),
             surrogate=lists["surrogate"],
+            certificate=lists["certificate"],
             eps=lists["eps"] or (DEFAULT_EPS,),
             norm=options["norm"] if options["norm"] is not None else "Linf",
             seed=seeds or (0,),

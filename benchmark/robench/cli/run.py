@@ -64,6 +64,12 @@ NAMES = Names()
     multiple=True,
     help="Also transfer from these models; 'self' is the undefended victim.",
 )
+@click.option(
+    "--certificate",
+    type=NAMES,
+    multiple=True,
+    help="Also what proves of images that they stand, the lower end: interval, crown, ...",
+)
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option("--norm", default=None, metavar="NORM", help="Linf, L2 or L1 [default: Linf].")
 @parameter_option("A component's parameter, such as attack.steps=20.")
@@ -195,6 +201,7 @@ def run_command(
     \b
     robench run --defense tecoa --attack pgd
     robench run --defense none,lora-ce,tecoa,vpt --attack fgsm,pgd --surrogate self --eps 4/255,8/255
+    robench run --victim mlp --defense none,pgd-at --certificate crown --eps 2/255
     robench run --defense 'tecoa[trainable=full]' -p attack.steps=50 --n 200
     robench run --victim net.py:build --dataset folder:photos --attack pgd --eps 4/255
     robench run suite:digits

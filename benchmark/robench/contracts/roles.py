@@ -1,7 +1,8 @@
-"""The seven roles, by the word with which a component of each is named."""
+"""The eight roles, by the word with which a component of each is named."""
 
 from __future__ import annotations
 
+from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Component, Dataset, Defense, Exporter, Model
 from robench.contracts.detector import Detector
 
@@ -12,6 +13,7 @@ ROLES: dict[str, type[Component]] = {
     "surrogate": Model,
     "attack": Attack,
     "defense": Defense,
+    "certificate": Certificate,
     "exporter": Exporter,
     "detector": Detector,
 }

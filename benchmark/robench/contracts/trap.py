@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Dataset, Defense, Model
 
-Part = type[Dataset] | type[Model] | type[Attack] | type[Defense]
+Part = type[Dataset] | type[Model] | type[Attack] | type[Defense] | type[Certificate]
 
 #: What every trap runs unless it says otherwise: the digits, a small convolutional network that 8/255 fells
 #: completely, and twenty steps of PGD.
@@ -65,5 +66,7 @@ class Control(Evaluation):
 
 def role_of(part: Part) -> str:
     """Return the role in which the harness takes the component; a model is a victim."""
-    kinds: dict[str, type] = {"dataset": Dataset, "victim": Model, "attack": Attack, "defense": Defense}
+    kinds: dict[str, type] = {
+        "dataset": Dataset, "victim": Model, "attack": Attack, "defense": Defense, "certificate": Certificate,
+    }  # fmt: skip
     return next(role for role, kind in kinds.items() if issubclass(part, kind))

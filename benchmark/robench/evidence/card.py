@@ -19,6 +19,8 @@ SCHEMA_VERSION = 3
 
 #: Dotted paths of what may differ between two runs of one spec on one machine; all else is deterministic.
 CLOCKS = ("created", "cost.*.seconds", "cost.*.peak_bytes", "cost.*.joules", "environment")
+#: And in what is certified.
+CERTIFIED_CLOCKS = ("certificates.*.cost.seconds", "certificates.*.cost.peak_bytes", "certificates.*.cost.joules")
 
 Verdict = Literal["VALID", "SUSPECT", "INVALID"]
 Status = Literal["pass", "suspect", "invalid", "skipped"]
@@ -243,6 +245,27 @@ class Cost(Record, frozen=True, kw_only=True):
         return 1000 * self.seconds / self.images if self.images else 0.0
 
 
+class CertificateRecord(Record, frozen=True, kw_only=True):
+    """Count the images of which a certificate says that they stand: the lower end of the bracket."""
+
+    certificate: ComponentRecord
+    certified: Annotated[Natural, Meta(description="images of which it says that nothing in the ball fells them")]
+    n: Positive
+    low: Annotated[Rate, Meta(description="Wilson 95 % interval of certified / n, lower end")]
+    high: Annotated[Rate, Meta(description="upper end")]
+    bits: Annotated[str, Meta(description="per image, 1 = certified: big-endian packed bits in base64")]
+    randomized: Annotated[bool, Meta(description="it speaks of the answer that comes most often")] = False
+    error: Annotated[
+        Rate, Meta(description="the most probability with which one image is certified wrongly; 0: a proof")
+    ] = 0.0
+    artifact: Annotated[Digest, Meta(description="store key of what was certified: the fingerprint of the certificate")]
+    cost: Cost
+
+    def mask(self) -> list[bool]:
+        """Return, per image, whether it is certified."""
+        return unpack_bits(self.bits, self.n)
+
+
 class Costs(Record, frozen=True, kw_only=True):
     """Keep fit, craft, score and gate apart."""
 
@@ -316,6 +339,10 @@ class Card(FiledRecord, frozen=True, kw_only=True):
     clean: Outcome
     adversarial: AdversarialRecord
     robust: Annotated[Outcome, Meta(description="on the adversarial images; a transfer result is not robust accuracy")]
+    certificates: Annotated[
+        list[CertificateRecord],
+        Meta(description="what is proved of the defended victim under the same norm and eps; never robust accuracy"),
+    ] = []
     cost: Costs
     gate: Gate
     environment: Environment

@@ -9,6 +9,7 @@ from robench.errors import CardError
 from robench.evidence.card import SCHEMA_VERSION, Card
 from robench.evidence.card_consistency import check_tables
 from robench.evidence.card_identity import identity_problems
+from robench.evidence.certificate_consistency import certificate_problems
 from robench.evidence.cost_consistency import cost_problems
 from robench.evidence.gate_consistency import gate_problems
 from robench.evidence.record_file import RecordFile
@@ -20,7 +21,7 @@ SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
 def _check(card: Card, where: str) -> None:
     _check_counts(card, where)
     check_tables(card, where)
-    for problems in (identity_problems, cost_problems, gate_problems):
+    for problems in (identity_problems, cost_problems, gate_problems, certificate_problems):
         for problem in problems(card):
             raise CardError(f"{where} contradicts itself: {problem}")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from robench.evidence.card import Card, ComponentRecord
+from robench.evidence.card import Card, CertificateRecord, ComponentRecord
 from robench.evidence.fingerprint import CHUNK, same_json
 from robench.evidence.stage_ids import StageIds
 
@@ -78,6 +78,19 @@ class CardIds:
             target, self.data, key_of(cell.attack), cell.threat.norm, cell.threat.eps,
             transfer=cell.surrogate is not None, seed=cell.seed, device=self.device, weak=bool(cell.weakness),
         )  # fmt: skip
+
+    def certificate(self, record: CertificateRecord) -> str:
+        """Return the fingerprint of what a certificate proves of the defended victim."""
+        cell = self.card.cell
+        seed = cell.seed if record.randomized else None
+        return self._ids.certificate(
+            self.fit, self.data, key_of(record.certificate), cell.threat.norm, cell.threat.eps,
+            seed=seed, device=self.device,
+        )  # fmt: skip
+
+    def certificate_chunks(self, record: CertificateRecord) -> list[str]:
+        """Return the keys of its stored parts, in order."""
+        return self._ids.certificate_chunks(self.certificate(record), record.n)
 
     @property
     def clean(self) -> str:

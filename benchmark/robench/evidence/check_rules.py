@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from robench.evidence.card import Status
 from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, confirmed, looked_at, weighed
-from robench.evidence.compound_rules import RULES, Figures, Weighed
+from robench.evidence.compound_rules import RULES, STANDS, Figures, Weighed
 
 #: Every check of the gate, in the order of the card.
 CHECKS = (
@@ -25,6 +25,9 @@ CHECKS = (
     *("stronger attack", "another loss", "measured slopes <= gradients", "queries <= gradients"),
     *("noise <= gradients", "stable loss", "binarization"),
 )
+
+#: Checks that a card has only where there is something for them to see.
+WHERE_CERTIFIED = (STANDS,)
 
 #: Counts that have to be zero, and of what.
 ZERO: Mapping[str, str] = {

@@ -17,6 +17,7 @@ Figures = Mapping[str, float]
 
 CONVERGED, EPS, GAP = "converged", "accuracy falls with eps", "generalisation gap"
 FALLS = "undefended victim falls"
+STANDS = "certified images stand"
 
 #: A loss still rises if its last iterates bring more than this share of the whole rise; share of the recorded paths
 #: that may do so.
@@ -32,6 +33,9 @@ TO_VALIDATION, TO_MOVED = (0.05, 0.20), (0.25, 1.0)
 HARDLY = 0.2
 #: Share of the images that an attack certainly has to win without bounds to count as one that works.
 WINS = 0.25
+#: How often an image that is answered by its label half of the time may be answered otherwise so often that it counts
+#: as fallen; by how little chance more images fall than a certificate's stated error explains.
+STRAYS, UNEXPLAINED = 0.001, 0.001
 FALLING = "significantly more images fall than rise"
 
 
@@ -161,10 +165,26 @@ def fell(lost_images: int, gained: int) -> bool:
     return lost_images + gained > 0 and wilson(lost_images, lost_images + gained, 0.99)[0] > 0.5
 
 
+def certified_stand(figures: Figures) -> Weighed:
+    """Weigh how many of the ``certified`` images were turned (``fallen``).
+
+    Of a proof none may be. Where each image may be certified wrongly with probability ``error``, or be taken for fallen
+    by chance in each of the ``looks`` at answers that are drawn, the exact binomial tail says when there are too many.
+    """
+    fallen, certified = int(figures["fallen"]), int(figures["certified"])
+    chance = min(figures["error"] + STRAYS * figures["looks"], 0.5)
+    if chance <= 0:
+        return Weighed("invalid" if fallen else "pass", fallen, "= 0 certified images", certified)
+    many = fallen > 0 and binomial_tail(fallen, certified, chance) < UNEXPLAINED
+    threshold = f"no more than {chance:.2%} an image explains"
+    return Weighed("invalid" if many else "pass", fallen, threshold, certified)
+
+
 #: By check, what its figures come to.
 RULES: Mapping[str, Callable[[Figures], Weighed]] = {
     CONVERGED: converged,
     EPS: falls_with_eps,
     GAP: generalises,
     FALLS: undefended_falls,
+    STANDS: certified_stand,
 }

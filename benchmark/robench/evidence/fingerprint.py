@@ -20,10 +20,16 @@ from robench.evidence.code_digest import of_class
 from robench.evidence.file_digest import of_files
 
 #: Raise a stage's number when robench itself begins to compute something else there.
-STAGES = {"load": 1, "train": 1, "fit": 4, "craft": 2, "score": 3, "illustrate": 2, "probe": 3, "judge": 7, "record": 3}
+STAGES = {
+    "load": 1, "train": 1, "fit": 4, "craft": 2, "score": 3, "certify": 1, "illustrate": 2, "probe": 3, "judge": 7,
+    "record": 3,
+}  # fmt: skip
 
 #: Images per stored adversarial artifact: what a kill can cost, and the most that is held at once.
 CHUNK = 256
+
+#: Images per stored chunk of a certificate: bounds take seconds an image where layers are wide.
+CERTIFIED_CHUNK = 64
 
 
 def fingerprint(stage: str, **inputs: Any) -> str:

@@ -36,7 +36,9 @@ class RowCell:
         setting = [*images, cell.threat.norm, cell.threat.eps, cell.seed]
         victim = [*setting, key_of_part(cell.victim), model.victim]
         self.victim = json.dumps(victim)
-        self.row = json.dumps([*victim, key_of_part(cell.defense), model.defended])
+        self.row = json.dumps([*victim, *_defended(card)])
+        #: What a certificate speaks of, whatever the threat model and the seed.
+        self.weights = json.dumps([*images, key_of_part(cell.victim), model.victim, *_defended(card)])
         self.transfer = cell.surrogate is not None or cell.threat.access == "transfer"
 
     @cached_property
@@ -187,6 +189,10 @@ def check_of(cell: RowCell, name: str) -> Check | None:
 def key_of_part(part: ComponentRecord) -> Any:
     """Return what tells two components of one kind apart."""
     return [part.name, part.version, dict(sorted(part.parameters.items()))]
+
+
+def _defended(card: Card) -> list[Any]:
+    return [key_of_part(card.cell.defense), card.model.defended]
 
 
 def number_of(flags: Iterable[bool]) -> int:

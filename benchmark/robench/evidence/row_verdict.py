@@ -15,10 +15,11 @@ import msgspec
 
 from robench.evidence.card import Card, Check, Verdict
 from robench.evidence.check_verdict import NOT_APPLICABLE
-from robench.evidence.compound_rules import FALLS
+from robench.evidence.compound_rules import FALLS, STANDS
 from robench.evidence.cross_cell_checks import DEARER, DECLARED, ONE_STEP, TRANSFER
 from robench.evidence.gate_consistency import verdict_of
 from robench.evidence.row_cells import IMPRESSIONS, PROBES, DefendedRow, RowCell, check_of
+from robench.evidence.row_certificates import stands_over
 from robench.evidence.row_comparisons import dearer_over, declared_over, falls_over, one_step_over, transfer_over
 from robench.evidence.row_explanations import explained, fault_of, probed
 
@@ -31,23 +32,35 @@ def judge_together(cards: Iterable[Card]) -> list[Card]:
     found = [RowCell(card) for card in cards]
     rows: dict[str, list[RowCell]] = defaultdict(list)
     undefended: dict[str, list[RowCell]] = defaultdict(list)
+    weights: dict[str, list[RowCell]] = defaultdict(list)
     for cell in found:
         rows[cell.row].append(cell)
+        weights[cell.weights].append(cell)
         if cell.card.cell.undefended and not cell.transfer:
             undefended[cell.victim].append(cell)
     judged = {key: DefendedRow(sorted(cells, key=lambda cell: cell.card.id)) for key, cells in rows.items()}
-    return [_judged(cell, judged[cell.row], undefended[cell.victim]) for cell in found]
+    stands = {key: stands_over(cells, weights[cells[0].weights]) for key, cells in rows.items()}
+    return [_judged(cell, judged[cell.row], undefended[cell.victim], stands[cell.row]) for cell in found]
 
 
-def _judged(cell: RowCell, row: DefendedRow, undefended: Sequence[RowCell]) -> Card:
+def _judged(cell: RowCell, row: DefendedRow, undefended: Sequence[RowCell], stands: Check | None) -> Card:
     gate = cell.card.gate
-    checks = [_again(one, cell, row, undefended) for one in gate.checks]
+    checks = [_again(one, cell, row, undefended) for one in gate.checks if one.name != STANDS]
+    checks += _certified(check_of(cell, STANDS), stands)
     if checks == gate.checks:
         return cell.card
     # A verdict that its own checks do not explain is not taken back.
     stated: Verdict = gate.verdict if gate.verdict != verdict_of(gate.checks) else "VALID"
     verdict = max(stated, verdict_of(checks), key=("VALID", "SUSPECT", "INVALID").index)
     return msgspec.structs.replace(cell.card, gate=msgspec.structs.replace(gate, checks=checks, verdict=verdict))
+
+
+def _certified(own: Check | None, over: Check | None) -> list[Check]:
+    """Return the check of certified images: the worse of what the run found and of what all cards say."""
+    if own is None:
+        # A card without certificates stands in a row with one: it says nothing, unless one of them is wrong.
+        return [over] if over is not None and over.status == "invalid" else []
+    return [own if over is None else _worse(own, over)]
 
 
 def _again(one: Check, cell: RowCell, row: DefendedRow, undefended: Sequence[RowCell]) -> Check:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robench.contracts.threat_model import Norm
-from robench.evidence.fingerprint import STAGES, hashed
+from robench.evidence.fingerprint import CERTIFIED_CHUNK, STAGES, hashed
 
 #: What a component puts into a fingerprint.
 Key = Mapping[str, Any]
@@ -60,6 +60,18 @@ class StageIds:
     def chunk(self, craft: str, start: int) -> str:
         """Return the fingerprint of a set's images from number ``start`` on."""
         return self._hash("craft", set=craft, start=start)
+
+    def certificate(
+        self, model: str, data: str, certificate: Key, norm: Norm, eps: float, *, seed: int | None, device: str
+    ) -> str:
+        """Return the fingerprint of what a certificate proves of a defended victim; a proof draws nothing."""
+        return self._hash(
+            "certify", model=model, data=data, certificate=certificate, norm=norm, eps=eps, seed=seed, device=device
+        )
+
+    def certificate_chunks(self, certificate: str, n: int) -> list[str]:
+        """Return the fingerprints of its parts for ``n`` images, in order."""
+        return [self._hash("certify", set=certificate, start=start) for start in range(0, n, CERTIFIED_CHUNK)]
 
     def score(self, model: str, images: str) -> str:
         """Return the fingerprint of the outcomes of a defended victim on clean or adversarial images."""

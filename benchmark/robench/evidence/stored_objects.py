@@ -12,9 +12,10 @@ from robench.errors import CardError
 from robench.evidence import card_file, training_card_file
 from robench.evidence.adversarial_set import chunk_keys
 from robench.evidence.artifact_folder import META, read_checked
-from robench.evidence.card import Card
+from robench.evidence.card import Card, CertificateRecord
 from robench.evidence.files import read_bounded
 from robench.evidence.gallery import gallery_key
+from robench.evidence.stage_ids import CURRENT
 from robench.evidence.training_card import TrainingCard
 
 #: Kinds of what lies under ``tmp/``: work that a killed run may take up again, and what was found damaged.
@@ -76,6 +77,7 @@ class References:
             self._weights |= {card.model.victim, card.model.defended}
             self._named |= {("outcomes", card.clean.artifact), ("outcomes", card.robust.artifact)}
             self._named |= {("adversarial", key) for key in chunk_keys(card.adversarial.artifact, card.cell.n)}
+            self._named |= {("certificate", key) for proved in card.certificates for key in _chunks(card, proved)}
             self._named.add(("gallery", gallery_key(card.id)))
         self._fits = set[str]()
 
@@ -102,6 +104,10 @@ class References:
             copy = json.loads(str(read_checked(card.path, tensors=False).get("card")))
             return isinstance(copy, dict) and copy.get("id") in self._ids
         return False
+
+
+def _chunks(card: Card, proved: CertificateRecord) -> list[str]:
+    return CURRENT.certificate_chunks(proved.artifact, card.cell.n)
 
 
 def cards_below(folders: Iterable[Path], warn: Callable[[str], None]) -> Iterator[Card | TrainingCard]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from robench.evidence.adversarial_set import AdversarialSet
     from robench.evidence.card import DataRecord, ModelRecord
     from robench.gate.level import Level
+    from robench.pipeline.stages.certify import Certified
     from robench.pipeline.stages.fit import Fitted
     from robench.pipeline.stages.score import Outcomes
 
@@ -26,6 +27,7 @@ class Measurement:
 
     Attributes:
         trained: the undefended victim, where it was trained for this run.
+        certified: what each of the cell's certificates proved of the defended victim.
         classes_served: classes that occur in the training split; looked up where the test images show few.
         probes: what the gate tried on this cell's attack, by probe.
         model_probes: what it tried on the defended victim, shared by the attacks on it.
@@ -42,6 +44,7 @@ class Measurement:
     robust: Outcomes
     surrogate_clean: float | None
     level: Level
+    certified: Sequence[Certified] = ()
     classes_served: int | None = None
     probes: Mapping[str, Any] = field(default_factory=dict)
     model_probes: Mapping[str, Any] = field(default_factory=dict)

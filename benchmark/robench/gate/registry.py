@@ -11,6 +11,7 @@ from robench.gate import (
     attack_effort,
     binarization,
     cell_comparison,
+    certified_standing,
     duplicates,
     generalisation,
     gradients,
@@ -86,3 +87,6 @@ CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
     loss_landscape.stable,
     binarization.binarization,
 )
+
+#: Checks that a card has only where there is something for them to see: those that then return one.
+WHERE_CERTIFIED: Sequence[Callable[[Measurement, Sequence[Measurement]], Check | None]] = (certified_standing.stand,)

@@ -34,7 +34,7 @@ def cached(
     """
     cards = []
     for cell in group:
-        card = FILE.stored(store.get(CARDS, _card_key(cell.score_id, [other.score_id for other in group], level)))
+        card = FILE.stored(store.get(CARDS, _key_of(cell, group, level)))
         if card is None:
             return None
         cards.append(_labelled(card, cell, request) if request is not None else card)
@@ -68,8 +68,16 @@ def store_cards(cards: Sequence[Card], store: Store, level: Level) -> None:
     """Store the cards of one group."""
     ids = [card.id for card in cards]
     for card in cards:
-        store.put(CARDS, _card_key(card.id, ids, level), FILE.meta(card))
+        proofs = [record.artifact for record in card.certificates]
+        store.put(CARDS, _card_key(card.id, ids, level, proofs), FILE.meta(card))
 
 
-def _card_key(cell: str, group: Sequence[str], level: Level) -> str:
-    return fingerprint("record", cell=cell, judge=fingerprint("judge", beside=sorted(group), level=asdict(level)))
+def _key_of(cell: Cell, group: Sequence[Cell], level: Level) -> str:
+    proofs = [cell.certificate_id(chosen) for chosen in cell.certificates]
+    return _card_key(cell.score_id, [other.score_id for other in group], level, proofs)
+
+
+def _card_key(cell: str, group: Sequence[str], level: Level, proofs: Sequence[str]) -> str:
+    certified = {"certificates": list(proofs)} if proofs else {}
+    judged = fingerprint("judge", beside=sorted(group), level=asdict(level), **certified)
+    return fingerprint("record", cell=cell, judge=judged)

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from robench.contracts.certificate import Certificate
 from robench.contracts.classifier import ZeroShotClassifier
 from robench.contracts.components import Attack, Defense, Model
 from robench.errors import RobenchError, require
@@ -21,6 +22,7 @@ from robench.gate.pass_budget import PassBudget
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.worst_case import end_to_end, standing_mask
 from robench.pipeline.kept_images import needs_images
+from robench.pipeline.stages.certify import certify
 from robench.pipeline.stages.craft import craft
 from robench.pipeline.stages.illustrate import illustrate
 from robench.pipeline.stages.judge import judge
@@ -103,6 +105,19 @@ def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = la
     text = f"score {name}, clean"
     clean = score(model, clean_batches, labels, task, store, cell.clean_id, text, draws, of=data.signatures)
 
+    certified = [
+        certify(
+            type_of(chosen, Certificate),
+            defended.fitted.model,
+            data.test,
+            workbench.task(cell, "certify").replace(threat_model=cell.threat),
+            store,
+            cell.certificate_id(chosen),
+            f"certify {name}, {chosen.component.name}",
+        )
+        for chosen in cell.certificates
+    ]  # before anything is crafted: what cannot be certified is said at once
+
     target, surrogate_clean = defended.adaptive, None
     if cell.surrogate is not None:
         target = workbench.surrogate(cell, cell.surrogate).model
@@ -130,6 +145,7 @@ def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = la
         robust=robust,
         surrogate_clean=surrogate_clean,
         level=workbench.options.gate,
+        certified=certified,
         classes_served=workbench.classes_served(cell) if shows_few(labels, len(data.classes)) else None,
     )
 

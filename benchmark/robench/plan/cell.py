@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Component, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import ThreatModel, format_eps
@@ -92,6 +93,8 @@ class Cell:
     device: str
     #: The models that the defense's fit loads by name.
     loads: tuple[SelectedComponent, ...] = ()
+    #: What proves of the defended victim's images that they stand; they enter no id of the cell.
+    certificates: tuple[SelectedComponent, ...] = ()
     #: The dataset that is trained on, where it is another one; None too where nothing is trained.
     train: SelectedComponent | None = None
     #: True if the request names several datasets, so that a title has to say which.
@@ -122,8 +125,8 @@ class Cell:
     @property
     def components(self) -> list[SelectedComponent]:
         """Return every component that it names, and what those are made of."""
-        named = (self.dataset, self.victim, self.defense, self.attack, self.surrogate, self.train, *self.loads)
-        return [part for one in named if one is not None for part in one.family]
+        named = (self.dataset, self.victim, self.defense, self.attack, self.surrogate, self.train)
+        return [part for one in (*named, *self.loads, *self.certificates) if one is not None for part in one.family]
 
     @property
     def undefended(self) -> bool:
@@ -191,6 +194,13 @@ class Cell:
     def score_id(self) -> str:
         """Return the fingerprint of the outcomes on the adversarial images; it identifies the cell."""
         return CURRENT.score(self.fit_id, self.craft_id)
+
+    def certificate_id(self, chosen: SelectedComponent) -> str:
+        """Return the fingerprint of what a certificate proves of the defended victim; attacks do not enter it."""
+        seed = self.seed if type_of(chosen, Certificate).randomized else None
+        return CURRENT.certificate(
+            self.fit_id, self.data_id, chosen.key, self.threat.norm, self.threat.eps, seed=seed, device=self._kind
+        )
 
     @cached_property
     def comparison_group(self) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "defense": "defense",
     "attack": "attack",
     "surrogate": "surrogate",
+    "certificate": "certificate",
     "eps": "eps",
     "norm": "norm",
     "n": "n",

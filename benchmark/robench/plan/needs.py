@@ -14,7 +14,7 @@ def missing(cells: Iterable[Cell]) -> list[str]:
     chosen: dict[SelectedComponent, None] = {}
     for cell in cells:
         surrogates = [cell.surrogate] if cell.surrogate is not None else []
-        for one in (cell.dataset, cell.home.dataset, cell.victim, *surrogates, *cell.loads):
+        for one in (cell.dataset, cell.home.dataset, cell.victim, *surrogates, *cell.loads, *cell.certificates):
             chosen |= dict.fromkeys((one, *one.members))
     return list(dict.fromkeys(sentence for one in chosen for sentence in of(one.component)))
 

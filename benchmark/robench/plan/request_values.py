@@ -30,7 +30,7 @@ UNSET = "an unset shell variable?"
 EMPTY = ('""', "''")
 
 #: Fields of a request of which several can be named.
-LISTS = ("victim", "defense", "attack", "surrogate", "eps", "seed", "label")
+LISTS = ("victim", "defense", "attack", "surrogate", "certificate", "eps", "seed", "label")
 
 #: Of adversarial images all, those that fell (which prove it), or none but their digests.
 Keep = Literal["all", "flipped", "digests"]
@@ -50,7 +50,7 @@ _NORMS = {
 def checked(spec: Spec) -> Spec:
     """Return the request with plain values that a card can hold; SpecError for what is no such value."""
     lists: dict[str, Any] = {
-        name: tuple(text(name, one) for one in several(name, getattr(spec, name))) for name in LISTS[:4]
+        name: tuple(text(name, one) for one in several(name, getattr(spec, name))) for name in LISTS[:5]
     }
     return replace(
         spec,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
+from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameters_of
 from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
@@ -36,6 +37,7 @@ class Spec:
         n: number of test images of each dataset; None takes the whole test split.
         baseline: add the undefended victim, with which defenses are compared.
         label: what a dataset or victim given by a path is called: ``NAME``, or ``dataset=NAME``. It enters no id.
+        certificate: what proves of images that they stand, for each defended victim that it speaks of.
         suite: the suite that the request was read from, ``{"name": ..., "changed": {option: value}}``; for the card.
     """
 
@@ -52,12 +54,13 @@ class Spec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = True
     label: Sequence[str] = ()
+    certificate: Sequence[str] = ()
     suite: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self) -> dict[str, Any]:
         """Return the request as JSON values, for the card."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        for name in ("label", "suite"):
+        for name in ("label", "certificate", "suite"):
             if not values[name]:
                 del values[name]
         return {
@@ -87,6 +90,7 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
     chooser = _Chooser(known, spec.parameters)
     datasets = [chooser.choose("dataset", name) for name in _datasets(spec, known)]
     attacks = [chooser.choose("attack", name) for name in spec.attack]
+    certificates = _certificates(spec, threats, chooser)
     train = chooser.choose(TRAIN, spec.train_dataset) if spec.train_dataset else None
     cells: list[Cell] = []
     for dataset, victim in labelled([*_judged(spec, datasets, chooser)], spec.label):
@@ -100,9 +104,31 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
                 access: Access = "transfer" if surrogate is not None else _access(way)
                 threat = ThreatModel(threat.norm, threat.eps, access)
                 type_of(way, Attack).check(threat)
-                cell = Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads)
+                proofs = tuple(one for one in certificates if type_of(one, Certificate).covers(defense.component))
+                cell = Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads, proofs)
                 cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1))
+    _check_covered(certificates, cells)
     return cells, chooser
+
+
+def _certificates(spec: Spec, threats: Sequence[ThreatModel], chooser: _Chooser) -> list[SelectedComponent]:
+    """Return the certificates of a request; SpecError for one that knows no bound of a radius of it."""
+    found = list(dict.fromkeys(chooser.choose("certificate", name) for name in spec.certificate))
+    for chosen, threat in itertools.product(found, threats):
+        type_of(chosen, Certificate).check(threat)
+    return found
+
+
+def _check_covered(certificates: Sequence[SelectedComponent], cells: Sequence[Cell]) -> None:
+    """Refuse a certificate that speaks of none of the defended victims."""
+    for chosen in certificates:
+        if not any(chosen in cell.certificates for cell in cells):
+            kind = "by chance" if type_of(chosen, Certificate).randomized else "always alike"
+            names = ", ".join(dict.fromkeys(cell.defense.component.name for cell in cells))
+            raise SpecError(
+                f"{chosen.component.name} certifies what answers {kind}, and none of the defenses of this run does "
+                f"({names}); name one that does with --defense, or leave --certificate {chosen.component.name} out."
+            )
 
 
 def _trained_on(cell: Cell, train: SelectedComponent | None) -> Cell:
@@ -268,4 +294,4 @@ class _Chooser:
             raise SpecError(f"{names} has no parameter '{parameter}'; {suggestion(parameter, declared)}")
 
     def _owners(self) -> list[str]:
-        return ["dataset", TRAIN, "victim", "surrogate", "attack", "defense"]
+        return ["dataset", TRAIN, "victim", "surrogate", "attack", "defense", "certificate"]

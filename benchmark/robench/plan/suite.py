@@ -37,6 +37,7 @@ _KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
     "defense": (True, str, "text"),
     "attack": (True, str, "text"),
     "surrogate": (True, str, "text"),
+    "certificate": (True, str, "text"),
     "eps": (True, (str, int, float), "a number"),
     "norm": (False, str, "text"),
     "seed": (True, int, "a whole number"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pluggy
 
+from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Dataset, Defense, Exporter, Model
 from robench.contracts.detector import Detector
 from robench.contracts.trap import Control, Trap
@@ -42,6 +43,12 @@ def robench_attacks() -> list[type[Attack]]:
 @hookspec
 def robench_defenses() -> list[type[Defense]]:
     """Return the defenses this plugin offers."""
+    return []
+
+
+@hookspec
+def robench_certificates() -> list[type[Certificate]]:
+    """Return the certificates this plugin offers: what proves of images that they stand."""
     return []
 
 

@@ -105,6 +105,10 @@ class Subject:
         """Return a fresh copy of the victim for ``setting``, frozen, on the CPU."""
         return copy.deepcopy(self.once(("victim", setting), lambda: self._victims(setting)[0]))
 
+    def own_victim(self, setting: Setting = USUAL) -> Classifier | None:
+        """Return the victim that the user named; None if none was."""
+        return None if self._victim is None else self.victim(setting)
+
     def _victims(self, setting: Setting) -> list[Classifier]:
         if self._victim is None:
             return [fixtures.network(setting)]

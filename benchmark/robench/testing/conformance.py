@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Component, Dataset, Defense, Model
 from robench.contracts.detector import Detector
 from robench.errors import RobenchError, require
@@ -100,6 +101,7 @@ def attempt(check: Check) -> Result:
 def _checks(subject: Subject) -> Checks:
     from robench.testing import (
         attack_checks,
+        certificate_checks,
         dataset_checks,
         declaration_checks,
         defense_checks,
@@ -112,12 +114,13 @@ def _checks(subject: Subject) -> Checks:
         Model: model_checks.CHECKS,
         Attack: attack_checks.CHECKS,
         Defense: defense_checks.CHECKS,
+        Certificate: certificate_checks.CHECKS,
         Detector: detector_checks.CHECKS,
     }
     found = [checks for base, checks in of_role.items() if isinstance(subject.component, base)]
     require(
         len(found) == 1,
-        f"{subject.name} is no Dataset, Model, Attack, Defense or Detector; derive it from one of these (from "
-        "robench import ...).",
+        f"{subject.name} is no Dataset, Model, Attack, Defense, Certificate or Detector; derive it from one of these "
+        "(from robench import ...).",
     )
     return {**declaration_checks.CHECKS, **found[0]}

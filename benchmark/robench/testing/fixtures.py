@@ -96,6 +96,22 @@ def network(setting: Setting, seed: int = 0) -> Classifier:
     return freeze(Classifier(layers, classes, Preprocess([0.5] * channels, [0.25] * channels)), "cpu")
 
 
+def chain(setting: Setting, *, linear: bool = False) -> Classifier:
+    """Return a classifier that bounds are known for: a linear map, or linear layers and ReLUs on coarse means."""
+    channels, height, _ = setting.shape
+    pool = nn.AvgPool2d(height // 4)
+    with seeded_globally(derive_seed("chain", setting, linear)):
+        layers = [nn.Linear(16 * channels, setting.classes)]
+        if not linear:
+            layers = [nn.Linear(16 * channels, 24), nn.Linear(24, setting.classes)]
+        for layer in layers:
+            nn.init.normal_(layer.weight, std=3 / layer.in_features**0.5)
+    between = [nn.ReLU()] * (len(layers) - 1)
+    mixed = [module for pair in zip(layers, [*between, nn.Identity()], strict=True) for module in pair]
+    network = nn.Sequential(pool, nn.Flatten(), *mixed)
+    return freeze(Classifier(network, setting.classes, Preprocess([0.5] * channels, [0.25] * channels)), "cpu")
+
+
 def zero_shot(setting: Setting, seed: int = 0) -> ZeroShotClassifier:
     """Return a CLIP as transformers builds it, of two narrow layers with drawn weights, frozen."""
     from transformers import CLIPVisionConfig, CLIPVisionModel

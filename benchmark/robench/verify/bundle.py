@@ -21,6 +21,7 @@ from robench.evidence.card_identity import CardIds
 from robench.evidence.fingerprint import CHUNK
 from robench.evidence.image_signatures import image_hashes
 from robench.evidence.store import Store
+from robench.pipeline.stages.certify import KIND as CERTIFIED
 from robench.pipeline.stages.fit import KIND as FIT
 from robench.pipeline.stages.probe import KIND as PROBES
 from robench.pipeline.stages.score import KIND as OUTCOMES
@@ -70,6 +71,7 @@ def _wanted(card: Card) -> list[tuple[str, str]]:
     found = [(FIT, ids.fit), (OUTCOMES, card.clean.artifact), (OUTCOMES, card.robust.artifact)]
     if card.model.training is not None:
         found.append((FIT, ids.model(card.cell.victim)))
+    found += [(CERTIFIED, key) for proved in card.certificates for key in ids.certificate_chunks(proved)]
     found += [(PROBES, key) for key in probe_keys(card)]
     return [*found, *((ADVERSARIAL, key) for key in chunk_keys(card))]
 

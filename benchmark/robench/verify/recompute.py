@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.api import choose_device, run
+from robench.contracts.parameters import format_value
 from robench.contracts.task import Progress
 from robench.contracts.threat_model import parse_eps
 from robench.errors import CardError, attributed_to
@@ -26,6 +27,7 @@ from robench.plan.local_places import found_again, last_called, put_back
 from robench.plan.references import foreign_code, resolve_reference, split_reference
 from robench.plan.spec import Spec, plan
 from robench.plugin.catalog import Catalog, catalog
+from robench.verify.certificates import certified_again
 from robench.verify.claims import false_claims
 from robench.verify.repetition import Finding as Finding
 from robench.verify.repetition import compare
@@ -53,6 +55,8 @@ def request_of(card: Card) -> Spec:
         if not cell.surrogate_is_victim:
             parts["surrogate"] = cell.surrogate
     known = catalog()
+    # One that is not installed is told of where it would be asked again.
+    offered = [record.certificate for record in card.certificates if _offered(known, record.certificate)]
     by_name = {
         f"{part.name}.{key}": value for part in cell.loads for key, value in _here(known, "surrogate", part).items()
     }
@@ -70,8 +74,22 @@ def request_of(card: Card) -> Spec:
         norm=cell.threat.norm,
         seed=(cell.seed,),
         n=n,
+        certificate=tuple(map(_written, offered)),
         parameters={**by_name, **by_role},
     )
+
+
+def _written(part: ComponentRecord) -> str:
+    """Return a certificate as it is typed, with all parameters: one run may have two of one name."""
+    values = sorted(part.parameters.items())
+    inside = ",".join(
+        f"{key}={value!r}" if isinstance(value, float) else f"{key}={format_value(key, value)}" for key, value in values
+    )
+    return f"{part.name}[{inside}]" if inside else part.name
+
+
+def _offered(known: Catalog, part: ComponentRecord) -> bool:
+    return ("certificate", part.name) in known.offers
 
 
 def _here(known: Catalog, role: str, part: ComponentRecord) -> Mapping[str, Scalar]:
@@ -180,6 +198,7 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
         answers = artifacts.get(OUTCOMES, card.robust.artifact)
         found, options = [chunk for chunk in chunks if chunk], Options(store=store, progress=progress)
         yield from against_images(card, cell, found, answers, options, device)
+        yield from certified_again(card, cell, options, device)
 
 
 def rerun(

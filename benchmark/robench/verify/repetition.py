@@ -70,6 +70,8 @@ def compare(card: Card, again: Card, margins: Margins) -> Iterator[Finding]:
         "cost": lambda: _costs(card, again),
         "gate": lambda: _gate(card, again),
     }
+    if card.certificates or again.certificates:
+        rules["certificates"] = lambda: _certificates(card, again)
     for name, rule in rules.items():
         if old[name] == new[name]:
             yield Finding(f"rerun, {name}", True, "the same")
@@ -158,6 +160,21 @@ def _adversarial(card: Card, again: Card) -> tuple[bool, str]:
     return gap <= max(FEW, 1 / card.cell.n) + 1e-6, "crafted again: other images"
 
 
+def _certificates(card: Card, again: Card) -> tuple[bool, str]:
+    """Allow other answers to as few images as rounding may decide; of other weights it is another certificate."""
+    pairs = list(zip(card.certificates, again.certificates, strict=False))
+    if len(card.certificates) != len(again.certificates) or any(
+        (one.certificate.label, one.n, one.randomized, one.error)
+        != (other.certificate.label, other.n, other.randomized, other.error)
+        for one, other in pairs
+    ):
+        return False, "other certificates"
+    if not same_weights(card, again):
+        return all(one.low <= other.certified / other.n <= one.high for one, other in pairs), "of other weights"
+    most = max(sum(a != b for a, b in zip(one.mask(), other.mask(), strict=True)) for one, other in pairs)
+    return most <= max(1, int(FEW * card.cell.n)), f"{most} images are certified otherwise"
+
+
 def _costs(card: Card, again: Card) -> tuple[bool, str]:
     exact = same_weights(card, again) and card.adversarial.fingerprint == again.adversarial.fingerprint
     for stage in ("fit", "craft", "score", "gate"):
@@ -197,6 +214,13 @@ def _deterministic(card: Card) -> dict[str, Any]:
         for clock in ("seconds", "peak_bytes", "joules", "batch_size"):
             stage.pop(clock)
     values["adversarial"].pop("artifact")
+    for proved in values["certificates"]:
+        for name in ("artifact", "cost"):
+            proved.pop(name)
+        for code in ("plugin", "code", "files", "hashed", "left_out", "members", "untrained"):
+            proved["certificate"].pop(code)
+    proofs = zip(card.certificates, values["certificates"], strict=True)
+    values["certificates"] = {record.certificate.label: proved for record, proved in proofs}
     # What was typed asks for more than this cell; what names code may differ here, and is said elsewhere.
     for asked in ("given", "stages", "fit_loads"):
         values["cell"].pop(asked)

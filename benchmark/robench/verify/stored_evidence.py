@@ -22,6 +22,7 @@ from robench.pipeline.stages.fit import KIND as FIT
 from robench.pipeline.stages.record import outcome
 from robench.pipeline.stages.score import KIND as OUTCOMES
 from robench.pipeline.stages.score import Outcomes
+from robench.verify.certificates import against_certificates
 from robench.verify.repetition import Finding
 from robench.verify.source import Source, Stored
 from robench.verify.stored_probes import against_probes
@@ -32,6 +33,7 @@ def against_artifacts(card: Card, source: Source, where: str) -> Iterator[Findin
     answers = source.get(OUTCOMES, card.robust.artifact)
     yield _outcome("clean", card, card.clean, source.get(OUTCOMES, card.clean.artifact))
     yield _outcome("robust", card, card.robust, answers)
+    yield from against_certificates(card, source)
     yield from _fit(card, source)
     if CardIds(card).stated:
         yield against_probes(card, source)

@@ -96,6 +96,11 @@ class Board:
         """Say whether the rows have top-5 accuracies: with fewer than six classes there are none."""
         return any(row.clean_top5 is not None for row in self.rows)
 
+    @cached_property
+    def has_certified(self) -> bool:
+        """Say whether anything is proved of any row."""
+        return any(row.certificates for row in self.rows)
+
     @property
     def broken(self) -> list[str]:
         """Return what images that were made elsewhere did to the rows."""

@@ -9,9 +9,10 @@ from functools import cached_property
 
 from robench.contracts.threat_model import Access
 from robench.evidence.attestation import REPORTED, Evidence
-from robench.evidence.card import Card, Cost, Outcome, Verdict
+from robench.evidence.card import Card, CertificateRecord, Cost, Outcome, Verdict
 from robench.evidence.row_cells import RowCell, lowered
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score, worst
+from robench_leaderboard.ranking.certified_share import certificates_of, certified_mask, score_of
 from robench_leaderboard.statistics.paired_difference import Difference
 
 _ACCESS_ORDER: tuple[Access, ...] = ("white-box", "black-box", "transfer")
@@ -141,6 +142,16 @@ class Row:
     def headline(self) -> Score | None:
         """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws."""
         return None if self.shares is None else Score(sum(self.shares), len(self.shares))
+
+    @cached_property
+    def certificates(self) -> tuple[CertificateRecord, ...]:
+        """Return what is proved of the defended victim, the certificate of most images first."""
+        return certificates_of(self.cards)
+
+    @property
+    def certified(self) -> Score | None:
+        """Return the lower end of the bracket: images that any certificate says stand; never robust accuracy."""
+        return score_of(certified_mask(self.certificates))
 
     @cached_property
     def shares(self) -> tuple[float, ...] | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from robench.evidence.plain_text import plain
+from robench_leaderboard.ranking.certified_share import described
 from robench_leaderboard.render import datasets_table, formatting, published_table
 
 #: What comes of these are digits, signs and words of ours: no text of a card.
@@ -33,6 +34,7 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "whole_victim": formatting.whole_victim,
     "shared": formatting.shared,
     "short": plain,
+    "certificate": described,
     **datasets_table.FILTERS,
     **published_table.FILTERS,
 }

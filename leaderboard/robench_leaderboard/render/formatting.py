@@ -20,6 +20,10 @@ FEWER = (
     "a worst case over fewer attacks flatters."
 )
 
+CERTIFIED = (
+    "Certified is the lower end: images of which a certificate says that nothing in the ball fells them. The truth "
+    "lies between certified and robust."
+)
 
 #: Letters of a name; a stranger's may be of any length.
 NAME = 240

@@ -15,7 +15,7 @@ from robench_leaderboard.render import filters, formatting, page_limits, publish
 from robench_leaderboard.render.card_addresses import CardAddress, no_address
 from robench_leaderboard.render.chart import Plot
 from robench_leaderboard.render.clean_robust_plot import clean_robust
-from robench_leaderboard.render.legend import TERMS
+from robench_leaderboard.render.legend import terms_of
 from robench_leaderboard.render.page_limits import ShownBoard, Total, shorten
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def html_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING, address: Ca
         .render(
             boards=shorten(found, page_limits.HTML),
             total=Total.of(found),
-            terms=TERMS,
+            terms=terms_of(found),
             tables=across_datasets(found),
             rule=rule.words,
             subject=_subject(found),

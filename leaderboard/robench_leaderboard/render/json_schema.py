@@ -96,6 +96,14 @@ class PublishedFigure(Part, frozen=True, kw_only=True):
     note: Annotated[str, Meta(description="what differs there, or what is wrong with it")]
 
 
+class Certificate(Part, frozen=True, kw_only=True):
+    """State what one certificate proves of a row: the lower end of a bracket, never robust accuracy."""
+
+    certificate: Component
+    accuracy: Annotated[Accuracy, Meta(description="images that it certifies")]
+    error: Annotated[Rate, Meta(description="the most probability with which one image is certified wrongly")]
+
+
 class RowCost(Part, frozen=True, kw_only=True):
     """State what the row cost, per image of the white-box attacks where it says so; null where not measured."""
 
@@ -137,6 +145,12 @@ class Row(Part, frozen=True, kw_only=True):
     front: Annotated[list[str], Meta(description="costs for which no ranked row is as robust for less")]
     cost: RowCost
     attacks: list[Attack]
+    certified: Annotated[
+        Accuracy | msgspec.UnsetType, Meta(description="images that any certificate says stand: the lower end")
+    ] = msgspec.UNSET
+    certificates: Annotated[
+        list[Certificate] | msgspec.UnsetType, Meta(description="each of them, if there are any")
+    ] = msgspec.UNSET
     published: Annotated[
         list[PublishedFigure] | msgspec.UnsetType, Meta(description="figures of this row that others state, if any do")
     ] = msgspec.UNSET

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from robench_leaderboard.ranking.board import Board
+
+#: Said where anything is certified.
+CERTIFIED = (
+    "certified",
+    "is the lower end of a bracket whose upper end is robust: images of which a certificate says that nothing in the "
+    "ball is answered otherwise than by their label, with a Wilson 95 % interval. It ranks nothing. A certified image "
+    "that falls to any attack makes the row INVALID.",
+)
+
 TERMS = (
     (
         "clean and robust",
@@ -57,3 +69,8 @@ TERMS = (
         "images give its numbers. 're-run by n others': n computed it again, and it repeats.",
     ),
 )
+
+
+def terms_of(found: Sequence[Board]) -> tuple[tuple[str, str], ...]:
+    """Return what the columns of these rankings mean."""
+    return (TERMS[0], CERTIFIED, *TERMS[1:]) if any(board.has_certified for board in found) else TERMS

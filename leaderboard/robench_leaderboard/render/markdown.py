@@ -16,7 +16,7 @@ from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.ranking.row import Row, per_image
 from robench_leaderboard.render import datasets_table, filters, formatting, page_limits, published_table, templates
 from robench_leaderboard.render.card_addresses import CardAddress, no_address
-from robench_leaderboard.render.legend import TERMS
+from robench_leaderboard.render.legend import terms_of
 from robench_leaderboard.render.page_limits import Total, shorten
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def markdown_of(found: Sequence[Board], rule: EvidenceRule = EVERYTHING, address
     return _template().render(
         boards=shorten(found, page_limits.MARKDOWN),
         total=Total.of(found),
-        terms=TERMS,
+        terms=terms_of(found),
         tables=across_datasets(found),
         rule=Safe(rule.words),
         address=lambda card: Safe(address(card)),

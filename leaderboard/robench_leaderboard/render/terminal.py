@@ -47,6 +47,7 @@ _OUTCOME = (
     Column("robust %", formatting.robust),
     Column("gain", lambda row: "ref." if row.undefended else formatting.gain(row)),
 )
+_CERTIFIED = Column("certified %", lambda row: formatting.percent(row.certified))
 _TOP5 = (
     Column("clean top-5 %", lambda row: formatting.percent(row.clean_top5)),
     Column("robust top-5 %", lambda row: formatting.percent(row.robust_top5)),
@@ -80,10 +81,11 @@ def _tables(board: Board, console: Console) -> list[Table]:
     names, title = _names(board), _title(board)
     through = [_THROUGH] if board.has_transfer else []
     top5 = list(_TOP5) if board.has_top5 else []
-    whole = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE, *top5, *_COST], title)
+    outcome = [*_OUTCOME[:2], *[_CERTIFIED] * board.has_certified, *_OUTCOME[2:]]
+    whole = _table(board, [_RANK, *names, *outcome, *through, _VERDICT, _EVIDENCE, *top5, *_COST], title)
     if _fits(whole, console):
         return [whole]
-    main = _table(board, [_RANK, *names, *_OUTCOME, *through, _VERDICT, _EVIDENCE], title)
+    main = _table(board, [_RANK, *names, *outcome, *through, _VERDICT, _EVIDENCE], title)
     if _fits(main, console):
         return [main, *_others(board, names, top5)]
     names = names if len(names) == 1 else [_BOTH]
@@ -92,8 +94,9 @@ def _tables(board: Board, console: Console) -> list[Table]:
         letters = Column("row", lambda row: _letters(board.rows.index(row)), "left")
         key, names = [_table(board, [letters, replace(names[0], min_width=None)], "Rows")], [letters]
     main = _table(board, [_RANK, *names, *_OUTCOME, _VERDICT, _EVIDENCE], title)
+    proved = [_table(board, [*names, _CERTIFIED], "Certified")] if board.has_certified else []
     transfer = [_table(board, [*names, *through], "Transfer")] if through else []
-    return [main, *key, *transfer, *_others(board, names, top5)]
+    return [main, *key, *proved, *transfer, *_others(board, names, top5)]
 
 
 def _readable(board: Board, name: Column, console: Console) -> bool:
@@ -186,7 +189,11 @@ def _print_notes(board: Board, console: Console) -> None:
 
     if board.shared:
         console.print(Text(formatting.shared(board)))
-    for note in [formatting.FEWER] * board.uneven + [_TRANSFER] * board.has_transfer:
+    for note in (
+        [formatting.FEWER] * board.uneven
+        + [_TRANSFER] * board.has_transfer
+        + [formatting.CERTIFIED] * board.has_certified
+    ):
         console.print(Text(note, "dim"))
     for sentence in [*board.weak, *board.broken][:20]:
         console.print(Text(plain(sentence, 600)))

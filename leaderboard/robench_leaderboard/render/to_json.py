@@ -8,7 +8,7 @@ import msgspec
 
 from robench.contracts.threat_model import format_eps
 from robench.evidence.attestation import Evidence
-from robench.evidence.card import Card, ComponentRecord, Scalar
+from robench.evidence.card import Card, CertificateRecord, ComponentRecord, Scalar
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.across_datasets import Across, AcrossRow, Mean, across_datasets
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome, Score
@@ -82,6 +82,8 @@ def _row(row: Row) -> json_schema.Row:
         front=list(row.front),
         cost=_cost(row),
         attacks=[_attack(attack) for attack in row.attacks],
+        certified=msgspec.UNSET if row.certified is None else accuracy(row.certified),
+        certificates=[_certificate(record) for record in row.certificates] or msgspec.UNSET,
         published=published_table.in_json(row) or msgspec.UNSET,
     )
 
@@ -195,6 +197,14 @@ def _attack(attack: AttackOutcome) -> json_schema.Attack:
         card=attack.card.file_name,
         id=attack.card.id,
         credit=plain(attack.card.credit, _NAME),
+    )
+
+
+def _certificate(record: CertificateRecord) -> json_schema.Certificate:
+    return json_schema.Certificate(
+        certificate=_component(record.certificate),
+        accuracy=accuracy(Score(record.certified, record.n)),
+        error=record.error,
     )
 
 

@@ -63,7 +63,8 @@ def latex(report: Report, board: Board) -> str:
     """Return one board as a ``tabular``; it needs the package booktabs."""
     top5 = ["clean top-5 %", "robust top-5 %"] if board.has_top5 else []
     transfer = ["transfer %"] if board.has_transfer else []
-    heads = ["rank", "defense", "victim", "clean %", "robust %", "gain", *top5, *transfer, "trainable"]
+    certified = ["certified %"] if board.has_certified else []
+    heads = ["rank", "defense", "victim", "clean %", "robust %", *certified, "gain", *top5, *transfer, "trainable"]
     lines = [
         f"% {plain(board_title(report, board), 200)}",
         "% Wilson 95 % intervals; robust: per image the worst case over all attacks of the row. Needs booktabs.",
@@ -80,6 +81,7 @@ def latex(report: Report, board: Board) -> str:
             line.victim,
             formatting.percent(row.clean),
             formatting.robust(row),
+            *([formatting.percent(row.certified)] if certified else []),
             "ref." if row.undefended else formatting.gain(row),
             *(formatting.percent(score) for score in (row.clean_top5, row.robust_top5) if top5),
             *([formatting.percent(line.transfer)] if transfer else []),
@@ -141,7 +143,7 @@ def _rows(report: Report) -> Iterator[list[Cell]]:
         *("clean_correct", "clean_low", "clean_high", "robust_correct", "robust_low", "robust_high"),
         *("clean_top5", "robust_top5", "transfer_correct", "transfer_low", "transfer_high", "trainable"),
         *("parameters", "fit_seconds"),
-        *("craft_ms", "score_ms", "peak_bytes"),
+        *("craft_ms", "score_ms", "peak_bytes", "certified", "certified_low", "certified_high"),
     ]
     for board, row in report.rows:
         line = Line(report, board, row)
@@ -152,6 +154,7 @@ def _rows(report: Report) -> Iterator[list[Cell]]:
             *(None if score is None else score.correct for score in (row.clean_top5, row.robust_top5)),
             *_counted(line.transfer),
             *(row.trainable, row.parameters, row.fit_seconds, row.craft_ms, row.score_ms, row.peak_bytes),
+            *_counted(row.certified),
         ]
 
 

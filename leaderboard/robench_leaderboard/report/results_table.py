@@ -117,6 +117,12 @@ COLUMNS: tuple[Column, ...] = (
         lambda line: line.row.headline.rate if line.row.headline else None,
         lambda line: line.row.headline,
     ),
+    _score(
+        "certified %",
+        "Images of which a certificate says that nothing in the ball fells them: the lower end of the bracket.",
+        lambda line: line.row.certified,
+        optional=True,
+    ),
     Column(
         "gain",
         "Robust accuracy minus that of the same victim undefended, in points.",

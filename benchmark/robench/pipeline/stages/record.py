@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from robench.contracts.certificate import Certificate
 from robench.errors import ContractError
 from robench.evidence import training_card
 from robench.evidence.card import (
+    CERTIFIED_CLOCKS,
     CLOCKS,
     AdversarialRecord,
     Card,
     CellRecord,
+    CertificateRecord,
     Cost,
     Costs,
     Gate,
@@ -28,16 +31,19 @@ from robench.evidence.provenance import environment
 from robench.evidence.statistics import pack_bits
 from robench.evidence.statistics import proportion as interval
 from robench.gate.measurement import Measurement
-from robench.plan.cell import Cell, SelectedComponent
+from robench.plan.cell import Cell, SelectedComponent, type_of
 from robench.plan.place_labels import Places
 from robench.plan.protocol_facts import protocol_of
 
 if TYPE_CHECKING:
+    from robench.pipeline.stages.certify import Certified
     from robench.pipeline.stages.fit import Fitted  # the types of what is handed on, not the stages
     from robench.pipeline.stages.score import Outcomes
 
 #: Above this many classes the confusion matrix is left out of the card; predictions stay in the store.
 MOST_CLASSES = 100
+#: The stage that cells without a certificate do not go through.
+CERTIFY = "certify"
 
 
 def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Card:
@@ -61,7 +67,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             threat=ThreatRecord(norm=cell.threat.norm, eps=cell.threat.eps, access=cell.threat.access),
             seed=cell.seed,
             n=measured.n,
-            stages=dict(STAGES),
+            stages={stage: version for stage, version in STAGES.items() if stage != CERTIFY or cell.certificates},
             undefended=cell.undefended,
             iterative=measured.iterative,
             given=dict(request),
@@ -84,6 +90,9 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             surrogate_clean=measured.surrogate_clean,
         ),
         robust=outcome(measured.robust, classes),
+        certificates=[
+            certificate(chosen, proved) for chosen, proved in zip(cell.certificates, measured.certified, strict=True)
+        ],
         cost=Costs(
             fit=measured.fitted.cost,
             craft=found.meter.cost(),
@@ -92,7 +101,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
         ),
         gate=replace(gate, checks=[replace(one, meaning=places.hide(one.meaning)) for one in gate.checks]),
         environment=environment(cell.device, found.named("made_on"), found.named("unrepeatable")),
-        clocks=list(CLOCKS),
+        clocks=[*CLOCKS, *(CERTIFIED_CLOCKS if cell.certificates else ())],
     )
 
 
@@ -127,6 +136,25 @@ def _training(training: TrainingRecord, chosen: SelectedComponent, places: Place
 def _model(model: ModelRecord, victim: SelectedComponent, places: Places) -> ModelRecord:
     training = None if model.training is None else _training(model.training, victim, places)
     return replace(model, loading=[places.hide(note) for note in model.loading], training=training)
+
+
+def certificate(chosen: SelectedComponent, found: Certified) -> CertificateRecord:
+    """Return what a certificate proved as the card holds it."""
+    own: Certificate = type_of(chosen, Certificate)
+    flags = found.stands.tolist()
+    low, high = interval(sum(flags), len(flags))
+    return CertificateRecord(
+        certificate=chosen.record(),
+        certified=sum(flags),
+        n=len(flags),
+        low=low,
+        high=high,
+        bits=pack_bits(flags),
+        randomized=bool(own.randomized),
+        error=float(own.error),
+        artifact=found.key,
+        cost=found.cost,
+    )
 
 
 def outcome(scored: Outcomes, classes: int) -> Outcome:

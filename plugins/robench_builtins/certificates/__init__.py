@@ -1,0 +1,1 @@
+"""Certificates: what proves of images that they stand."""
