@@ -48,6 +48,7 @@ OPTIONS = {
     "export": "to out",
     "report": "out figures tables",
     "export-defense": "out store",
+    "push": "to",
     "doctor": "store out",
     "completion": "out",
     "submit": "to by store device",
@@ -71,6 +72,7 @@ NEEDS = {
     "export": "{0}/card.json",
     "report": "{0}/card.json",
     "export-defense": "{0}/card.json",
+    "push": "{0}/card.json",
     "completion": "bash",
     "submit": "{0}/card.json",
 }
@@ -98,7 +100,7 @@ GOOD = {
 }
 
 #: Options that cannot be left out.
-REQUIRED = (("export", "--to"), ("bundle", "--out"), ("export-defense", "--out"))
+REQUIRED = (("export", "--to"), ("push", "--to"), ("bundle", "--out"), ("export-defense", "--out"))
 
 Case = tuple[list[str], str, str]
 

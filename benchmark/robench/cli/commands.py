@@ -27,6 +27,7 @@ from robench.cli.plugins import plugins_command
 from robench.cli.predict import predict_command
 from robench.cli.protocol import protocol_command
 from robench.cli.published import published_command
+from robench.cli.push import push_command
 from robench.cli.report import report_command
 from robench.cli.run import run_command
 from robench.cli.store import store_command
@@ -76,6 +77,7 @@ for command in (
     compare_command,
     export_command,
     export_defense_command,
+    push_command,
     report_command,
     doctor_command,
     completion_command,
