@@ -1,4 +1,4 @@
-"""A hook of MkDocs: links to files outside docs/ lead to the repository."""
+"""A hook of MkDocs: links to files outside docs/ lead to the repository, those to a leaderboard to its own page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         target = (here / found[2]).resolve()
         if target.is_relative_to(DOCS) and target.suffix != ".py":
             return found[0]
+        if target.name == "LEADERBOARD.md" and (target.parent / "index.html").is_file():
+            # The workflow `pages` publishes the sortable page of each of these beside the documentation.
+            up = "../" * page.file.url.removeprefix("./").count("/")
+            return f"{found[1]}{up}{target.parent.relative_to(DOCS.parent).as_posix()}/index.html)"
         kind = "tree" if target.is_dir() else "blob"
         return f"{found[1]}{config.repo_url}/{kind}/main/{target.relative_to(DOCS.parent)}{found[3] or ''})"
 

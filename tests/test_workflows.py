@@ -172,6 +172,40 @@ def test_the_site_is_built_with_every_link_checked(tmp_path):
     start = (tmp_path / "index.html").read_text()
     assert "https://github.com/robench/robench/blob/main/ARCHITECTURE.md" in start
     assert (tmp_path / "how-to" / "victim" / "index.html").is_file()
+    assert 'href="leaderboard/digits-models/index.html"' in start
+    assert 'href="../leaderboard/zero-shot/index.html"' in (tmp_path / "zero-shot" / "index.html").read_text()
+
+
+def test_every_leaderboard_is_checked_published_and_linked_from_the_first_page(tmp_path):
+    """The steps of the workflow run on the repository's pages, with stand-ins for what they call."""
+    pages = {page.parent.relative_to(ROOT).as_posix() for page in (ROOT / "leaderboard").rglob("index.html")}
+    assert pages >= {"leaderboard", "leaderboard/digits-models", "leaderboard/reports", "leaderboard/zero-shot"}
+    found = load(ROOT / ".github/workflows/pages.yml")["jobs"]["build"]["steps"]
+    scripts = {step.get("name"): step["run"] for step in found if "run" in step}
+    stand_ins = tmp_path / "bin"
+    stand_ins.mkdir()
+    for name in ("make", "robench"):
+        (stand_ins / name).write_text('#!/bin/sh\necho "$0 $@" >> called\n')
+        (stand_ins / name).chmod(0o755)
+    for folder in pages:
+        (tmp_path / folder / "cards").mkdir(parents=True)
+        (tmp_path / folder / "cards" / "one.json").write_text(folder)
+        for name in ("index.html", "leaderboard.json"):
+            (tmp_path / folder / name).write_text(folder)
+    (tmp_path / "build" / "today").mkdir(parents=True)
+    environment = {**os.environ, "PATH": f"{stand_ins}:{os.environ['PATH']}"}
+    for name in ("Pages are what the cards give", "Build the site"):
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", scripts[name]]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    called = (tmp_path / "called").read_text()
+    site = tmp_path / "build" / "site"
+    first = (ROOT / "docs" / "README.md").read_text()
+    for folder in pages:
+        assert f"robench leaderboard {folder}/cards -o {folder} --check\n" in called
+        for name in ("index.html", "leaderboard.json", "cards/one.json"):
+            assert (site / folder / name).read_text() == folder
+        assert f"](../{folder}/LEADERBOARD.md)" in first
 
 
 def test_what_is_published_is_checked_first():
