@@ -94,7 +94,7 @@ def test_the_architecture_is_vit_b32(checkpoint: Path) -> None:
 
 def test_pixel_gradients_are_those_of_finite_differences() -> None:
     model, tokenizer = tiny_model()
-    victim = zero_shot(model, tokenizer, Preprocess(CLIP_MEAN, CLIP_STD, size=16), CLASSES, TEMPLATES[:1]).double()
+    victim = zero_shot(model, tokenizer, Preprocess(CLIP_MEAN, CLIP_STD, size=16), TASK, TEMPLATES[:1]).double()
     victim.requires_grad_(False)
     # Away from 0 and 1, where the clamp after bicubic resizing has its kinks.
     images = 0.3 + 0.4 * torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -115,7 +115,7 @@ def test_pixel_gradients_are_those_of_finite_differences() -> None:
 
 def test_the_ensemble_averages_normalised_text_features() -> None:
     model, tokenizer = tiny_model()
-    victim = zero_shot(model, tokenizer, Preprocess(CLIP_MEAN, CLIP_STD, size=16), CLASSES, TEMPLATES)
+    victim = zero_shot(model, tokenizer, Preprocess(CLIP_MEAN, CLIP_STD, size=16), TASK, TEMPLATES)
     mean = (texts(model, tokenizer, TEMPLATES[0]) + texts(model, tokenizer, TEMPLATES[1])) / 2
     assert torch.allclose(victim.get_buffer("text_features"), F.normalize(mean, dim=1), atol=1e-6)
 

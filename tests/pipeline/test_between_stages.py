@@ -10,7 +10,7 @@ from robench.evidence import tensor_digests, victim_digests
 from robench.pipeline import workbench
 from robench.pipeline.stages import fit as stage
 from robench.runtime import time_beside
-from robench_builtins.models.shared import transformers_clip
+from robench_builtins.models.shared import text_features
 
 
 class Notes(Silent):
@@ -38,7 +38,7 @@ def run(tmp_path):
 
 def test_one_victim_is_loaded_once_and_hashed_once(run, monkeypatch):
     loads = counted(monkeypatch, workbench, "load_model")
-    texts = counted(monkeypatch, transformers_clip, "class_features")
+    texts = counted(monkeypatch, text_features, "class_features")
     copies = counted(monkeypatch, stage, "copy_module")
     hashed = counted(monkeypatch, victim_digests, "digest", lambda tensor: tensor.nbytes)
     whole = counted(monkeypatch, tensor_digests, "weights_digest")

@@ -128,6 +128,10 @@ def _no_model(name: str) -> Any:
     )
 
 
+def _made_anew(make: Callable[[], Tensor], _words: Sequence[object]) -> Tensor:
+    return make()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """Carry what the run fixes; fields may be added without breaking a plugin.
@@ -148,6 +152,7 @@ class Task:
         checkpoint: keeps the state of a long fit or attack, so that it continues after a kill.
         load_model: gives a surrogate by name; ``self`` is the undefended victim.
         training_images: serves the dataset's training split, for an attack that is fitted on images; never test images.
+        remember: keeps in the store what :meth:`remembered` is given; without one it is made anew.
     """
 
     classes: tuple[str, ...]
@@ -166,6 +171,7 @@ class Task:
     checkpoint: Checkpoint = dataclasses.field(default_factory=lambda: Checkpoint())
     load_model: Callable[[str], Classifier] = _no_model
     training_images: Callable[[], Examples] = _no_images
+    remember: Callable[[Callable[[], Tensor], Sequence[object]], Tensor] = _made_anew
 
     @property
     def threat(self) -> ThreatModel:
@@ -194,6 +200,15 @@ class Task:
         if text:
             self.notes.append(text)
             self.progress.note(text)
+
+    def remembered(self, make: Callable[[], Tensor], *words: object) -> Tensor:
+        """Return ``make()``, or what an earlier load made for the same ``words``, from the store.
+
+        For what takes long to compute from weights when a model is loaded, such as the features of many prompts. The
+        words must tell all apart that the result depends on: strings, numbers, tensors (by their bits) and modules (by
+        their layers and weights). The kind of device and torch's version are told apart by themselves.
+        """
+        return self.remember(make, words)
 
     def generator(self, *words: object) -> torch.Generator:
         """Return a CPU generator that depends on the stage's seed and on ``words``."""

@@ -22,6 +22,7 @@ from robench.evidence.store import Store, default_root
 from robench.evidence.victim_digests import digests_of
 from robench.gate.level import Level, level_of
 from robench.pipeline.from_scratch import training_as_defense
+from robench.pipeline.remembered_tensors import remembered
 from robench.pipeline.stages.fit import KIND, Fitted, fit, fitted_elsewhere, trains
 from robench.pipeline.stages.load import Data, load_data, load_model, serve
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
@@ -223,7 +224,8 @@ class Workbench:
             )
             return self.model(cell, members[name])
 
-        task = self.task(cell, "load").replace(load_model=by_name)
+        keep = partial(remembered, self.store, self.device)
+        task = self.task(cell, "load").replace(load_model=by_name, remember=keep)
         with self.beside.of("loading models"):
             loaded = load_model(model, self.data(cell), task)
         count = sum(parameter.numel() for parameter in loaded.parameters())

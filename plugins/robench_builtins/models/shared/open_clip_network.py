@@ -26,7 +26,7 @@ from robench_builtins.models.shared.library_pixels import Recipe, held_to, prepr
 from robench_builtins.models.shared.open_clip_towers import fine_tuned_from, image_tower, with_tower
 from robench_builtins.models.shared.preprocessing_preset import smooth, square
 from robench_builtins.models.shared.state_dict import read_state
-from robench_builtins.models.shared.transformers_clip import EncodeText, class_features
+from robench_builtins.models.shared.text_features import EncodeText, features_once
 
 #: What of a tag's entry is preprocessing.
 PREPARED = ("mean", "std", "interpolation", "resize_mode")
@@ -73,10 +73,11 @@ def build(asked: OpenClipRequest, task: Task, templates: Sequence[str]) -> ZeroS
     named = f"local-dir:{folder}" if folder else asked.model
     model = _folder(asked, named) if folder or named.startswith("hf-hub:") else _tagged(asked, task)
     model.eval()
-    encode_text = _text_encoder(model, _tokenizer(asked, named))
+    tokenizer = _tokenizer(asked, named)
+    encode_text = _text_encoder(model, tokenizer)
     return ZeroShotClassifier(
         OpenClipTower(model.visual),
-        class_features(encode_text, task.classes, templates),
+        features_once(task, templates, model, encode_text, tokenizer, [type(model).__name__, *_text_parts(model)]),
         logit_scale=model.logit_scale.detach().exp().item(),
         preprocess=_preprocess(asked, model.visual, task.shape),
         encode_text=encode_text,
@@ -247,10 +248,16 @@ def _tokenizer(asked: OpenClipRequest, named: str) -> Any:
         ) from error
 
 
+def _text_parts(model: nn.Module) -> list[object]:
+    """Return all that embeds texts: every part of a model but its visual tower."""
+    own = [tensor for _, tensor in (*model.named_parameters(recurse=False), *model.named_buffers(recurse=False))]
+    return [*own, *(part for name, part in model.named_children() if name != "visual")]
+
+
 def _text_encoder(model: Any, tokenizer: Any) -> EncodeText:
     def encode(prompts: Sequence[str]) -> Tensor:
         with torch.no_grad():
-            return cast(Tensor, model.encode_text(tokenizer(list(prompts))))
+            return cast(Tensor, model.encode_text(tokenizer(list(prompts)).to(model.logit_scale.device)))
 
     return encode
 

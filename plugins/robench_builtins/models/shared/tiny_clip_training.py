@@ -75,7 +75,7 @@ def train_tiny_clip(
     finally:
         torch.set_num_threads(threads)
     _save(model, tokenizer, folder)
-    return zero_shot(model, tokenizer, preprocess, task.classes, task.templates[:1])
+    return zero_shot(model, tokenizer, preprocess, task, task.templates[:1])
 
 
 def captions_for(origin: str, templates: Sequence[str]) -> tuple[str, ...]:

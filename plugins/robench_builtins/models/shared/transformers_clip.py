@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
 from transformers.utils import logging
 
 from robench import SpecError, Task, WeightsError, ZeroShotClassifier
+from robench_builtins.models.shared.text_features import EncodeText, features_once
 from robench_builtins.models.shared.transformers_processor import read_processor
 from robench_builtins.offline import offline
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-#: Prompts that go through the text tower at once: an ensemble for 1,000 classes would not fit.
-PROMPTS = 512
-
-EncodeText = Callable[[Sequence[str]], Tensor]
 
 
 class ClipImageTower(nn.Module):
@@ -52,18 +48,21 @@ def load_clip(
     preprocess = _preprocess(processor or checkpoint, config.image_size, task.shape, resolution)
     if resolution is not None:
         _interpolate_positions(model.vision_model, resolution)
-    return zero_shot(model, tokenizer, preprocess, task.classes, templates)
+    return zero_shot(model, tokenizer, preprocess, task, templates)
 
 
 def zero_shot(
-    model: CLIPModel, tokenizer: Any, preprocess: nn.Module, classes: Sequence[str], templates: Sequence[str]
+    model: CLIPModel, tokenizer: Any, preprocess: nn.Module, task: Task, templates: Sequence[str]
 ) -> ZeroShotClassifier:
-    """Build the classifier whose head is the prompts of ``classes``; several templates make an ensemble."""
+    """Build the classifier whose head is the prompts of the task's classes; several templates make an ensemble."""
     model.train(False)
     encode_text = text_encoder(model, tokenizer)
+    config: Any = model.config
+    words = [config.text_config.to_json_string(), str(config._attn_implementation)]
+    words += [model.text_model, model.text_projection]
     return ZeroShotClassifier(
         ClipImageTower(model.vision_model, model.visual_projection),
-        class_features(encode_text, classes, templates),
+        features_once(task, templates, model, encode_text, partial(_tokens, model, tokenizer), words),
         logit_scale=model.logit_scale.detach().exp().item(),
         preprocess=preprocess,
         encode_text=encode_text,
@@ -90,31 +89,23 @@ def _interpolate_positions(vision: nn.Module, side: int) -> None:
     embeddings.num_patches, embeddings.num_positions = patches, patches + 1
 
 
-def class_features(encode_text: EncodeText, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Return one normalised row a class: the mean over templates of normalised text features (K, D)."""
-    for template in templates:
-        if "{}" not in template:
-            raise SpecError(
-                f"template '{template}' has no place for the class name; write one with {{}}, "
-                "such as 'a photo of a {}'."
-            )
-    prompts = [template.replace("{}", name) for template in templates for name in classes]
-    parts = [encode_text(prompts[start : start + PROMPTS]) for start in range(0, len(prompts), PROMPTS)]
-    features = F.normalize(torch.cat(parts), dim=1).view(len(templates), len(classes), -1)
-    return F.normalize(features.mean(dim=0), dim=1)
-
-
 def text_encoder(model: CLIPModel, tokenizer: Any) -> EncodeText:
     """Return a function from prompts to text features (P, D), not normalised, without gradients."""
-    longest = model.text_model.config.max_position_embeddings
 
     def encode(prompts: Sequence[str]) -> Tensor:
-        tokens = tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        ids, mask = _tokens(model, tokenizer, prompts).to(model.text_projection.weight.device)
         with torch.no_grad():
-            features = model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
+            features = model.get_text_features(ids, mask)
         return cast(Tensor, features.pooler_output)
 
     return encode
+
+
+def _tokens(model: CLIPModel, tokenizer: Any, prompts: Sequence[str]) -> Tensor:
+    """Return the numbers of the prompts' tokens and their mask (2, P, L)."""
+    longest = model.text_model.config.max_position_embeddings
+    tokens = tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+    return torch.stack([tokens["input_ids"], tokens["attention_mask"]])
 
 
 def read_checkpoint(checkpoint: str, processor: str = "") -> tuple[CLIPModel, Any]:
