@@ -59,13 +59,18 @@ class CardError(RobenchError):
     """Report a card that cannot be read, or whose numbers do not follow from its evidence."""
 
 
+#: Names that a sentence lists.
+MOST_NAMED = 120
+
+
 def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """Return ``"did you mean 'x'? "`` or nothing, followed by the names that exist."""
+    """Return ``"did you mean 'x'? "`` or nothing, followed by the names that exist, the first ones of very many."""
     names = sorted(known)
     folded = {name.lower(): name for name in reversed(names)}
     close = get_close_matches(wrong.lower(), folded, n=1, cutoff=0.6)
     hint = f"did you mean '{folded[close[0]]}'? " if close else ""
-    return f"{hint}Known: {', '.join(names) or 'none'}."
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{hint}Known: {', '.join(names[:MOST_NAMED]) or 'none'}{more}."
 
 
 def unreadable(error: OSError) -> DataError:

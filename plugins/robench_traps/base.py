@@ -19,6 +19,17 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 TRAINED_EPS = 16 / 255
 
 
+class Weights:
+    """Say which set of weights the small networks get: from which seed they start, and in which order they learn."""
+
+    chosen = 0
+
+
+def use_weights(number: int) -> None:
+    """Choose a set of weights (0 is the usual one), before the first network is trained."""
+    Weights.chosen = number
+
+
 def conv_net(classes: int = 10, channels: int = 3) -> nn.Sequential:
     """Return two convolutions, the first a patch embedding, for images of 32 x 32."""
     return nn.Sequential(
@@ -45,8 +56,8 @@ def learn(
     optimizer = torch.optim.Adam(network.parameters(), rate)
     # Some networks are trained when they are first asked, which may be under no_grad.
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(1)
-        order = torch.Generator().manual_seed(1)
+        torch.manual_seed(1 + 1000 * Weights.chosen)
+        order = torch.Generator().manual_seed(1 + 1000 * Weights.chosen)
         for _ in range(epochs):
             for images, labels, _ in train.batches(64, shuffle=order):
                 network.train()
@@ -58,9 +69,9 @@ def learn(
 
 
 def seeded(build: Callable[[], nn.Sequential]) -> nn.Sequential:
-    """Return a network whose initial values are the same every time."""
+    """Return a network whose initial values are the same every time with the same set of weights."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(1000 * Weights.chosen)
         return build()
 
 

@@ -185,7 +185,7 @@ CONTROLS = (
     control(Ensemble, alongside=(Plain,)),
     control(DeclaredNoise, alongside=(Plain,)),
     control(DeclaredQuantiser, alongside=(Plain,), eps="16/255"),
-    control(DeclaredNone, alongside=(Plain,), attack=("square[queries=300]", "pgd"), n=16),
+    control(DeclaredNone, alongside=(Plain,), eps="16/255", n=8),
     control(SubtractsTheMean, alongside=(Plain,)),
     control(OwnPGD, alongside=(Plain,)),
 )  # fmt: skip

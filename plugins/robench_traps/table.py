@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.evidence.plain_text import plain
 from robench_traps.runner import Answer, Result
+from robench_traps.runs import Run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,11 +70,19 @@ def terminal(results: Sequence[Result]) -> Table:
     return table
 
 
-def markdown(results: Sequence[Result], command: str) -> str:
-    """Return the page: the command, the numbers, the traps and the controls with their stories."""
+def markdown(results: Sequence[Result], command: str, runs: Sequence[Run] = ()) -> str:
+    """Return the page: the command, the numbers, the traps and the controls with their stories.
+
+    Args:
+        results: what is shown row by row.
+        command: what was typed.
+        runs: this run and others beside it, in short.
+    """
     asked = detectors(results)
     parts = ["# Traps", f"<!-- Written by `{command}`; do not edit. -->", INTRODUCTION, f"    {command}"]
     parts.append("\n".join(f"- {line}" for line in summary(results).splitlines()))
+    if runs:
+        parts += [WEIGHTS, "\n".join(f"- {run.line}" for run in runs)]
     for title, wanted in (("## Traps", True), ("## Honest controls", False)):
         chosen = [result for result in results if result.trap is wanted]
         if chosen:
@@ -100,9 +109,9 @@ def escape(text: str) -> str:
     return plain(text, 600)
 
 
-def as_json(results: Sequence[Result]) -> dict[str, Any]:
-    """Return every field of every result as JSON values."""
-    return {"results": [_record(result) for result in results]}
+def as_json(results: Sequence[Result], run: Run) -> dict[str, Any]:
+    """Return every field of every result as JSON values, and with which weights and kernels they were found."""
+    return {"weights": run.weights, "kernels": run.kernels, "results": [_record(result) for result in results]}
 
 
 def _record(result: Result) -> dict[str, Any]:
@@ -128,6 +137,10 @@ def _said(answer: Answer, trap: bool) -> dict[str, Any]:
         "seconds": round(answer.seconds, 2),
     }
 
+
+WEIGHTS = """\
+The small networks are trained on the spot: other weights (`--weights`) and other processors give other networks
+(`ATEN_CPU_CAPABILITY=default` takes the oldest kernels)."""
 
 INTRODUCTION = """\
 Each trap is a small wrong evaluation that runs through the whole harness like anybody's plugin; its number must not

@@ -20,6 +20,7 @@ from robench_traps.base import Plain, Robust, Steps
 from robench_traps.detectors.autoattack import AutoAttackFlags
 from robench_traps.registry import CONTROLS, TRAPS, chosen
 from robench_traps.runner import Answer, Result, attempt, claimed, offered
+from robench_traps.runs import read_run, run_of
 from robench_traps.suite import run_all
 from robench_traps.trap import control, summary_of, trap
 
@@ -351,8 +352,36 @@ def test_markdown_is_escaped_and_holds_its_command():
     assert all(line.count(" | ") == 4 for line in page.splitlines() if line.startswith("| "))
 
 
+def test_other_runs_stand_beside_the_table(tmp_path):
+    run = run_of(results(), 3)
+    (tmp_path / "a.json").write_text(json.dumps(table.as_json(results(), run)))
+    page = table.markdown(results(), "robench traps", [run])
+
+    assert read_run(tmp_path / "a.json") == run
+    assert run.counts == (2, 3, 1, 2)
+    assert run.failed == ("wrong", "fair")
+    assert f"- weights 3, {run.kernels} kernels: 2 of 3 traps caught, 1 of 2 honest controls accused. Not as " in page
+    with pytest.raises(SpecError, match=r"--beside .*b\.json cannot be read \(No such file or directory\)\."):
+        read_run(tmp_path / "b.json")
+    (tmp_path / "c.json").write_text("[]")
+    with pytest.raises(SpecError, match=r"c\.json holds no run of the traps; write one with"):
+        read_run(tmp_path / "c.json")
+
+
+def test_another_set_of_weights_is_another_network():
+    from robench_traps import base
+
+    found = []
+    for number in (0, 1, 0):
+        base.use_weights(number)
+        found.append(next(base.seeded(base.mlp).parameters()))
+
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
+
+
 def test_json_holds_every_field():
-    records = table.as_json(results())["results"]
+    records = table.as_json(results(), run_of(results(), 3))["results"]
 
     assert records[0] == {
         "name": "wrong",
@@ -416,7 +445,8 @@ def test_every_trap_is_caught_and_no_control_accused(tmp_path):
 
     assert not [row["name"] for row in results if row["outcome"] not in ("caught", "cleared", "skipped")]
     assert done.returncode == 0
-    assert len(results) >= 115
+    assert sum(row["kind"] == "trap" for row in results) >= 115
+    assert sum(row["kind"] == "twin" for row in results) >= 40
 
 
 def test_an_unknown_name_is_a_sentence(tmp_path):
