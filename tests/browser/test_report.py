@@ -75,19 +75,22 @@ def test_every_picture_is_there(browser, run_page):
     )
     # 16 cells of 6 images, five pictures each.
     assert sizes[: 16 * 6 * 5] == [32] * (16 * 6 * 5)
-    # Then two of each defended victim's patches, whatever it was attacked with: the undefended one's, and tecoa's.
-    assert len(sizes) == 16 * 6 * 5 + 2 * 2
-    assert all(200 < size <= 420 for size in sizes[16 * 6 * 5 :])
+    # Then three of each defended victim's patches, whatever it was attacked with: the undefended one's, and tecoa's.
+    assert len(sizes) == 16 * 6 * 5 + 2 * 3
+    cut, filters, tokens = (sizes[16 * 6 * 5 + picture :: 3] for picture in range(3))
+    assert all(200 < size <= 420 for size in cut + filters)
+    assert tokens == [17 * 6] * 2  # six pixels a token
 
 
 def test_patches_say_what_they_are(browser, run_page):
     browser.show(run_page)
     texts = browser.run("return [...document.querySelectorAll('.cut img')].map(one => one.alt)")
-    assert len(texts) == 4
-    for image, filters in zip(texts[::2], texts[1::2], strict=True):
+    assert len(texts) == 6
+    for image, filters, tokens in zip(texts[::3], texts[1::3], texts[2::3], strict=True):
         assert " as tiny-clip" in image
         assert "cuts it: " in image
         assert "leading principal components of its embedding filters" in filters
+        assert "Heat map of 17 tokens (1 beside the patches) of 64 values" in tokens
     assert browser.run("return document.querySelector('#patches').innerText") == "Patches"
 
 

@@ -142,7 +142,7 @@ def test_what_is_no_card_in_a_folder_is_left_out_with_a_warning(robench, tmp_pat
     done = robench("explain", folder, "--json")
     assert [card["file"] for card in json.loads(done.out)["cards"]] == [REAL.name]
     assert f"{folder / 'notes.json'} does not follow card schema 3" in done.err
-    assert done.err.rstrip().endswith("It is left out.")
+    assert done.err.startswith("warning: left out: ")
 
 
 def test_verified_cards(parsed, real_run):

@@ -263,7 +263,7 @@ def test_a_run_on_the_whole_file_system_is_refused_before_it_is_read(dataset, sa
             ("-o", "sheet.jpg"),
             "-o sheet.jpg is no PNG file, and another format would change pixels; write -o sheet.png.",
         ),
-        (("-o", "bad.npz/sheet.png"), "bad.npz cannot be written (File exists); choose another folder with -o."),
+        (("-o", "bad.npz/sheet.png"), "bad.npz cannot be written (File exists); choose another folder with --out."),
         (
             ("--dataset", "folder:caf\udce9"),
             "imagefolder.path is 'caf\\udce9', which is not UTF-8 as this process reads",

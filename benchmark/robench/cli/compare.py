@@ -82,7 +82,7 @@ def _cards(places: tuple[Path, ...]) -> dict[tuple[str, str], Comparison]:
         except CardError as error:
             if path in places:
                 raise
-            warn(f"{path} is left out: {error}")
+            warn(f"left out: {error}")
     if not found:
         raise CardError(f"No card in {', '.join(map(str, places[1:]))} is of the test images of {places[0]}.")
     return found

@@ -41,6 +41,7 @@ def explain_command(cards: tuple[Path, ...], as_json: bool) -> None:
     robench explain results --json
     robench explain results/trainings/CARD.json
     """
+    from robench.errors import CardError
     from robench.evidence.judged_card import card_files
 
     found: dict[str, list[dict[str, Any]]] = {"cards": [], "trainings": []}
@@ -50,6 +51,8 @@ def explain_command(cards: tuple[Path, ...], as_json: bool) -> None:
             continue
         kind, values = _explained(card, path, "\n" * (place > 0), not as_json)
         found[kind].append({"path": str(path), **values})
+    if not any(found.values()):
+        raise CardError(f"There is no card to explain in {', '.join(map(str, cards))}; name what robench run wrote.")
     with answering(as_json) as answer:
         answer(dict(found))
 
@@ -68,7 +71,7 @@ def _read(path: Path, named: tuple[Path, ...]) -> Card | TrainingCard | None:
     except CardError as error:
         if path in named:
             raise
-        warn(f"{error} It is left out.")
+        warn(f"left out: {error}")
         return None
 
 
