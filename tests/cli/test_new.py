@@ -18,7 +18,7 @@ from robench.testing import check_component
 from robench.testing.fixtures import LARGE, SMALL, USUAL
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = ("defense", "attack", "dataset", "victim", "surrogate")
+ROLES = ("defense", "attack", "dataset", "victim", "surrogate", "certificate")
 FILES = {
     "my_{role}/__init__.py", "pyproject.toml", "README.md", "tests/test_my_{role}.py", ".github/workflows/robench.yml",
     ".gitignore",

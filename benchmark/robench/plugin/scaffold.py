@@ -21,7 +21,7 @@ RUNS = {
     "surrogate": "robench run --attack pgd --surrogate {} --n 100",
     "attack": "robench run --attack {},pgd --n 100",
     "defense": "robench run --defense {} --attack pgd --n 100",
-    "certificate": "robench run --victim mlp --attack pgd --certificate {} --norm L2 --eps 0.1 --n 100",
+    "certificate": "robench run --victim mlp --attack pgd --certificate {} --eps 1/255 --n 100",
 }
 
 #: File of the component; a folder, so that modules written beside it are packaged, and their source counts.
