@@ -78,6 +78,7 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.apgd import APGD
     from robench_builtins.attacks.art import ART
     from robench_builtins.attacks.autoattack import AutoAttack
+    from robench_builtins.attacks.corruption import Corruption
     from robench_builtins.attacks.cw import CW
     from robench_builtins.attacks.di_fgsm import DIFGSM
     from robench_builtins.attacks.fab import FAB
@@ -102,6 +103,7 @@ def robench_attacks() -> list[type[Attack]]:
         AutoAttack,
         Foolbox,
         Torchattacks,
+        Corruption,
         CW,
         DIFGSM,
         FAB,

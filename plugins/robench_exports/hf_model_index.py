@@ -49,12 +49,14 @@ class HFModelIndex(Exporter):
 
     def _result(self, board: Any, row: Any) -> dict[str, Any]:
         threat = f"{board.norm} eps {board.radius}"
-        attacks = [attack for attack in row.attacks if attack.access == "white-box"]
+        corrupted = board.norm == "corruption"
+        worst, what = ("mean over", "corruptions") if corrupted else ("per-image worst case over", "attacks")
+        attacks = [attack for attack in row.attacks if corrupted or attack.access == "white-box"]
         metrics = [
             _metric("accuracy", "Clean accuracy", row.clean, {"seed": row.seed}),
             _metric(
                 "robust_accuracy",
-                f"Robust accuracy, {threat}, per-image worst case over {len(row.attacks)} attacks",
+                f"Robust accuracy, {threat}, {worst} {len(row.attacks)} {what}",
                 row.robust,
                 {"norm": board.norm, "eps": board.eps, "attacks": [attack.attack.label for attack in attacks]},
             ),

@@ -50,10 +50,12 @@ class LaTeX(Exporter):
         top5 = self.top5 and any(row.clean_top5 for row in rows)
         size = r" $\times$ ".join(map(str, board.shape))
         title = f"{escape(board.dataset)}, {board.norm}, $\\epsilon = {board.radius}$, {size}, $n = {board.n}$"
+        attacked = board.norm != "corruption"
+        worst = "the per-image worst case over the attacks" if attacked else "the mean over the common corruptions"
         return "\n".join(
             [
                 r"\begin{table}",
-                rf"\caption{{{title}. Robust accuracy is the per-image worst case over the attacks; rows that share a "
+                rf"\caption{{{title}. Robust accuracy is {worst}; rows that share a "
                 r"rank are not told apart (exact McNemar, Holm, 5\,\%).}",
                 rf"\begin{{tabular}}{{rllrrrr{'rr' * top5}}}",
                 r"\toprule",

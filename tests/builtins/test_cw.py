@@ -235,9 +235,7 @@ def test_an_image_is_treated_alike_in_every_batch(stop_early):
 
 
 def test_linf_is_refused_with_what_to_take_there():
-    with pytest.raises(
-        SpecError, match=r"^cw works in L2, not in Linf; apgd\[loss=margin\] climbs the same margin"
-    ):
+    with pytest.raises(SpecError, match=r"^cw works in L2, not in Linf; apgd\[loss=margin\] climbs the same margin"):
         CW().check(ThreatModel("Linf", 0.1))
     CW().check(ThreatModel("L2", 0.5))
 

@@ -44,6 +44,9 @@ MODELS = {
 #: Everything else serves files or weights of somebody else, which the fingerprint holds by content or by name.
 DATASETS = ("digits",)
 
+#: Attacks of a library that need not be installed.
+OF_A_LIBRARY = ("corruption",)
+
 
 def offers():
     """Return the built-ins by role and name, each class once."""
@@ -99,7 +102,8 @@ def computed(name, offer):
     """Return what a built-in computes here; None where it needs files or weights that are not."""
     role = name.partition(" ")[0]
     if role == "attack":
-        return None if offer.component.undeclared or offer.component.made_elsewhere else of_attack(offer)
+        foreign = offer.component.undeclared or offer.component.made_elsewhere or offer.name in OF_A_LIBRARY
+        return None if foreign else of_attack(offer)
     if role == "defense":
         return of_defense(offer)
     if role == "certificate":

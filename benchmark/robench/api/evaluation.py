@@ -47,7 +47,7 @@ def evaluate(
             (N, C, H, W), and (N,), as tensors, arrays or lists. None is the default dataset.
         attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
         eps: radius in pixel units.
-        norm: ``Linf``, ``L2`` or ``L1``.
+        norm: ``Linf``, ``L2``, ``L1``, or ``corruption``, whose eps is a severity.
         n: number of test images; None takes all.
         seed: determines everything that is drawn.
         name: what the card calls the module.

@@ -71,7 +71,9 @@ NAMES = Names()
     help="Also what proves of images that they stand, the lower end: interval, crown, ...",
 )
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
-@click.option("--norm", default=None, metavar="NORM", help="Linf, L2 or L1 [default: Linf].")
+@click.option(
+    "--norm", default=None, metavar="NORM", help="Linf, L2, L1, or corruption, whose eps is a severity [default: Linf]."
+)
 @parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(
     "--label",

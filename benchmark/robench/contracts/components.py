@@ -179,6 +179,14 @@ class Attack(Component):
         """Return the same under ``threat``; override it where the norm makes a difference."""
         return self.passes()
 
+    def threat(self, asked: ThreatModel) -> ThreatModel:
+        """Return the threat model that it is run under where ``asked`` is the run's, unless it has one of its own."""
+        return asked
+
+    def stands_for(self) -> tuple[str, ...]:
+        """Return the attacks, as they are typed, that it is a word for; none if it is an attack by itself."""
+        return ()
+
     def passes_once(self) -> tuple[int, int]:
         """Return the most (forwards, backwards) that are spent once a model, on training images, for ``--dry-run``."""
         return 0, 0

@@ -17,8 +17,12 @@ from robench.errors import SpecError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Norm = Literal["Linf", "L2", "L1"]
+#: Three balls around the image, and common corruptions of a severity, which are no ball: eps is then the severity.
+Norm = Literal["Linf", "L2", "L1", "corruption"]
 Access = Literal["white-box", "transfer", "black-box"]
+
+#: Severities of common corruptions (Hendrycks and Dietterich 2019).
+SEVERITIES = range(1, 6)
 
 #: How far a stored perturbation may exceed eps before it counts as outside the ball: float32 rounding of
 #: values in [0, 1] is 6e-8, so 1e-6 forgives arithmetic and nothing else.
@@ -42,18 +46,26 @@ class ThreatModel:
             raise SpecError(f"norm '{self.norm}' is unknown; robench measures {known}.")
         check_eps(self.eps, self.norm)
 
+    @property
+    def ball(self) -> bool:
+        """Tell whether it is a ball around each image, in which an attacker searches; common corruptions are none."""
+        return has_ball(self.norm)
+
     def distance(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        """Return the norm of each image's perturbation, shape (N,)."""
+        """Return the norm of each image's perturbation, shape (N,); of corruptions the largest change of a pixel."""
         if self.norm == "L1":
             return l1_length(images, adversarial)
         delta = (adversarial - images).flatten(1)
-        return delta.abs().amax(1) if self.norm == "Linf" else _length(delta)
+        return _length(delta) if self.norm == "L2" else delta.abs().amax(1)
 
     def project(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """Return a point of the ball around ``images`` and of the box [0, 1] (N, C, H, W).
 
         Linf and L1: the nearest. L2: shortened to eps, then clamped, which may end nearer to the image than it had to.
+        Of corruptions any image of the box is one, and the image itself where the severity is 0.
         """
+        if not self.ball:
+            return adversarial.clamp(0.0, 1.0) if self.eps else images.clone()
         if self.norm == "L1":
             return nearest_in_l1(images, adversarial, self.eps, BALL_TOLERANCE / 4)
         delta = adversarial - images
@@ -104,10 +116,17 @@ class ThreatModel:
 
     def reach(self, size: int) -> float:
         """Return how far each of ``size`` coordinates can move at the same time: eps, eps / sqrt(size), eps / size."""
+        if not self.ball:
+            return 1.0
         return self.eps / {"Linf": 1.0, "L2": math.sqrt(size), "L1": size}[self.norm]
 
     def __str__(self) -> str:
         return f"{self.norm} {format_eps(self.eps)} {self.access}"
+
+
+def has_ball(norm: str) -> bool:
+    """Tell whether a norm bounds how far an image is moved; a severity of common corruptions does not."""
+    return norm != "corruption"
 
 
 def _length(delta: Tensor) -> Tensor:
@@ -155,9 +174,13 @@ def parse_eps(text: str | float, norm: Norm = "Linf") -> float:
 
 
 def check_eps(eps: float, norm: Norm) -> None:
-    """Refuse a radius that is no number, negative, or (Linf) larger than the pixel range."""
+    """Refuse a radius that is no number, negative, or (Linf) larger than the pixel range, and what is no severity."""
     if not math.isfinite(eps) or eps < 0:
         raise SpecError(f"eps {eps:g} is not a radius; give a number of at least 0, such as 8/255.")
+    if not has_ball(norm) and eps not in (0, *SEVERITIES):
+        raise SpecError(
+            f"eps {eps:g} is no severity of a corruption; give a whole number from {SEVERITIES[0]} to {SEVERITIES[-1]}."
+        )
     if norm == "Linf" and eps > 1:
         raise SpecError(
             f"eps {eps:g} is larger than the whole pixel range: images are in [0, 1], so eps is too. "

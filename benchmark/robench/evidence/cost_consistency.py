@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from robench.contracts.threat_model import BALL_TOLERANCE
+from robench.contracts.threat_model import BALL_TOLERANCE, has_ball
 from robench.evidence.card import Card, Cost
 
 
@@ -15,9 +15,10 @@ def cost_problems(card: Card) -> Iterator[str]:
     cell, cost, n = card.cell, card.cost, card.cell.n
     for name, stage in (("fit", cost.fit), ("craft", cost.craft), ("score", cost.score), ("gate", cost.gate)):
         yield from _stage_problems(name, stage)
-    worth = card.clean.correct if cell.surrogate is None else n
+    whole = cell.surrogate is not None or not has_ball(cell.threat.norm)
+    worth = n if whole else card.clean.correct
     if card.adversarial.attacked != worth:
-        which = "were right clean" if cell.surrogate is None else "there are to be crafted for transfer"
+        which = "there are to be crafted for transfer or corrupted" if whole else "were right clean"
         yield f"{card.adversarial.attacked} images were attacked, but {worth} {which}."
     if cost.craft.images != card.adversarial.attacked:
         yield f"crafting counts {cost.craft.images} images, but {card.adversarial.attacked} were attacked."

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 
-from robench.contracts.components import Attack
+import torch
+
+from robench.contracts.components import Attack, Defense
 from robench.evidence.card import Check
 from robench.evidence.check_verdict import NOT_APPLICABLE, skip
 from robench.gate.measurement import Measurement
+from robench.gate.probe_context import ProbeContext
 from robench.plan.cell import type_of
 
 #: Checks of how well each image was attacked: by its own steps, or beside what other attacks win on it.
@@ -25,9 +29,39 @@ SHARED = (
     "standing; the card speaks for no row."
 )
 
+#: Checks of an attacker who searches a ball: that the model can be climbed, and that it was climbed well.
+OF_A_BALL: Set[str] = IMAGE_BY_IMAGE | {
+    "images moved", "robust <= clean", "gradients present", "gradients true", "gradients useful", "logit scale",
+    "declared gradient", "straight-through path", "straight-through leads", "stable loss",
+}  # fmt: skip
+
+CORRUPTED = (
+    f"{NOT_APPLICABLE}common corruptions are drawn without asking the model, from no ball in which an attacker "
+    "searches; the number says how it answers on such images, and nothing of an attacker."
+)
+
+#: Probes of a defended victim that search the ball.
+SEARCHING = ("path", "gradients", "strength", "landscape")
+
+
+def seen_by(probe: str, context: ProbeContext) -> ProbeContext:
+    """Return what a probe may look at: no image where it would search a ball and there is none."""
+    if context.task.threat.ball or probe not in SEARCHING:
+        return context
+    nothing = torch.zeros_like(context.clean)
+    return replace(context, clean=nothing, standing=nothing, defense=Undeclared())
+
+
+class Undeclared(Defense):
+    """Stand in for a defense where nothing is to be asked of its gradients."""
+
+    name = "undeclared"
+
 
 def where_applicable(made: Check, measured: Measurement) -> Check:
     """Return the check as it was made, or as not applicable where it accuses an attack of what it does not claim."""
+    if not measured.cell.threat.ball and made.name in OF_A_BALL and made.status != "pass":
+        return skip(made.name, made.threshold, CORRUPTED)
     attack: Attack = type_of(measured.cell.attack, Attack)
     if attack.shared and made.name in IMAGE_BY_IMAGE and made.status != "pass":
         return skip(made.name, made.threshold, SHARED)

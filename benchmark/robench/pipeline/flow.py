@@ -122,7 +122,8 @@ def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = la
     if cell.surrogate is not None:
         target = workbench.surrogate(cell, cell.surrogate).model
         surrogate_clean = check_surrogate(cell, workbench)
-    worth_attacking = clean.correct if cell.surrogate is None else None
+    # Corruptions attack nobody: what is wrong clean may come out right.
+    worth_attacking = clean.correct if cell.surrogate is None and cell.threat.ball else None
     victim = name if cell.surrogate is None else f"surrogate {cell.surrogate.component.name}"
     text = f"craft {attack.name} on {victim}"
     needed = needs_images(cell, store, workbench.options.gate, workbench.options.gallery)

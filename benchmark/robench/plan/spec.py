@@ -10,7 +10,7 @@ from typing import Any, cast
 from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameters_of
-from robench.contracts.threat_model import Access, Norm, ThreatModel, parse_eps
+from robench.contracts.threat_model import Access, Norm, ThreatModel, has_ball, parse_eps
 from robench.errors import SpecError, suggestion, unreadable
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.plan.place_labels import labelled
@@ -89,7 +89,7 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
     threats = [ThreatModel(spec.norm, parse_eps(eps, spec.norm)) for eps in spec.eps]
     chooser = _Chooser(known, spec.parameters)
     datasets = [chooser.choose("dataset", name) for name in _datasets(spec, known)]
-    attacks = [chooser.choose("attack", name) for name in spec.attack]
+    attacks = list(_attacks(spec.attack, chooser))
     certificates = _certificates(spec, threats, chooser)
     train = chooser.choose(TRAIN, spec.train_dataset) if spec.train_dataset else None
     cells: list[Cell] = []
@@ -102,10 +102,13 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
         for seed, threat, attack, (defense, loads) in itertools.product(spec.seed, threats, attacks, defenses):
             for way, surrogate in _ways(type_of(defense, Defense), attack, victim, surrogates, known, blind):
                 access: Access = "transfer" if surrogate is not None else _access(way)
-                threat = ThreatModel(threat.norm, threat.eps, access)
-                type_of(way, Attack).check(threat)
-                proofs = tuple(one for one in certificates if type_of(one, Certificate).covers(defense.component))
-                cell = Cell(dataset, victim, defense, way, surrogate, threat, seed, spec.n, device, loads, proofs)
+                own = type_of(way, Attack).threat(threat)
+                own = ThreatModel(own.norm, own.eps, access)
+                type_of(way, Attack).check(own)
+                # A bound of a ball says nothing of what is in none.
+                known_bounds = certificates if own.ball else []
+                proofs = tuple(one for one in known_bounds if type_of(one, Certificate).covers(defense.component))
+                cell = Cell(dataset, victim, defense, way, surrogate, own, seed, spec.n, device, loads, proofs)
                 cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1))
     _check_covered(certificates, cells)
     return cells, chooser
@@ -129,6 +132,14 @@ def _check_covered(certificates: Sequence[SelectedComponent], cells: Sequence[Ce
                 f"{chosen.component.name} certifies what answers {kind}, and none of the defenses of this run does "
                 f"({names}); name one that does with --defense, or leave --certificate {chosen.component.name} out."
             )
+
+
+def _attacks(names: Sequence[str], chooser: _Chooser) -> Iterator[SelectedComponent]:
+    """Yield the attacks that are named, and those that a word stands for."""
+    for name in names:
+        chosen = chooser.choose("attack", name)
+        words = type_of(chosen, Attack).stands_for()
+        yield from (chooser.choose("attack", word) for word in words) if words else [chosen]
 
 
 def _trained_on(cell: Cell, train: SelectedComponent | None) -> Cell:
@@ -203,9 +214,9 @@ def _ways(
 
     Exact gradients: end to end. An approximate or random forward: also from the undefended victim, as a non-adaptive
     evaluation would have it. No gradients: only so, and by queries, which then (``blind``) the undefended victim has to
-    fall to as well.
+    fall to as well. Images from a file, and corruptions, are the same for all of them.
     """
-    if type_of(attack, Attack).made_elsewhere:
+    if type_of(attack, Attack).made_elsewhere or not any(map(has_ball, type_of(attack, Attack).norms)):
         yield attack, None
         return
     asks = bool(type_of(attack, Attack).queries_only)

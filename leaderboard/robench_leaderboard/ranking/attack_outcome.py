@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from robench.contracts.threat_model import Access
+from robench.contracts.threat_model import Access, has_ball
 from robench.evidence.card import Card, Check, Outcome, Verdict
 from robench.evidence.plain_text import plain
 from robench.evidence.statistics import wilson
@@ -91,6 +91,8 @@ class AttackOutcome:
         """Say whether the defended victim itself was attacked: by its gradients, or by queries if it has none."""
         if self.weakness:
             return False
+        if not has_ball(self.card.cell.threat.norm):
+            return True
         queried = self.access == "black-box" and self.card.training.gradient == "none" and not self.made_elsewhere
         return self.access == "white-box" or queried
 

@@ -108,8 +108,20 @@ class Board:
 
     @property
     def weak(self) -> list[str]:
-        """Return what attacks that are weak as published leave of the rows, beside what is left of them."""
-        return [sentence for row in self.rows for sentence in row.weak]
+        """Return what attacks that speak for no row leave of the rows, and what robust means where nobody attacks."""
+        return [*self.corruptions, *(sentence for row in self.rows for sentence in row.weak)]
+
+    @property
+    def corruptions(self) -> list[str]:
+        """Return what the figures are a mean of, on a board of common corruptions."""
+        if all(row.attacked for row in self.rows):
+            return []
+        counts = "; ".join(f"{row.title}: {len(row.cards)}" for row in self.rows[:20])
+        return [
+            f"Robust is here the mean accuracy over a row's common corruptions of severity {self.setting.eps:g}, of "
+            f"which there are ({counts}); an image counts as right in comparisons if it is under more than half of "
+            "them. Nobody attacks, and nothing is said of attackers."
+        ]
 
     @property
     def uneven(self) -> bool:

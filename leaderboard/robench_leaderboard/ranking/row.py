@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
-from robench.contracts.threat_model import Access
+from robench.contracts.threat_model import Access, has_ball
 from robench.evidence.attestation import REPORTED, Evidence
 from robench.evidence.card import Card, CertificateRecord, Cost, Outcome, Verdict
 from robench.evidence.row_cells import RowCell, lowered
@@ -88,6 +89,11 @@ class Row:
         """Say whether this is the reference that defenses are compared with."""
         return self.cards[0].cell.undefended
 
+    @property
+    def attacked(self) -> bool:
+        """Say whether there is an attacker; common corruptions have none."""
+        return has_ball(self.cards[0].cell.threat.norm)
+
     @cached_property
     def attacks(self) -> tuple[AttackOutcome, ...]:
         """Return the outcome under each attack, white-box first."""
@@ -128,9 +134,15 @@ class Row:
 
     @cached_property
     def mask(self) -> tuple[bool, ...] | None:
-        """Return, per image, whether it withstood every attack; None without a white-box attack."""
+        """Return, per image, whether it withstood every attack; None without a white-box attack.
+
+        Under common corruptions: whether it is right under more than half of them.
+        """
         if not self.white_box:
             return None
+        if not self.attacked:
+            masks = [card.robust.mask() for card in self.cards]
+            return tuple(2 * sum(flags) > len(masks) for flags in zip(*masks, strict=True))
         return tuple(all(flags) for flags in zip(*(card.robust.mask() for card in self.cards), strict=True))
 
     def mask_under(self, attacks: Collection[str]) -> tuple[bool, ...] | None:
@@ -140,7 +152,10 @@ class Row:
 
     @cached_property
     def headline(self) -> Score | None:
-        """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws."""
+        """Return the robust accuracy: the per-image worst case over all attacks, of each the mean over draws.
+
+        Under common corruptions, which nobody chooses for an image, it is the mean accuracy over those of the row.
+        """
         return None if self.shares is None else Score(sum(self.shares), len(self.shares))
 
     @cached_property
@@ -155,7 +170,12 @@ class Row:
 
     @cached_property
     def shares(self) -> tuple[float, ...] | None:
-        """Return, per image, the least share of draws in which it withstood an attack; 0 or 1 if none is drawn."""
+        """Return, per image, the least share of draws in which it withstood an attack; 0 or 1 if none is drawn.
+
+        Under common corruptions: the share of them under which it is right.
+        """
+        if self.mask is not None and not self.attacked:
+            return tuple(map(fmean, zip(*(_shares(card.robust) for card in self.cards), strict=True)))
         if self.mask is None or all(card.robust.hits is None for card in self.cards):
             return self.mask
         return tuple(map(min, zip(*(_shares(card.robust) for card in self.cards), strict=True)))
@@ -215,8 +235,13 @@ class Row:
 
     @property
     def robust_top5(self) -> Score | None:
-        """Return the lowest top-5 accuracy over the end-to-end attacks; cards do not say of which images."""
+        """Return the lowest top-5 accuracy over the end-to-end attacks; cards do not say of which images.
+
+        Under common corruptions: the mean over them.
+        """
         found = [attack.top5 for attack in self.white_box if attack.top5 is not None]
+        if found and not self.attacked:
+            return Score(fmean(score.correct for score in found), found[0].n)
         return min(found, key=lambda score: score.rate, default=None)
 
     @property

@@ -20,6 +20,7 @@ from robench.contracts.examples import Batch
 from robench.evidence.fingerprint import fingerprint
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
+from robench.gate.applicability import seen_by
 from robench.gate.level import Level
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.registry import ATTACK_PROBES, MODEL_PROBES
@@ -58,7 +59,7 @@ def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:
                 probes = context.task.progress.track(
                     MODEL_PROBES.items(), len(MODEL_PROBES), f"probe {context.defense.name}"
                 )
-                found: ProbeResults = {name: _fitting(probe, context) for name, probe in probes}
+                found: ProbeResults = {name: _fitting(probe, seen_by(name, context)) for name, probe in probes}
             artifact = store.put(KIND, key, {**found, "meter": meter.state()})
     return artifact.meta
 
