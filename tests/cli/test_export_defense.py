@@ -31,6 +31,15 @@ if (folder / "transformers").is_dir():
     embeds = model(pixel_values=(images - mean) / std).image_embeds
     logits = texts["logit_scale"] * torch.nn.functional.normalize(embeds, dim=1) @ texts["text_features"].T
     found["transformers"] = logits
+if (folder / "peft").is_dir():
+    from peft import PeftModel
+    base = CLIPVisionModelWithProjection.from_pretrained(folder / "peft-base")
+    adapted = PeftModel.from_pretrained(base, str(folder / "peft")).eval()
+    embeds = adapted(pixel_values=(images - mean) / std).image_embeds
+    found["peft"] = texts["logit_scale"] * torch.nn.functional.normalize(embeds, dim=1) @ texts["text_features"].T
+    with adapted.disable_adapter():
+        embeds = adapted(pixel_values=(images - mean) / std).image_embeds
+    found["base"] = texts["logit_scale"] * torch.nn.functional.normalize(embeds, dim=1) @ texts["text_features"].T
 assert not any(name.partition(".")[0].startswith("robench") for name in sys.modules)
 print("FOUND", json.dumps({name: logits.tolist() for name, logits in found.items()}))
 """
@@ -51,9 +60,20 @@ def test_a_fitted_lora_is_loaded_without_robench_and_answers_alike(robench, real
     alone = subprocess.run(words, capture_output=True, text=True, check=False)
     assert alone.returncode == 0, alone.stderr
     found = json.loads(alone.stdout.rpartition("FOUND")[2])
-    assert set(found) == {"torch", "transformers"}
+    assert set(found) == {"torch", "transformers", "peft", "base"}
+    # Below its adapter the tower is the undefended victim's, which answers otherwise.
+    with torch.no_grad():
+        undefended = bench.model(cell, cell.victim)(images)
+    base = torch.tensor(found.pop("base"))
+    assert torch.allclose(base, undefended, atol=1e-4 * float(undefended.abs().max()))
+    assert not torch.allclose(base, expected, atol=1e-4 * float(expected.abs().max()))
     for logits in found.values():
         assert torch.allclose(torch.tensor(logits), expected, atol=1e-4 * float(expected.abs().max()))
+    stated = json.loads((tmp_path / "taken" / "peft" / "adapter_config.json").read_text())
+    assert (stated["peft_type"], stated["base_model_name_or_path"]) == ("LORA", "peft-base")
+    assert len(load_file(tmp_path / "taken" / "peft" / "adapter_model.safetensors")) == 2 * len(
+        stated["target_modules"]
+    )
     state = load_file(tmp_path / "taken" / "model.safetensors")
     assert sum("lora_" in name for name in state) > 0
     text = (tmp_path / "taken" / "README.md").read_text()

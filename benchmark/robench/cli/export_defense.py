@@ -26,7 +26,8 @@ def export_defense_command(card: Path, out: Path, store: Path | None) -> None:
     """Write the defended victim of a card so that torch and transformers load it without robench.
 
     In the folder are a torch.export program (images in [0, 1] in, logits out), all tensors (safetensors), a checkpoint
-    of transformers where the model is a CLIP of its architecture (adapters merged), and README.md as model card.
+    of transformers where the model is a CLIP of its architecture (adapters merged; a LoRA also by itself, as peft's
+    folder beside the tower it adapts), and README.md as model card.
     Nothing is trained: the store must have the fit. What is written is loaded again and compared before it counts.
 
     \b

@@ -1,4 +1,4 @@
-"""Take a fitted defense away: as a program that torch runs, as tensors, and as a checkpoint that transformers loads.
+"""Take a fitted defense away: as a program that torch runs, as tensors, as what transformers and peft load.
 
 None of it needs robench: the program takes images in [0, 1] and returns logits, preprocessing included.
 """
@@ -6,8 +6,7 @@ None of it needs robench: the program takes images in [0, 1] and returns logits,
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +21,8 @@ from robench.errors import StoreError, WeightsError
 from robench.evidence.card import Card
 from robench.evidence.files import write_whole
 from robench.pipeline.export_weights import save_weights
+from robench.pipeline.exported_adapter import ADAPTER, BASE, export_adapter
+from robench.pipeline.library_tower import answers_alike, library_tower, merged, quiet, same
 from robench.pipeline.stages.fit import KIND
 from robench.pipeline.workbench import Workbench
 from robench.plan.cell import Cell
@@ -30,8 +31,6 @@ PROGRAM = "model.pt2"
 TEXTS = "class_texts.safetensors"
 #: Images on which what was written is compared with the defended victim.
 COMPARED = 4
-#: Largest difference of two logits, relative to the largest of them, that is rounding.
-ROUNDING = 1e-4
 
 
 def stored_defense(cell: Cell, workbench: Workbench) -> Classifier:
@@ -74,6 +73,9 @@ def export(model: Classifier, victim: Classifier, images: Tensor, folder: Path) 
     plain = torch.equal(model.preprocess(images), victim.cpu().preprocess(images))
     if plain and isinstance(model, ZeroShotClassifier) and _export_tower(model, images, logits, folder):
         found["transformers"] = "transformers: CLIPVisionModelWithProjection, adapters merged, and the class texts"
+        if export_adapter(model, images, logits, folder):
+            found[ADAPTER] = f"peft: the low-rank adapter alone, for the tower in {BASE}"
+            found[BASE] = "transformers: CLIPVisionModelWithProjection without the adapter"
     return found
 
 
@@ -94,7 +96,7 @@ def _export_program(model: Classifier, images: Tensor, logits: Tensor, path: Pat
         again = torch.export.load(written).module()
         with torch.no_grad():
             for found, expected in ((again(images), logits), (again(images[:1]), logits[:1])):
-                if not _same(found, expected):
+                if not same(found, expected):
                     gap = float((found - expected).abs().max())
                     raise WeightsError(
                         f"What was written for torch.export answers otherwise: its logits differ by {gap:.2g}."
@@ -102,39 +104,17 @@ def _export_program(model: Classifier, images: Tensor, logits: Tensor, path: Pat
         write_whole(path, written.read_bytes())
 
 
-def _same(found: Tensor, expected: Tensor) -> bool:
-    """Tell whether logits differ by rounding alone."""
-    return float((found - expected).abs().max()) <= ROUNDING * float(expected.abs().max().clamp_min(1e-6))
-
-
 def _export_tower(model: ZeroShotClassifier, images: Tensor, expected: Tensor, folder: Path) -> bool:
     """Write a CLIP's image tower as transformers' own, adapters merged; False if it is none of transformers."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    tower = merged(copy_module(model).image_tower)
-    vision = getattr(tower, "vision_model", None)
-    config, projection = getattr(vision, "config", None), getattr(tower, "visual_projection", None)
-    if not isinstance(config, CLIPVisionConfig) or not isinstance(projection, nn.Linear):
+    plain = library_tower(merged(copy_module(model).image_tower))
+    if plain is None or not answers_alike(plain, model, images, expected):
         return False
-    config.projection_dim = projection.out_features
-    plain: Any = CLIPVisionModelWithProjection(config)
-    known = {*plain.state_dict()}
-    state = {_library_name(name, known): tensor for name, tensor in _without_adapters(tower.state_dict()).items()}
-    if {*state} != known:
-        return False  # prompts, or whatever else changes the architecture
-    plain.load_state_dict(state)
     place = folder / "transformers"
-    with torch.no_grad():
-        texts = model.get_buffer("text_features")
-        embeds = plain.eval()(pixel_values=model.preprocess(images)).image_embeds
-        logits = model.logit_scale * nn.functional.normalize(embeds, dim=1) @ texts.T
-        if not _same(logits, expected):
-            return False  # the defense does more to the features than the tower
     with quiet():
         plain.save_pretrained(place)
     _save_processor(model.preprocess, images.shape[-1], place)
-    tensors = {"text_features": texts.contiguous(), "logit_scale": torch.tensor(float(model.logit_scale))}
-    write_whole(place / TEXTS, save(tensors))
+    texts = model.get_buffer("text_features").contiguous()
+    write_whole(place / TEXTS, save({"text_features": texts, "logit_scale": torch.tensor(float(model.logit_scale))}))
     return True
 
 
@@ -149,40 +129,6 @@ def _save_processor(preprocess: nn.Module, side: int, place: Path) -> None:
     options: dict[str, Any] = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
     processor: Any = CLIPImageProcessor(image_mean=mean, image_std=std, **options)
     processor.save_pretrained(place)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers' bars off the screen."""
-    from transformers.utils import logging
-
-    reader: Any = logging  # its functions are not annotated
-    shown = reader.is_progress_bar_enabled()
-    reader.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            reader.enable_progress_bar()
-
-
-def merged(tower: nn.Module) -> nn.Module:
-    """Return the tower with low-rank updates added to the weights that they update."""
-    for part in tower.modules():
-        merge: Any = getattr(part, "merge", None)  # peft's layers are not typed
-        if hasattr(part, "base_layer") and callable(merge):
-            merge()
-    return tower
-
-
-def _without_adapters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
-
-
-def _library_name(name: str, known: Collection[str]) -> str:
-    """Return a tensor's name in transformers' class, whose tower may be called by one name more or less."""
-    shorter = name.replace("vision_model.vision_model.", "vision_model.")
-    return name if name in known else shorter
 
 
 def model_card(card: Card, files: Mapping[str, str]) -> str:
@@ -231,6 +177,16 @@ def model_card(card: Card, files: Mapping[str, str]) -> str:
             f'texts = load_file("transformers/{TEXTS}")',
             "embeds = model(pixel_values=preprocessed).image_embeds  # by preprocessor_config.json",
             'logits = texts["logit_scale"] * torch.nn.functional.normalize(embeds, dim=1) @ texts["text_features"].T',
+            "```",
+            "",
+        ]
+    if ADAPTER in files:
+        lines += [
+            "```python",
+            "from peft import PeftModel",
+            "",
+            f'base = CLIPVisionModelWithProjection.from_pretrained("{BASE}")',
+            f'model = PeftModel.from_pretrained(base, "{ADAPTER}").eval()  # logits as above',
             "```",
             "",
         ]
