@@ -17,7 +17,8 @@ from ..odd_images import pixels, stored
 
 #: Folder -> its images: of a tenth each for val and a fifth for test, so many are left to train on.
 COUNTS = {"Tomato_healthy": 20, "Tomato__Tomato_mosaic_virus": 10}
-BALANCED = ("-p", "dataset.crop=tomato", "-p", "dataset.balance=16", "-p", "dataset.size=8")
+FILLED = ("-p", "dataset.crop=tomato", "-p", "dataset.size=8")
+BALANCED = (*FILLED, "-p", "dataset.balance=16")
 
 
 @pytest.fixture
@@ -77,6 +78,34 @@ def test_one_of_each_class_is_shown(say, leaves):
         sheet = np.asarray(picture)
     top, step = LINE + 2 * GAP, 2 * LEAST + GAP
     assert [int(sheet[top + 5, GAP + place * step + 5, 0]) for place in range(2)] == [140, 40]
+
+
+def test_copies_stand_beside_their_image(say, leaves):
+    """Turned copies of one shade are that shade; with holes they have grey in them. One class needs no copy."""
+    words = ("plantvillage", "-p", f"dataset.path={leaves}", *FILLED, "-p", "dataset.balance=14")
+    code, out, err = say(*words, "-p", "dataset.augment=report-vit", "-o", "pictures")
+    assert code == 0, err
+    assert "copies.png" in out
+    with Image.open(leaves.parent / "pictures" / "copies.png") as picture:
+        sheet = np.asarray(picture)
+    # 7 of 14: the image and its one copy, in one row.
+    assert sheet.shape[:2] == (LEAST + 2 * LINE + 2 + GAP + LINE + 2 * GAP, 2 * (2 * LEAST + GAP) + GAP)
+    top, step = LINE + 2 * GAP, 2 * LEAST + GAP
+    first, copy = (sheet[top : top + LEAST, GAP + place * step : GAP + place * step + LEAST] for place in range(2))
+    assert (first == 140).all()
+    assert not np.array_equal(first, copy)
+    assert say("digits", "-o", "plain")[0] == 0
+    assert not (leaves.parent / "plain" / "copies.png").exists()
+
+
+def test_every_class_that_was_filled_up_has_its_own_copies(say, leaves):
+    assert say("plantvillage", "-p", f"dataset.path={leaves}", *FILLED, "-p", "dataset.balance=30", "-o", "p")[0] == 0
+    with Image.open(leaves.parent / "p" / "copies.png") as picture:
+        sheet = np.asarray(picture)
+    top, across, down = LINE + 2 * GAP, 2 * LEAST + GAP, LEAST + 2 * LINE + 2 + GAP
+    shades = [[int(sheet[top + row * down + 5, GAP + place * across + 5, 0]) for place in range(5)] for row in range(2)]
+    # 30 of 7 are an image and 4 copies (4 * 7 + 2); 30 of 14 an image and 2; beyond them is paper.
+    assert shades == [[140] * 5, [40] * 3 + [245] * 2]
 
 
 def test_five_samples_are_drawn_by_the_seed(say, tmp_path):

@@ -21,8 +21,11 @@ from robench.evidence.plain_text import plain
 from robench.pipeline.stages.load import serve
 from robench.plan.cell import SelectedComponent, type_of
 
-#: The parameter by which datasets are asked for as many training images of each class.
+#: The parameter by which datasets are asked for as many training images of each class. Those of a class that is filled
+#: up are its own first, then a copy of each in the same order, and so on.
 BALANCE = "balance"
+#: The column of the images before that.
+BEFORE = "train before"
 #: Classes at either end that the terminal shows; more are in the CSV.
 CLASSES = 40
 #: Characters of the longest bar in the terminal, and classes that are named in the chart.
@@ -86,7 +89,7 @@ def count(chosen: SelectedComponent) -> Counted:
     for split in [split for split in get_args(Split) if split in splits]:
         before = _unbalanced(chosen) if split == "train" else None
         if before is not None:
-            columns["train before"] = _of_each(before, len(classes))
+            columns[BEFORE] = _of_each(before, len(classes))
         columns[split] = _of_each(splits[split], len(classes))
     return Counted(chosen.record().label, classes, splits, columns)
 

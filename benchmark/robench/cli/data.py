@@ -28,8 +28,8 @@ from robench.cli.strict import Command, WholeNumber
     "--out",
     type=Folder("such as -o pictures", file_okay=False),
     default=None,
-    help="Folder for the pictures and the table: one sample a class, five random samples, and the images of each class "
-    "as bar chart (PNG, SVG) and CSV.",
+    help="Folder for the pictures and the table: one sample a class, five random samples, copies beside their images "
+    "where balance made any, and the images of each class as bar chart (PNG, SVG) and CSV.",
 )
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @without_option
@@ -42,6 +42,7 @@ def data_command(dataset: str, parameters: tuple[str, ...], seed: int, out: Path
     \b
     robench data digits
     robench data plantvillage -p dataset.path=DIR -p dataset.crop=tomato -p dataset.balance=1500 -o pictures
+    robench data plantvillage -p dataset.path=DIR -p dataset.balance=3000 -p dataset.augment=report-vit -o pictures
     """
     from robench.api import go_offline
     from robench.cli.class_balance import count, print_table

@@ -1,4 +1,4 @@
-"""Pictures of a dataset for a report: one sample of each class, and five that are drawn."""
+"""Pictures of a dataset for a report: one sample of each class, five that are drawn, and copies beside their images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 
 import torch
+from PIL import Image
 
-from robench.cli.class_balance import Counted
-from robench.cli.contact_sheet import ACROSS, Caption, sheet, tile
+from robench.cli.class_balance import BEFORE, Counted
+from robench.cli.contact_sheet import ACROSS, PAPER, Caption, sheet, tile
 from robench.contracts.examples import Examples
 from robench.evidence.files import write_whole
 
@@ -17,18 +18,53 @@ from robench.evidence.files import write_whole
 MOST = 100
 #: Samples that are drawn.
 DRAWN = 5
+#: Classes on the sheet of copies, and copies of one image.
+CLASSES, COPIES = 6, 5
 
 
 def write_sheets(counted: Counted, seed: int, folder: Path) -> list[Path]:
-    """Write ``one-of-each.png`` and ``random.png``; return the files."""
+    """Write ``one-of-each.png``, ``random.png`` and, where classes were filled up, ``copies.png``; return the files."""
     split, examples = counted.shown
     of_each = firsts(examples, len(counted.classes))[:MOST]
     few = f", {len(of_each)} of {len(counted.classes)} classes" if len(counted.classes) > len(of_each) else ""
     drawn = draw(len(examples), seed)
-    return [
+    found = [
         _write(counted, of_each, f"{counted.label}: one {split} image a class{few}", folder / "one-of-each.png"),
         _write(counted, drawn, f"{counted.label}: {len(drawn)} random {split} images", folder / "random.png"),
     ]
+    series = copies(counted)
+    return [*found, _write_copies(counted, series, folder / "copies.png")] if series else found
+
+
+def copies(counted: Counted) -> list[list[int]]:
+    """Return the positions of an image and its first copies, for each of the first classes that were filled up."""
+    before = counted.columns.get(BEFORE)
+    if before is None:
+        return []
+    labels = counted.splits["train"].labels.tolist()
+    found = []
+    for label, own in enumerate(before):
+        places = [place for place, other in enumerate(labels) if other == label]
+        if 0 < own < len(places):
+            found.append(places[::own][: 1 + COPIES])
+    return found[:CLASSES]
+
+
+def _write_copies(counted: Counted, series: list[list[int]], path: Path) -> Path:
+    """Write a row for each image; one with fewer copies than others leaves the rest of its row empty."""
+    examples = counted.splits["train"]
+    across = max(map(len, series))
+    tiles = []
+    for places in series:
+        batch = next(examples[places].batches(len(places)))
+        label = int(batch.labels[0])
+        for place, image in enumerate(batch.images):
+            tiles.append(tile([image], [Caption(f"copy {place}" if place else f"{label} {counted.classes[label]}")]))
+        tiles += [Image.new("RGB", tiles[-1].size, PAPER)] * (across - len(places))
+    content = io.BytesIO()
+    sheet(tiles, f"{counted.label}: a train image of each class, and copies of it", across).save(content, "PNG")
+    write_whole(path, content.getvalue())
+    return path
 
 
 def firsts(examples: Examples, classes: int) -> list[int]:
