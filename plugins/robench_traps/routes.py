@@ -177,7 +177,7 @@ class RemembersSmoothly(Shield):
 LED_ASTRAY = ("stronger attack", "one step <= many steps", "measured slopes <= gradients", "queries <= gradients")
 TRAPS = (
     trap(BytesOtherwise, "one step <= many steps", alongside=(Plain,), eps="7.5/255"),
-    trap(VariationRouter, "one step <= many steps", alongside=(Plain,)),
+    trap(VariationRouter, "one step <= many steps", alongside=(Plain,), eps="16/255"),
     trap(ByBatchSize, "gradients true", *LED_ASTRAY, alongside=(Plain,)),
     trap(FirstRows, "gradients true", *LED_ASTRAY, alongside=(Plain,)),
     trap(TurnsAtTheBorder, "gradients true", *LED_ASTRAY, alongside=(Plain,)),

@@ -79,7 +79,7 @@ class TurnedCopiesInTest(Altered):
 
 
 TRAPS = (
-    trap(FittedOnBoth, "generalisation gap", alongside=(Plain,)),
+    trap(FittedOnBoth, "generalisation gap", alongside=(Plain,), eps="12/255", n=200),
     trap(EasyImages, "generalisation gap", alongside=(Plain,), eps="5/255", n=60),
     *(trap(part, "split leakage", alongside=(Plain, Trained))
       for part in (TurnedInTrain, InvertedInTrain)),

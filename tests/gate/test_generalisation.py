@@ -7,7 +7,7 @@ import torch
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from robench import Examples
-from robench.evidence.compound_rules import certain_gap
+from robench.evidence.compound_rules import certain_gap, generalises
 
 from ..grey import Greys, attack, checks, corner
 
@@ -58,6 +58,29 @@ def test_test_images_that_are_answered_better_are_known_to_the_model(grey):
     assert (card.gate.verdict, check.status) == ("INVALID", "invalid")
     assert "40 of 44 test images are right, but 0 of" in check.meaning
     assert "validation images: the model was fitted on the test images, or knows them." in check.meaning
+
+
+def figures(**more):
+    return {"validation": 1, "of": 100, "exact": 1, "clean": 97, "clean_others": 200, "clean_others_right": 195, **more}
+
+
+@pytest.mark.parametrize(
+    ("right", "moved", "status"), [(4, 0, "suspect"), (4, 1, "pass"), (9, 3, "suspect"), (9, 5, "pass")]
+)
+def test_test_images_that_fall_only_when_moved_are_known(right, moved, status):
+    # Certainly more than a quarter: 4 of 4 has a chance of 0.4 % at a quarter, 3 of 4 of 5 %, 6 of 9 of 1 %.
+    found = generalises(figures(pairs=right, pairs_right=right, pairs_moved_right=moved))
+
+    assert (found.status, found.by == "moved") == (status, status == "suspect")
+
+
+@pytest.mark.parametrize(("exact", "status"), [(0, "suspect"), (1, "pass")])
+def test_four_images_by_ill_luck_accuse_nobody(exact, status):
+    # Of 60 test images 56 stand, of four others one: by chance once in 190 times, and Newcombe's interval is too short.
+    figures_of = {"validation": 1, "of": 60, "clean": 57, "clean_others": 200, "clean_others_right": 190}
+    found = generalises({**figures_of, "exact": exact, "robust": 56, "robust_others": 4, "robust_others_right": 1})
+
+    assert found.status == status
 
 
 def test_without_validation_images_the_test_images_are_moved(grey):

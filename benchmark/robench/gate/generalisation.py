@@ -12,21 +12,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 
-from robench.contracts.classifier import input_gradient
 from robench.contracts.examples import Batch
-from robench.errors import RobenchError
 from robench.evidence.card import Check
 from robench.evidence.check_verdict import check, skip
 from robench.evidence.compound_rules import GAP, TO_MOVED, TO_VALIDATION
 from robench.evidence.compound_rules import generalises as weigh_gap
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext, ProbeContext
-from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Most unseen images that are answered, and that are attacked.
 ANSWERED, ATTACKED = 200, 32
-#: Most test images, and fewest, that are held against themselves moved by one pixel.
-STEPPED, FEWEST = 32, 8
+#: Most test images that are held against themselves moved by one pixel.
+PAIRS = 16
 
 
 def probe(context: ProbeContext) -> dict[str, Any]:
@@ -36,46 +33,7 @@ def probe(context: ProbeContext) -> dict[str, Any]:
     for batch in unseen(context, count):
         found["n"] += len(batch.images)
         found["right"] += int((~context.wrong(batch.images, batch.labels)).sum())
-    return found | (_moved_pairs(context) if context.unseen_kind == "val" else {})
-
-
-def _moved_pairs(context: ProbeContext) -> dict[str, int]:
-    """Return how many test images withstand one gradient step as they are, and how many moved by one pixel.
-
-    Both are right without the step. A model may know the validation images as well as the test images; what it knows
-    of them it does not know of the same pictures a pixel further.
-    """
-    none = {"pairs": 0, "pairs_right": 0, "pairs_moved_right": 0}
-    count = context.budget.images(0.05, 8 * context.price, STEPPED, least=0)
-    if count < FEWEST or context.task.threat.eps == 0 or context.defense.gradient == "none":
-        return none
-    try:
-        return _stepped(context, context.some(context.clean, count, "pairs"), none)
-    except (RuntimeError, RobenchError) as error:  # no gradient to step along: another check says so
-        if is_out_of_memory(error):
-            raise
-        return none
-
-
-def _stepped(context: ProbeContext, rows: list[int], found: dict[str, int]) -> dict[str, int]:
-    for images, labels, _ in context.batches(rows):
-        moved = _shifted(images)
-        both = (~context.wrong(moved, labels)).nonzero().flatten()
-        if not len(both):
-            continue
-        labels = labels[both]
-        held = [~context.wrong(_step(context, part[both], labels), labels) for part in (images, moved)]
-        counts = {"pairs": len(both), "pairs_right": int(held[0].sum()), "pairs_moved_right": int(held[1].sum())}
-        found = {name: found[name] + count for name, count in counts.items()}
     return found
-
-
-def _step(context: ProbeContext, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    def loss(x: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(context.target(x), labels, reduction="none")
-
-    _, gradient = input_gradient(loss, images)
-    return context.task.threat.one_step(images, gradient.nan_to_num(0.0))
 
 
 def probe_attack(probed: AttackContext) -> dict[str, Any]:
@@ -93,6 +51,28 @@ def probe_attack(probed: AttackContext) -> dict[str, Any]:
             task = context.task.replace(indices=[indices[row] for row in rows.tolist()])
             moved = task.threat.project(images[rows], probed.move(images[rows], labels[rows], task))
             found["right"] += int((~context.wrong(moved, labels[rows])).sum())
+    return found | (_shifted_pairs(probed) if context.unseen_kind == "val" and context.level.sweep else {})
+
+
+def _shifted_pairs(probed: AttackContext) -> dict[str, int]:
+    """Return how many test images withstand the judged attack as they are, and how many moved by one pixel.
+
+    Both are right without it. A model may know the validation images as well as the test images; what it knows of
+    them it does not know of the same pictures a pixel further.
+    """
+    context, found = probed.context, {"pairs": 0, "pairs_right": 0, "pairs_moved_right": 0}
+    count = probed.budget.attacked(0.15, probed.cost, PAIRS, least=4)
+    for images, labels, indices in context.batches(context.some(context.clean, count, "pairs")):
+        shifted = _shifted(images)
+        both = (~context.wrong(shifted, labels)).nonzero().flatten()
+        if not len(both):
+            continue
+        places = [indices[row] for row in both.tolist()]
+        task = context.task.replace(indices=places)
+        moved = task.threat.project(shifted[both], probed.move(shifted[both], labels[both], task))
+        found["pairs"] += len(both)
+        found["pairs_right"] += int(probed.survivors[places].sum())
+        found["pairs_moved_right"] += int((~context.wrong(moved, labels[both])).sum())
     return found
 
 
@@ -124,8 +104,8 @@ def generalises(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         if seen["n"]:
             figures[kind] = int(outcome.correct.sum())
             figures |= {f"{kind}_others": seen["n"], f"{kind}_others_right": seen["right"]}
-    if clean.get("pairs"):  # cards of before have none
-        figures |= {name: clean[name] for name in ("pairs", "pairs_right", "pairs_moved_right")}
+    if robust.get("pairs"):  # probes of before have none
+        figures |= {name: robust[name] for name in ("pairs", "pairs_right", "pairs_moved_right")}
     found = weigh_gap(figures)
     meaning = f"Test images are answered no better than {others}, as far as these tell."
     if found.by == "all right":
@@ -135,8 +115,8 @@ def generalises(measured: Measurement, _group: Sequence[Measurement]) -> Check:
         )
     elif found.by == "moved":
         meaning = (
-            f"{clean['pairs_right']} of {clean['pairs']} test images withstand one gradient step, but "
-            f"{clean['pairs_moved_right']} of the same images moved by one pixel: the model was fitted on the test "
+            f"{robust['pairs_right']} of {robust['pairs']} test images withstand {measured.attack_name}, but "
+            f"{robust['pairs_moved_right']} of the same images moved by one pixel: the model was fitted on the test "
             "images, or knows them."
         )
     elif found.status != "pass":
