@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robench.contracts.array_inputs import as_labels, as_tensor, check_images
+from robench.contracts.decoded_images import DecodedImages
 from robench.contracts.image_files import StoredImage, decode_image, describe_image, read_bytes, resizing, to_uint8
 from robench.contracts.image_resize import Resize
 from robench.errors import ContractError, DataError
@@ -42,6 +43,16 @@ def as_floats(images: Tensor) -> Tensor:
         return images.to(torch.float32) / 255
     levels = (torch.arange(256, dtype=torch.float32) / 255).to(images.device)
     return levels.index_select(0, images.flatten().int()).view(images.shape)
+
+
+def _pinned(images: Tensor, device: str) -> Tensor:
+    """Return images where a CUDA GPU can copy them from by itself; as they are where there is no room for that."""
+    if not device.startswith("cuda"):
+        return images
+    try:
+        return images.pin_memory()
+    except RuntimeError:
+        return images
 
 
 class Examples:
@@ -102,9 +113,11 @@ class Examples:
 
         how = resizing(size)
 
+        decoded = DecodedImages(lambda row: decode_image(paths[row], size=how))
+
         def fetch(rows: Sequence[int]) -> Tensor:
             with ThreadPoolExecutor(DECODERS) as pool:
-                return torch.stack(list(pool.map(lambda row: decode_image(paths[row], size=how), rows)))
+                return torch.stack(list(pool.map(decoded.get, rows)))
 
         def digest(rows: Sequence[int]) -> bytes:
             hasher = hashlib.sha256(f"rgb {how} upright on white".encode())
@@ -180,8 +193,9 @@ class Examples:
             places = order[start:stop]
             rows = [self._rows[place] for place in places]
             images = self._fetch(rows)
-            # On a CPU ahead of use too; for a GPU as bytes, a quarter of what is copied.
-            return Batch(as_floats(images) if device == "cpu" else images, self._all_labels[rows], places)
+            # On a CPU ahead of use too; for a GPU as bytes, a quarter of what is copied, while it computes.
+            ready = as_floats(images) if device == "cpu" else _pinned(images, device)
+            return Batch(ready, self._all_labels[rows], places)
 
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(prepare, *bound) for bound in bounds[: ahead + 1]]

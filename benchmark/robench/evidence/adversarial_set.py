@@ -82,14 +82,21 @@ class AdversarialSet:
         return images_of(self.chunks[place])
 
     def batches(self, size: int, device: str) -> Iterator[Batch]:
-        """Yield the images as they lie in the store."""
+        """Yield the images as they lie in the store, in batches that are cut where those of the clean ones are."""
+        import torch
+
         from robench.contracts.examples import Batch
 
-        start = 0
+        start, waiting = 0, list[torch.Tensor]()
         for place in range(len(self.chunks)):
-            images = self.images(place)
-            for offset in range(0, len(images), size):
-                part = images[offset : offset + size].to(device)
-                places = list(range(start + offset, start + offset + len(part)))
-                yield Batch(part, self.labels[places].to(device), places)
-            start += len(images)
+            waiting.append(self.images(place))
+            count, last = sum(map(len, waiting)), place == len(self.chunks) - 1
+            if count < size and not last:
+                continue
+            images = torch.cat(waiting) if len(waiting) > 1 else waiting[0]
+            whole = count if last else count - count % size
+            for part in images[:whole].split(size):
+                places = list(range(start, start + len(part)))
+                yield Batch(part.to(device), self.labels[places].to(device), places)
+                start += len(part)
+            waiting = [images[whole:]] if whole < count else []

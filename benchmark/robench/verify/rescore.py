@@ -40,7 +40,7 @@ def against_images(
     size, draws = workbench.batch_size(data), card.robust.draws
     before = outcomes.tensors()["predictions"].to(device) if outcomes is not None else data.test.labels.to(device)
     asked: Classifier = Expected(defended.prepared.model, draws) if draws > 1 else defended.prepared.model
-    for clean, moved in zip(data.test.batches(size, device), _aligned(adversarial, size, device), strict=True):
+    for clean, (moved, *_) in zip(data.test.batches(size, device), adversarial.batches(size, device), strict=True):
         inside = bool(((moved >= 0) & (moved <= 1)).all())
         distance = float(cell.threat.distance(clean.images, moved).max())
         largest = max(largest, distance if inside else float("inf"))
@@ -93,15 +93,3 @@ def margins_of(cell: Cell, options: Options, device: str) -> Margins:
         return relative
 
     return of
-
-
-def _aligned(adversarial: AdversarialSet, size: int, device: str) -> Iterator[Tensor]:
-    """Yield the stored images in batches cut where the clean ones are cut."""
-    waiting = torch.empty(0)
-    for batch in adversarial.batches(size, device):
-        waiting = torch.cat([waiting.to(device), batch.images]) if len(waiting) else batch.images
-        while len(waiting) >= size:
-            yield waiting[:size]
-            waiting = waiting[size:]
-    if len(waiting):
-        yield waiting

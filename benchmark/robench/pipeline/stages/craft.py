@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from robench.evidence.meter import Meter
 from robench.evidence.provenance import hardware
 from robench.evidence.store import Store
 from robench.evidence.tensor_digests import digest
+from robench.pipeline.joint_chunks import by_part, groups, shared
 from robench.runtime.deterministic import repeatably
 from robench.runtime.float32 import held_to_float32
 from robench.runtime.inference import freeze
@@ -34,6 +36,11 @@ from robench.runtime.out_of_memory import is_out_of_memory, retry_in_halves
 from robench.runtime.timeout import time_limit
 
 _LOG = logging.getLogger(__name__)
+
+#: Metadata and tensors of a chunk, as they are stored.
+Crafted = tuple[dict[str, Any], dict[str, Tensor]]
+#: Images to attack, labels, their places, and the places that are done with them.
+Attacked = tuple[Tensor, Tensor, list[int], list[int]]
 
 #: Images of the warm-up pass on a CPU, where the first call's set-up does not depend on the batch.
 WARM_UP = 16
@@ -101,32 +108,41 @@ class _Chunks:
 
     def all(self, starts: Sequence[int]) -> Iterator[tuple[int, Artifact]]:
         """Yield every chunk with the image that it begins with: last, waiting for them, those that others work on."""
-        held = []
-        for start in starts:
-            with self.store.lock_at_once(KIND, chunk_key(self.key, start)) as free:
-                chunk = self.stored(start) if free else None
-            if chunk is not None:
-                yield start, chunk
-            else:
-                held.append(start)
+        held: list[int] = []
+        # Where answers are random they are drawn batch by batch, and no batch may depend on who crafts what.
+        at_once = CHUNK if isinstance(self.model, Expected) else self.task.batch_size
+        for group in groups(starts, self.worth_attacking, at_once, CHUNK):
+            with ExitStack() as locks:
+                free = [start for start in group if locks.enter_context(self._lock_at_once(start))]
+                found = self.stored(free)
+            held += [start for start in group if start not in found]
+            yield from found.items()
         for start in held:
             with self.store.lock(KIND, chunk_key(self.key, start)):
-                chunk = self.stored(start)
-            yield start, chunk
+                found = self.stored([start])
+            yield from found.items()
 
-    def stored(self, start: int) -> Artifact:
-        """Return the chunk from image ``start`` on, crafted if it, or an image that is needed, is not in the store."""
-        key = chunk_key(self.key, start)
-        chunk = self.store.get(KIND, key)
-        needed = chunk is None or (self.complete and not whole(chunk))
-        last = min(start + CHUNK, len(self.test))
-        _LOG.info("images %d to %d under %s: %s", start, last - 1, self.attack.name, _WHERE[needed])
-        if chunk is None or needed:
-            unfinished = self.store.scratch(KIND, key)
-            crafted = self._craft(start, unfinished)
-            chunk = self._completed(chunk, key, *crafted) if chunk else self.store.put(KIND, key, *crafted)
+    def _lock_at_once(self, start: int) -> AbstractContextManager[bool]:
+        return self.store.lock_at_once(KIND, chunk_key(self.key, start))
+
+    def stored(self, starts: Sequence[int]) -> dict[int, Artifact]:
+        """Return the chunks from these images on, crafted together if they, or images needed, are not in the store."""
+        keys = {start: chunk_key(self.key, start) for start in starts}
+        kept = {start: self.store.get(KIND, key) for start, key in keys.items()}
+        missing = []
+        for start, chunk in kept.items():
+            needed = chunk is None or (self.complete and not whole(chunk))
+            last = min(start + CHUNK, len(self.test))
+            _LOG.info("images %d to %d under %s: %s", start, last - 1, self.attack.name, _WHERE[needed])
+            missing += [start] * needed
+        if missing:
+            joint = f"-{len(missing)}" if len(missing) > 1 else ""
+            unfinished = self.store.scratch(KIND, f"{keys[missing[0]]}{joint}")
+            for start, crafted in zip(missing, self._craft(missing, unfinished), strict=True):
+                chunk, key = kept[start], keys[start]
+                kept[start] = self._completed(chunk, key, *crafted) if chunk else self.store.put(KIND, key, *crafted)
             unfinished.unlink(missing_ok=True)
-        return chunk
+        return {start: chunk for start, chunk in kept.items() if chunk is not None}
 
     def _completed(self, kept: Artifact, key: str, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Artifact:
         """Put back the images of a chunk that were not kept; StoreError if they are others now."""
@@ -138,42 +154,76 @@ class _Chunks:
             )
         return self.store.replace(KIND, key, meta, tensors)
 
-    def _craft(self, start: int, unfinished: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def _craft(self, starts: Sequence[int], unfinished: Path) -> list[Crafted]:
         if not self.warm:
             with attributed_to(f"{self.attack.name}.fits", DataError):
                 self.attack.fits(self.test, self.task)
             _warm_up(self.model, self.test, self.task)
             self.warm = True
-        part = self.test[start : start + CHUNK]
-        mask = torch.ones(len(part), dtype=torch.bool)
+        places = [range(start, min(start + CHUNK, len(self.test))) for start in starts]
+        rows = [row for chunk in places for row in chunk]
+        mask = torch.ones(len(rows), dtype=torch.bool)
         if self.worth_attacking is not None:
-            mask = self.worth_attacking[start : start + CHUNK]
-        numbers = self.numbers[start : start + CHUNK]
-        return _craft_chunk(self.attack, self.model, part, mask, numbers, self.task, unfinished)
+            mask = self.worth_attacking[rows]
+        numbers, lengths = [self.numbers[row] for row in rows], [len(chunk) for chunk in places]
+        return _craft_chunks(self.attack, self.model, self.test[rows], lengths, mask, numbers, self.task, unfinished)
 
 
-def _craft_chunk(
-    attack: Attack, model: Classifier, part: Examples, mask: Tensor, numbers: Sequence[int], task: Task, path: Path
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _craft_chunks(
+    attack: Attack,
+    model: Classifier,
+    part: Examples,
+    lengths: Sequence[int],
+    mask: Tensor,
+    numbers: Sequence[int],
+    task: Task,
+    path: Path,
+) -> list[Crafted]:
+    """Return what is stored of each of the chunks of these ``lengths`` that ``part`` holds one behind another."""
     meter = Meter(device=task.device)
     result = torch.empty(len(part), *part.shape)
-    found: dict[str, Any] = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
+    nothing = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
+    # By chunk; one alone lies open, as it lay in the unfinished work of earlier releases.
+    single = len(lengths) == 1
+    found: dict[str, Any] = {**nothing} if single else {str(one): {**nothing} for one in range(len(lengths))}
 
     def sound(places: list[int], images: Tensor) -> bool:
         clean = [batch.images.cpu() for batch in part[places].batches(task.batch_size)] if places else []
         return not clean or _inside(torch.cat(clean), images, task)
 
     unfinished = Unfinished(path, result, found, meter, sound, task.progress.note)
+    counts: list[dict[str, Any]] = [found] if single else [found[str(one)] for one in range(len(lengths))]
 
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
         chosen = task.replace(indices=[numbers[place] for place in places], checkpoint=unfinished.checkpoint(places))
         made, names = repeatably(
             lambda: _call(attack, model, images, labels, chosen, meter), model, attack.name, task.device
         )
-        if names:
-            found["unrepeatable"] = sorted({*found.get("unrepeatable", ()), *names})
+        for one in counts if names else ():
+            one["unrepeatable"] = sorted({*one.get("unrepeatable", ()), *names})
         return made
 
+    for images, labels, places, over in (_as_they_lie if single else _filled)(part, mask, unfinished, result, task):
+        adversarial = retry_in_halves(on_batch, images, labels, places, task, model)
+        check_returned(attack, images, adversarial)
+        for number, rows in by_part(places, lengths):
+            result[places[rows]] = inspect(attack, images[rows], adversarial[rows], task, counts[number]).cpu()
+        meter.images += len(places)
+        meter.batch_size = max(meter.batch_size, len(places))
+        unfinished.finish(over)
+    attacked = [int(chunk.sum()) for chunk in mask.split(list(lengths))]
+    crafted: list[Crafted] = []
+    chunks = zip(counts, attacked, shared(meter.state(), attacked), result.split(list(lengths)), strict=True)
+    for counted_there, count, state, kept in chunks:
+        made_on = {"images": digest(kept), "attacked": count, "made_on": hardware(task.device)}
+        crafted.append(({**counted_there, "meter": state, **made_on}, {"images": kept}))
+    return crafted
+
+
+def _as_they_lie(
+    part: Examples, mask: Tensor, unfinished: Unfinished, result: Tensor, task: Task
+) -> Iterator[Attacked]:
+    """Yield what is to be attacked of each batch of the images, and the whole batch's places; the rest stays clean."""
     for batch in part.batches(task.batch_size, task.device):
         missing = ~unfinished.done[batch.indices]
         clean = (~mask[batch.indices] & missing).nonzero().flatten().tolist()
@@ -184,14 +234,20 @@ def _craft_chunk(
             continue
         every = len(rows) == len(batch.images)
         images, labels = (batch.images, batch.labels) if every else (batch.images[rows], batch.labels[rows])
-        places = [batch.indices[row] for row in rows]
-        adversarial = retry_in_halves(on_batch, images, labels, places, task, model)
-        result[places] = inspect(attack, images, adversarial, task, found).cpu()
-        meter.images += len(rows)
-        meter.batch_size = max(meter.batch_size, len(rows))
-        unfinished.finish(batch.indices)
-    made_on = {"images": digest(result), "attacked": meter.images, "made_on": hardware(task.device)}
-    return {**found, "meter": meter.state(), **made_on}, {"images": result}
+        yield images, labels, [batch.indices[row] for row in rows], batch.indices
+
+
+def _filled(part: Examples, mask: Tensor, unfinished: Unfinished, result: Tensor, task: Task) -> Iterator[Attacked]:
+    """Yield full batches of what is to be attacked; the rest stays clean, and is there before."""
+    clean = (~mask & ~unfinished.done).nonzero().flatten().tolist()
+    for batch in part[clean].batches(task.batch_size):
+        places = [clean[row] for row in batch.indices]
+        result[places] = batch.images
+        unfinished.done[places] = True
+    rows = (mask & ~unfinished.done).nonzero().flatten().tolist()
+    for batch in part[rows].batches(task.batch_size, task.device):
+        places = [rows[row] for row in batch.indices]
+        yield batch.images, batch.labels, places, places
 
 
 def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
@@ -229,15 +285,7 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
     Raises:
         ContractError: not a float32 tensor of the images' shape, or not finite.
     """
-    require(
-        isinstance(adversarial, Tensor),
-        f"{attack.name} must return a tensor, not {type(adversarial).__name__}.",
-    )
-    require(
-        adversarial.shape == images.shape and adversarial.dtype == torch.float32,
-        f"{attack.name} must return float32 images of shape {tuple(images.shape)}, not {adversarial.dtype} "
-        f"{tuple(adversarial.shape)}.",
-    )
+    check_returned(attack, images, adversarial)
     moved: Tensor = adversarial.detach().to(images.device)
     lowest, highest = moved.flatten(1).aminmax(dim=1)  # NaN if one of the pixels is
     distance = task.threat.distance(images, moved)
@@ -266,6 +314,19 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
     found["excess"] = max(found["excess"], excess, 0.0)
     found["largest"] = max(found["largest"], largest)
     return moved
+
+
+def check_returned(attack: Attack, images: Tensor, adversarial: Any) -> None:
+    """Raise ContractError unless what an attack returned is a float32 tensor of the images' shape."""
+    require(
+        isinstance(adversarial, Tensor),
+        f"{attack.name} must return a tensor, not {type(adversarial).__name__}.",
+    )
+    require(
+        adversarial.shape == images.shape and adversarial.dtype == torch.float32,
+        f"{attack.name} must return float32 images of shape {tuple(images.shape)}, not {adversarial.dtype} "
+        f"{tuple(adversarial.shape)}.",
+    )
 
 
 def _inside(images: Tensor, moved: Tensor, task: Task) -> bool:
