@@ -25,6 +25,27 @@ class Led(nn.Module):
         return self.inner(self.round(images))
 
 
+class Coarse(nn.Module):
+    """Round to black and white: no grey but 127 and 128 comes near the border at a radius of half a level."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.round = straight_through(lambda images: images.round())
+
+    def forward(self, images):
+        return self.inner(self.round(images))
+
+
+def test_nobody_is_led_astray_where_rounding_undoes_everything(grey):
+    made = defense("made", Coarse, gradient_="straight-through")
+    card = row(grey.run(KNOWS, made, attack="knows", defense="made", eps="0.4/255", gate_cost=1000), "made")
+    check = checks(card)["straight-through leads"]
+
+    assert (check.status, check.value) == ("pass", 0)
+    assert check.n == 16
+
+
 @pytest.mark.parametrize(("sign", "status", "astray"), [(1, "pass", 0), (-1, "invalid", 1)])
 def test_a_declared_path_has_to_lead_lower_than_chance(grey, sign, status, astray):
     made = defense("made", lambda inner: Led(inner, sign), gradient_="straight-through")
