@@ -282,6 +282,38 @@ def test_ids_are_unique_and_links_lead_somewhere(browser, page):
 
 # Small screens, paper, no scripts
 
+WIDER = (
+    "return [...document.querySelectorAll('#results .scroll, #datasets .scroll, #published .scroll')]"
+    ".filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.className)"
+)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_laptop_no_table_is_wider_than_the_page(browser, page, scheme, scripts):
+    browser.show(page, width=1280, scheme=scheme, scripts=scripts)
+    assert browser.run(WIDER) == []
+    cut = (
+        "return [...document.querySelectorAll('#table td')].filter(one => one.scrollWidth > one.clientWidth + 1).length"
+    )
+    assert browser.run(cut) == 0
+
+
+def test_costs_are_shown_when_they_are_asked_for(browser, cards_page):
+    browser.show(cards_page, width=1280)
+    shown = "return [...document.querySelectorAll('#table thead th')].filter(one => one.offsetWidth)" \
+        ".map(one => one.innerText.trim())"  # fmt: skip
+    costs = {"trainable", "fit s", "passes", "craft ms", "score ms"}
+    assert not costs & {*browser.run(shown)}
+    browser.find("#costs").click()
+    assert costs <= {*browser.run(shown)}
+    boxes = "[...document.querySelectorAll('#results .scroll')].map(one => one.classList.contains('overflows'))"
+    told = f"return new Promise(done => requestAnimationFrame(() => setTimeout(() => done({boxes}), 50)))"
+    assert browser.run(told) == [bool(browser.run(WIDER))]
+    # On a phone, where each row is a block of its own, all of them are there.
+    browser.show(cards_page, width=390)
+    assert browser.run("return document.querySelector('#table td.folded').offsetHeight") > 0
+
 
 @pytest.mark.parametrize("width", [320, 390, 768])
 def test_a_narrow_screen_scrolls_one_way_only(browser, page, width):

@@ -295,7 +295,7 @@ def test_columns_on_which_all_rows_agree_are_said_once(make_card: MakeCard, zoo:
     headings = [column.heading for column in one.columns]
     assert "victim" not in headings
     assert "transfer %" not in headings
-    assert dict(one.shared) == {"victim": "mlp", "images": "digits, n = 8"}
+    assert dict(one.shared) == {"victim": "mlp", "images": "digits, n = 8", "evidence": "reported"}
     all_kinds = results(Report(tuple(boards(zoo)), {}))
     assert {"victim", "transfer %"} <= {column.heading for column in all_kinds.columns}
     victim = next(column for column in all_kinds.columns if column.heading == "victim")

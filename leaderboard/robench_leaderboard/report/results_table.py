@@ -62,6 +62,7 @@ class Column:
         sort: the value rows are ordered by; None goes last.
         score: the accuracy that is drawn with its interval.
         optional: leave the column out where all rows share its text, or none has its accuracy.
+        folded: on a wide screen it is shown only once costs are asked for, so that the table fits.
     """
 
     heading: str
@@ -71,6 +72,7 @@ class Column:
     sort: Callable[[Line], float | str | None]
     score: Callable[[Line], Score | None] = lambda line: None
     optional: bool = False
+    folded: bool = False
 
 
 def _text(heading: str, help: str, text: Callable[[Line], str], optional: bool = True) -> Column:
@@ -86,7 +88,7 @@ def _score(heading: str, help: str, score: Callable[[Line], Score | None], optio
 
 
 def _number(heading: str, help: str, value: Callable[[Line], float | None]) -> Column:
-    return Column(heading, help, "number", lambda line: formatting.decimal(value(line)), value)
+    return Column(heading, help, "number", lambda line: formatting.decimal(value(line)), value, folded=True)
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -159,7 +161,6 @@ COLUMNS: tuple[Column, ...] = (
         "evidence",
         "How far the least checked card was checked: reported, evidence checked, or re-run by others.",
         lambda line: line.row.evidence.words,
-        optional=False,
     ),
     Column(
         "trainable",
@@ -167,6 +168,7 @@ COLUMNS: tuple[Column, ...] = (
         "number",
         lambda line: formatting.trainable(line.row),
         lambda line: line.row.trainable,
+        folded=True,
     ),
     _number("fit s", "Seconds to fit the defense.", lambda line: line.row.fit_seconds),
     _number(

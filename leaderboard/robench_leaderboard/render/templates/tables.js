@@ -2,7 +2,9 @@
 // What pages with tables share: a hint where one is wider than its box, and a table's shown rows as CSV.
 for (const box of document.querySelectorAll(".scroll")) {
   const table = box.querySelector("table");
-  new ResizeObserver(() => box.classList.toggle("overflows", table.offsetWidth > box.clientWidth + 1)).observe(box);
+  const sizes = new ResizeObserver(() => box.classList.toggle("overflows", table.offsetWidth > box.clientWidth + 1));
+  sizes.observe(box);
+  sizes.observe(table);
 }
 
 function linesOf(table, first = {}) {
