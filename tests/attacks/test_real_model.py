@@ -12,6 +12,9 @@ pytestmark = pytest.mark.kit
 
 official = pytest.importorskip("pyautoattack")
 
+#: A quarter of theirs: both take them, and half of the images.
+STEPS = 25
+
 
 @pytest.mark.parametrize(("norm", "eps"), [("Linf", 1 / 255), ("L2", 0.15), ("L1", 2.0)])
 def test_the_same_images_stand_as_under_the_official_attacks(lab, resnet, norm, eps):
@@ -20,11 +23,10 @@ def test_the_same_images_stand_as_under_the_official_attacks(lab, resnet, norm, 
     reference.logger = logging.getLogger("tests")
     reference.logger.disabled = True
     reference.apgd.n_restarts = 1
-    if norm == "L1":  # as its own version for L1 has it, on half of the images and with a quarter of the steps
-        images, labels, reference.apgd.n_restarts = images[12:], labels[12:], 5
+    images, labels, reference.apgd.n_iter, reference.apgd_targeted.n_iter = images[12:], labels[12:], STEPS, STEPS
+    if norm == "L1":  # as its own version for L1 has it
+        reference.apgd.n_restarts, reference.apgd_targeted.n_target_classes = 5, 5
         reference.apgd.use_largereps = reference.apgd_targeted.use_largereps = True
-        reference.apgd_targeted.n_target_classes = 5
-        reference.apgd.n_iter = reference.apgd_targeted.n_iter = 25
     theirs, _ = reference.run_standard_evaluation(images, labels, batch_size=64)
 
     task = Task(
@@ -34,7 +36,7 @@ def test_the_same_images_stand_as_under_the_official_attacks(lab, resnet, norm, 
         stop_early=True,
         indices=range(len(images)),
     )
-    mine = autoattack(model, images, labels, task, steps=25 if norm == "L1" else 50, queries=100)
+    mine = autoattack(model, images, labels, task, steps=STEPS, queries=100)
 
     left, expected = lab.right(model, mine, labels), lab.right(model, theirs, labels)
     assert 0 < expected.sum() < len(images) / 2

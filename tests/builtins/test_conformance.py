@@ -61,7 +61,13 @@ BROUGHT_IN = {
 }
 #: Long searches are shorter where only shapes and bounds are looked at; the rest is asked of the defaults.
 SHAPES = ("box, ball, float32", str(SMALL), str(LARGE))
-SHORT = {"fab": {"steps": 5}, "square": {"queries": 100}, "cw": {"steps": 20, "searches": 2}}
+SHORT = {
+    "apgd": {"steps": 10},
+    "autoattack": {"steps": 5, "queries": 50},
+    "cw": {"steps": 20, "searches": 2},
+    "fab": {"steps": 5},
+    "square": {"queries": 100},
+}
 GIVEN = {name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")}
 
 
