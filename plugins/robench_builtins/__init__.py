@@ -133,12 +133,14 @@ def robench_defenses() -> list[type[Defense]]:
     from robench_builtins.defenses.none import Undefended
     from robench_builtins.defenses.pgd_at import PgdAT
     from robench_builtins.defenses.pmg_aft import PmgAFT
+    from robench_builtins.defenses.smoothing import Smoothing
     from robench_builtins.defenses.tecoa import Tecoa
     from robench_builtins.defenses.trades import TradesAT
     from robench_builtins.defenses.ttc import TTC
     from robench_builtins.defenses.vpt import VPT
 
-    return [AdvFinetune, Fare, FgsmAT, Gaussian, LoraCE, PgdAT, PmgAFT, Tecoa, TradesAT, TTC, Undefended, VPT]
+    trained = [AdvFinetune, Fare, FgsmAT, Gaussian, LoraCE, PgdAT, PmgAFT, Smoothing, Tecoa, TradesAT, VPT]
+    return [*trained, TTC, Undefended]
 
 
 @hookimpl
@@ -146,5 +148,6 @@ def robench_certificates() -> list[type[Certificate]]:
     """Offer the built-in certificates."""
     from robench_builtins.certificates.crown import CROWN
     from robench_builtins.certificates.interval import Interval
+    from robench_builtins.certificates.randomized_smoothing import RandomizedSmoothing
 
-    return [CROWN, Interval]
+    return [CROWN, Interval, RandomizedSmoothing]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +24,7 @@ class Small(Victim):
 
     def load(self, task: Task) -> Classifier:
         """Return the bare chain."""
-        return Classifier(self.network(), classes=len(task.classes))
+        return Classifier(copy.deepcopy(self.network()), classes=len(task.classes))
 
     def network(self) -> nn.Module:
         """Return the trained network."""
@@ -96,6 +99,19 @@ class SmallerBall(Certificate):
         return certified(model, images, labels, replace(task.threat, eps=task.threat.eps / 2), "crown")
 
 
+class ClaimsVotes(ClaimsAll):
+    """Certify every image of a smoothed classifier, at a confidence that is stated and not there."""
+
+    name = "certifies-all-votes"
+    norms = ("L2",)
+    randomized = True
+
+    @property
+    def error(self) -> float:
+        """State that one image in a thousand may be wrong."""
+        return 0.001
+
+
 class HonestCrown(Certificate):
     """Bound a small chain by CROWN, in a plugin of one's own."""
 
@@ -117,14 +133,27 @@ class HonestNothing(Certificate):
         return torch.zeros(len(images), dtype=torch.bool, device=images.device)
 
 
-TRAPS = tuple(
-    trap(part, STANDS, alongside=(Small,), victim="small-chain", eps=eps, n=60)
-    for part, eps in (
-        (ClaimsAll, "1/255"), (ClaimsRight, "6/255"), (Sampled, "6/255"), (Linearised, "8/255"),
-        (SmallerBall, "8/255"),
-    )
+#: A vote under noise, without training; the harness's own defense.
+SMOOTHED: dict[str, Any] = {"defense": "smoothing[epochs=0,sigma=0.1]", "norm": "L2", "n": 40, "attack": "pgd[steps=8]"}
+
+TRAPS = (
+    *(
+        trap(part, STANDS, alongside=(Small,), victim="small-chain", eps=eps, n=60)
+        for part, eps in (
+            (ClaimsAll, "1/255"), (ClaimsRight, "6/255"), (Sampled, "6/255"), (Linearised, "8/255"),
+            (SmallerBall, "8/255"),
+        )
+    ),
+    trap(ClaimsVotes, STANDS, alongside=(Small,), victim="small-chain", eps=2.0, **SMOOTHED),
 )  # fmt: skip
 CONTROLS: tuple[Control, ...] = (
     control(HonestCrown, alongside=(Small,), victim="small-chain", eps=RADIUS, n=60),
     control(HonestNothing, alongside=(Robust,), victim="robust", n=60),
+    Control(
+        name="honest-smoothing",
+        story="Certify the vote of noisy copies by how often each label is voted for.",
+        case="Cohen, Rosenfeld and Kolter 2019, Certified Adversarial Robustness via Randomized Smoothing",
+        parts=(Small,),
+        request={**SMOOTHED, "victim": "small-chain", "certificate": "randomized-smoothing[samples=300]", "eps": 0.1},
+    ),
 )

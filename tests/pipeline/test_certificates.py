@@ -114,14 +114,6 @@ def test_an_image_that_is_wrong_as_it_is_may_not_be_certified(grey):
 
 
 def test_each_certificate_goes_to_the_defenses_that_it_speaks_of(grey):
-    class Noise(nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, images):
-            return self.inner(images + 1e-3 * torch.randn_like(images))
-
     noisy = defense("noisy", Noise, randomized_=True)
     drawn = made("drawn", lambda model, images, labels, task: torch.zeros(len(images), dtype=torch.bool), True, 0.001)
     cards = grey.run(
@@ -313,3 +305,32 @@ def test_the_store_keeps_what_cards_refer_to(proved, grey):
     kept = References([proved]).among(objects)
     assert {one.path for one in objects if one.kind == "certificate"} <= kept
     assert Store(grey.store).get("certificate", next(one.key for one in objects if one.kind == "certificate"))
+
+
+class Noise(nn.Module):
+    """Answer under noise that changes no answer but those nearest to the middle."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images):
+        return self.inner(images + 1e-3 * torch.randn_like(images))
+
+
+def test_where_answers_are_drawn_only_more_falls_than_chance_explains_accuse(grey):
+    noisy = defense("noisy", Noise, randomized_=True)
+    bold = made("bold", everything, True, 0.001)
+    request = {"victim": "line", "defense": "noisy", "certificate": "bold"}
+
+    cards = grey.run(LINE, noisy, bold, **request, eps=5 / 255, attack="steps")
+    defended = [card for card in cards if card.cell.defense.name == "noisy"]
+
+    assert {card.gate.verdict for card in defended} == {"INVALID"}
+    found = checks(defended[0])[STANDS]
+    assert found.figures["error"] == 0.001
+    assert found.figures["looks"] >= 2
+    # Of those that fall at 5/255 and are wrong as they are, none is answered by its label in any of ten draws.
+    assert found.value >= grey.n - grey.survivors[5] - 2
+    assert "images that bold certifies at Linf 5/255 fall to steps" in found.meaning
+    assert [card.certificates for card in cards if card.cell.undefended] == [[]]
