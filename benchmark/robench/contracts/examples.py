@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -174,6 +175,26 @@ class Examples:
             anew[self._all_labels == label] = place
         rows = [row for row in self._rows if anew[row] >= 0]
         return Examples(anew, self.shape, self._fetch, self._digest, rows, self._describe)
+
+    def watched(self, seen: Callable[[list[int], Tensor], None]) -> Examples:
+        """Return the same examples, which tell ``seen`` of what is decoded: positions here, and the images as decoded.
+
+        Told from the thread that decodes, and of whatever is made from these examples too: slices, batches, samples.
+        """
+        places = {row: place for place, row in enumerate(self._rows)}
+        fetch = self._fetch
+
+        def telling(rows: Sequence[int]) -> Tensor:
+            images = fetch(rows)
+            known = [(number, places[row]) for number, row in enumerate(rows) if row in places]
+            if known:
+                numbers, there = zip(*known, strict=True)
+                seen(list(there), images if len(known) == len(rows) else images[list(numbers)])
+            return images
+
+        twin = copy.copy(self)
+        twin._fetch = telling
+        return twin
 
     def sample(self, count: int, seed: int) -> Examples:
         """Return ``count`` examples drawn without replacement; a larger count with one seed holds a smaller one's."""

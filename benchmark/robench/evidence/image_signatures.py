@@ -41,10 +41,20 @@ class KnownSignatures:
     def of(self, images: Tensor, places: Sequence[int]) -> ImageSignatures:
         """Return the signatures of the images (N, C, H, W) at these places of the set."""
         rows = torch.tensor(places)
-        if not bool(self._known[rows].all()):
-            self._all.hashes[rows], self._all.thumbnails[rows] = image_hashes(images), thumbnails(images)
-            self._known[rows] = True
+        new = (~self._known[rows]).nonzero().flatten()
+        if len(new):
+            fresh, here = images if len(new) == len(rows) else images[new.to(images.device)], rows[new]
+            self._all.hashes[here], self._all.thumbnails[here] = image_hashes(fresh), thumbnails(fresh)
+            self._known[here] = True
         return ImageSignatures(self._all.hashes[rows], self._all.thumbnails[rows])
+
+    def missing(self) -> list[int]:
+        """Return the places whose signatures were not taken."""
+        return (~self._known).nonzero().flatten().tolist()
+
+    def all(self) -> ImageSignatures:
+        """Return the signatures of the whole set, none of which may be missing."""
+        return self._all
 
 
 def signatures(batches: Iterable[Tensor]) -> ImageSignatures:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from torch import Tensor
 
 from robench.contracts.classifier import Classifier, check_logits
 from robench.contracts.components import Defense
-from robench.contracts.examples import Examples
+from robench.contracts.examples import Examples, as_floats
 from robench.contracts.module_copy import copy_module
 from robench.contracts.task import Checkpoint, Task
 from robench.contracts.test_split_guard import guarding_test_split
 from robench.errors import ContractError, DataError, DeviceError, StoreError, attributed_to, require
 from robench.evidence.artifact_folder import Artifact
 from robench.evidence.card import Cost, TrainingRecord
-from robench.evidence.image_signatures import ImageSignatures, signatures
+from robench.evidence.image_signatures import ImageSignatures, KnownSignatures, signatures
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.evidence.tensor_digests import derived, digest_of_digests
@@ -78,8 +79,12 @@ def fit(
         if artifact is None:
             unfinished = store.scratch(KIND, key)
             examples = train() if train is not None else None
-            known = _signatures_of((lambda: examples) if examples is not None else None, task, store, key)
-            artifact = store.put(KIND, key, *_train(defense, victim, defended, examples, task, unfinished))
+            seen, watched = None, examples
+            if examples is not None and store.get(SIGNATURES, key) is None:
+                seen = KnownSignatures(len(examples))
+                watched = examples.watched(partial(_note, seen))  # no pass of its own: training decodes them anyway
+            artifact = store.put(KIND, key, *_train(defense, victim, defended, watched, task, unfinished))
+            known = _signatures_of((lambda: examples) if examples is not None else None, task, store, key, seen)
             unfinished.unlink(missing_ok=True)
         else:
             restore(defense, victim, defended, artifact)
@@ -119,11 +124,27 @@ def trains(defense: Defense) -> bool:
     return type(defense).fit is not Defense.fit
 
 
-def _signatures_of(train: Callable[[], Examples] | None, task: Task, store: Store, key: str) -> ImageSignatures:
-    """Return the training images' signatures: from the store if they are there, else taken and stored."""
+def _note(seen: KnownSignatures, places: list[int], images: Tensor) -> None:
+    seen.of(as_floats(images), places)
+
+
+def _signatures_of(
+    train: Callable[[], Examples] | None, task: Task, store: Store, key: str, seen: KnownSignatures | None = None
+) -> ImageSignatures:
+    """Return the training images' signatures: from the store if they are there, else taken and stored.
+
+    Those that ``seen`` has were taken while the images were trained on; only the others are decoded.
+    """
     kept = store.get(SIGNATURES, key)
     if kept is None:
-        taken = signatures(batch.images for batch in train().batches(task.batch_size)) if train else signatures([])
+        taken = signatures([])
+        if train is not None:
+            examples = train()
+            seen = seen or KnownSignatures(len(examples))
+            left = seen.missing()
+            for batch in examples[left].batches(task.batch_size):
+                seen.of(batch.images, [left[place] for place in batch.indices])
+            taken = seen.all()
         kept = store.put(SIGNATURES, key, {}, taken._asdict())
     return ImageSignatures(**kept.tensors())
 
