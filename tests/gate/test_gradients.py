@@ -156,6 +156,25 @@ def test_the_tolerance_is_a_tenth_of_the_slope():
     assert [untrue(factor) for factor in (1.0, 0.95, 0.8, -1.0)] == [0, 0, 6, 6]
 
 
+class Bfloat16(Quadratic):
+    """Compute in bfloat16 unless images are float64, as under autocast, and hand float32 over in any case."""
+
+    def forward(self, images):
+        found = super().forward(images if images.dtype == torch.float64 else images.bfloat16())
+        return found.float()
+
+
+def test_rounding_of_low_precision_is_allowed_where_float32_is_handed_over():
+    """Central differences of the answers themselves would be off by hundreds of percent of the slope."""
+    images, labels = torch.rand(6, 3, 5, 5), torch.zeros(6, dtype=torch.long)
+
+    def untrue(factor):
+        claimed = factor * 2 * images
+        return int(contradicted(Bfloat16(factor), images, labels, claimed, torch.Generator().manual_seed(0)).sum())
+
+    assert [untrue(factor) for factor in (1.0, 0.95, 0.7, -1.0)] == [0, 0, 6, 6]
+
+
 class Ripple(nn.Module):
     """Add to the mean a ripple of each pixel that rises and falls by its ``height`` within a millionth of a level."""
 

@@ -31,29 +31,38 @@ def contradicted(
     """Return (N,) bool: where ``gradient``, which attacks climb in float32, is not the slope that the answers have.
 
     Central differences of the margin along the gradient and along a random direction, in float64; a model that only
-    computes in float32 is measured with a wider step and along the gradient only. A gradient that was computed in low
-    precision, as under autocast, is allowed what rounding does to the answers.
+    computes in float32, or hands its answers over in it, is measured with a wider step and along the gradient only. A
+    gradient that was computed in low precision, as under autocast, is allowed what rounding does to the answers.
     """
     try:
         exact = copy_module(model).double()
-        allowed = DISAGREEMENT + _rounding(model, exact, images)
-        return slopes_disagree(exact, images.double(), labels, gradient.double(), STEP, 2, generator, allowed)
+        with torch.no_grad():
+            true = exact(images.double())
+        step, directions = (STEP, 2) if true.dtype == torch.float64 else (COARSE_STEP, 1)
+        allowed = DISAGREEMENT + _rounding(model, true.double(), images)
+
+        def answers(points: Tensor) -> Tensor:
+            found: Tensor = exact(points)
+            return found.double()
+
+        points, climbed = images.double(), gradient.double()
+        return slopes_disagree(answers, points, labels, climbed, step, directions, generator, allowed)
     except Exception as error:  # it holds float32 constants, casts to float32, or cannot be copied
         if is_out_of_memory(error) and len(images) > 1:  # in float64 one image alone may not fit
             raise
         return slopes_disagree(model, images, labels, gradient, COARSE_STEP, 1, generator)
 
 
-def _rounding(model: nn.Module, exact: nn.Module, images: Tensor) -> float:
+def _rounding(model: nn.Module, true: Tensor, images: Tensor) -> float:
     """Return what a model's rounding explains: ten times the distance of its answers from those in float64."""
     with torch.no_grad():
-        rounded, true = model(images).double(), exact(images.double())
+        rounded = model(images).double()
     scale = (true - true.mean(1, keepdim=True)).abs().amax(1).clamp_min(1e-12)
     return min(ROUNDING * float(((rounded - true).abs().amax(1) / scale).median()), MOST_ROUNDING)
 
 
 def slopes_disagree(
-    model: nn.Module,
+    model: Callable[[Tensor], Tensor],
     images: Tensor,
     labels: Tensor,
     gradient: Tensor,
