@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from robench import Task
 from robench.cli.commands import robench
 from robench.contracts.task import Silent
+from robench_builtins.certificates.crown import CROWN
+from robench_builtins.certificates.interval import Interval
 from robench_exam import subjects, table
 from robench_exam.candidates import attacks, everything
 from robench_exam.comparisons import COMPARISONS, Comparison, Finding, Share, findings
@@ -139,3 +142,19 @@ def test_a_bound_that_proves_too_much_is_said_loudly(tmp_path, monkeypatch):
     code, _, said = told(tmp_path, "--attack", "fgsm")
     assert code == 1
     assert "UNSOUND: the bound crown on liar: it proves that the images" in said
+
+
+CHAINS = [one for one in SUBJECTS if one.name.startswith(("linear", "relu"))]
+
+
+@pytest.mark.parametrize("subject", CHAINS, ids=lambda one: one.name)
+def test_no_certificate_certifies_an_image_that_can_fall(subject):
+    """Held to the exact truth: closed forms of linear maps, programs and enumeration of networks of ReLUs."""
+    if "integer" in subject.truth:
+        pytest.skip("its truth takes longer than a test may; robench exam holds the bounds to it")
+    ground, task = ground_of(subject), Task(classes=tuple(map(str, range(10))), shape=(1, 1, 1))
+    for certificate in (CROWN(), CROWN(intermediate="interval"), Interval()):
+        stands = certificate.certify(
+            ground.model, ground.images, ground.labels, task.replace(threat_model=subject.threat)
+        )
+        assert not (stands & ground.vulnerable).any()

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+import robench
 from robench import CardError, Certificate, ContractError, SpecError
 from robench.api import CellsFailed
+from robench.api.results import record
 from robench.evidence import card_file
 from robench.evidence.certified_images import STANDS
 from robench.evidence.row_verdict import judge_together
@@ -19,6 +21,7 @@ from robench.verify.certificates import against_certificates
 from robench_builtins.certificates.crown import CROWN
 from robench_builtins.certificates.interval import Interval
 from robench_leaderboard import publish, render_markdown
+from robench_leaderboard.report.provenance import repeat_command
 
 from ..grey import OFFSETS, attack, checks, defense, only, victim
 
@@ -334,3 +337,15 @@ def test_where_answers_are_drawn_only_more_falls_than_chance_explains_accuse(gre
     assert found.value >= grey.n - grey.survivors[5] - 2
     assert "images that bold certifies at Linf 5/255 fall to steps" in found.meaning
     assert [card.certificates for card in cards if card.cell.undefended] == [[]]
+
+
+def test_a_bare_module_is_certified_and_the_report_says_how_to_repeat_it(tmp_path):
+    images = torch.cat([torch.full((1, 1, 4, 4), 0.5 + distance) for distance in (0.2, 0.001, -0.2)])
+    card = robench.evaluate(
+        line(), dataset=(images, torch.tensor([0, 0, 1])), certificate="crown[intermediate=interval]", eps=0.01,
+        device="cpu", store=tmp_path,
+    )  # fmt: skip
+
+    assert card.certificates[0].mask() == [True, False, True]
+    assert record(card)["certified"] == pytest.approx(2 / 3)
+    assert "--certificate 'crown[intermediate=interval]'" in repeat_command(card)

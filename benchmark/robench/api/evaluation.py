@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ def evaluate(
     norm: Norm = "Linf",
     n: int | None = None,
     seed: int = 0,
+    certificate: str | Sequence[str] = (),
     name: str = "module",
     parameters: Mapping[str, Any] | None = None,
     store: Path | str | None = None,
@@ -50,6 +51,7 @@ def evaluate(
         norm: ``Linf``, ``L2``, ``L1``, or ``corruption``, whose eps is a severity.
         n: number of test images; None takes all.
         seed: determines everything that is drawn.
+        certificate: what proves of images that they stand, such as ``crown``; one or several.
         name: what the card calls the module.
         parameters: as for :func:`run`, such as ``{"attack.steps": 50}``.
         store: where artifacts are kept; None keeps none, since a module's code cannot be fingerprinted.
@@ -65,6 +67,7 @@ def evaluate(
         known, dataset, content = offer(catalog(), module, name, dataset if dataset is not None else "")
         spec = Spec(
             dataset=dataset, victim=(name,), attack=(attack,), eps=(eps,), norm=norm, n=n, seed=(seed,),
+            certificate=values.several("certificate", certificate),
             parameters={**content, **(parameters if parameters is not None else {})},
         )  # fmt: skip
         with _folder(store) as root:

@@ -191,6 +191,8 @@ def record(card: Card) -> dict[str, Any]:
         record |= {name: outcome.rate, f"{name}_low": outcome.low, f"{name}_high": outcome.high}
         record |= {f"{name}_top5": None if outcome.top5 is None else outcome.top5 / outcome.n}
         record |= {f"{name}_macro_f1": outcome.macro_f1}
+    masks = [proved.mask() for proved in card.certificates]
+    record |= {"certified": sum(map(any, zip(*masks, strict=True))) / cell.n if masks else None}
     record |= {
         "trainable": card.training.trainable,
         "parameters": card.model.parameters,

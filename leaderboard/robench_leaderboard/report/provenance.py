@@ -26,6 +26,8 @@ def repeat_command(card: Card) -> str:
         words += ["--train-dataset", _reference(cell.trained_on)]
     if cell.surrogate is not None:
         words += ["--surrogate", SELF if cell.surrogate_is_victim else _reference(cell.surrogate)]
+    for record in card.certificates:
+        words += ["--certificate", _reference(record.certificate)]
     words += ["--norm", cell.threat.norm, "--eps", _radius(cell.threat.eps), "--seed", str(cell.seed)]
     # A request without --n took the whole split; naming its size would be another request.
     if cell.given.get("n") is not None:
@@ -33,6 +35,7 @@ def repeat_command(card: Card) -> str:
     named = [
         part for part in (cell.dataset, cell.victim, cell.defense, cell.attack, cell.surrogate) if part is not None
     ]
+    named += [record.certificate for record in card.certificates]
     for part in (*named, *cell.loads):
         if part in cell.loads or not _brackets(part):
             # The dataset that was trained on may have the same name.
