@@ -30,7 +30,7 @@ META, DATA, PACKED = "meta.json", "data.safetensors", "data.safetensors.gz"
 #: Compression: the level, the bytes below which a file stays as it is, the bytes of it that are tried, and the share
 #: to which they must come down. Weights do not; adversarial images at 32 x 32 take 0.3 of their bytes.
 LEVEL, LEAST, SAMPLE, PAYS = 1, 2**16, 2**17, 0.75
-_BLOCK = 2**20
+_BLOCK = 2**23
 #: Threads that compress; zlib releases the interpreter lock.
 COMPRESSORS = min(4, os.cpu_count() or 1)
 
@@ -56,7 +56,10 @@ class Artifact:
         """Return the tensors as the bytes of a safetensors file."""
         try:
             file = data_file(self.path)
-            return file.read_bytes() if file.name == DATA else gzip.decompress(file.read_bytes())
+            if file.name == DATA:
+                return file.read_bytes()
+            with gzip.open(file) as packed:  # gzip.decompress copies what is left at each of its parts
+                return packed.read()
         except FileNotFoundError:
             raise StoreError(
                 f"{self.path} was removed while it was in use (by robench store prune?); start again, and what is "
