@@ -12,6 +12,7 @@ from robench.evidence.card_file import read
 from robench_exam.lower_ends import Bracket
 from robench_exam.runner import Score
 from robench_exam.table import as_json as exam_values
+from robench_traps.runs import Run
 from robench_traps.table import as_json as trap_values
 
 from ..bad_inputs import REAL, ROOT
@@ -209,7 +210,7 @@ def test_marks_of_attacks_and_of_the_gate():
     score = Score("fgsm", "linear", "plain", "Linf", images=4, vulnerable=2, found=1, fell=(3,), impossible=(3,))
     bound = Bracket("crown", "linear", images=4, robust=2, proved=2, impossible=(1,))
     check(json.loads(json.dumps({"format": 1, **exam_values([score], [bound])})), shape("exam"))
-    check({"format": 1, **trap_values([])}, shape("traps"))
+    check({"format": 1, **trap_values([], Run(0, "AVX2", (0, 0, 0, 0)))}, shape("traps"))
 
 
 def test_every_command_with_json_has_its_fields_on_the_page():

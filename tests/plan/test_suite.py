@@ -114,13 +114,13 @@ def test_the_top_level_holds_the_defaults_of_every_run(write):
     [
         (
             'atack = "pgd"',
-            "suite FILE: 'atack' is no key of a run; did you mean 'attack'? Known: attack, baseline, dataset, "
-            "defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
+            "suite FILE: 'atack' is no key of a run; did you mean 'attack'? Known: attack, baseline, certificate, "
+            "dataset, defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
         ),
         (
             '[[run]]\ntitle = "x"',
-            "suite FILE: 'title' is no key of a run; Known: attack, baseline, dataset, "
-            "defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
+            "suite FILE: 'title' is no key of a run; Known: attack, baseline, certificate, "
+            "dataset, defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
         ),
         ("n = 1.5", "suite FILE: n must be a whole number, not 1.5."),
         ("n = true", "suite FILE: n must be a whole number, not True."),
