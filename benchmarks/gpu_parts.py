@@ -21,7 +21,7 @@ from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.pipeline.stages.craft import craft
 from robench.runtime.deterministic import repeatably
-from robench.testing.fixtures import USUAL, network, pictures
+from robench.testing.fixtures import EPS, USUAL, examples, network, pictures
 from robench_builtins import robench_attacks
 from robench_builtins.attacks.pgd import PGD
 
@@ -32,8 +32,10 @@ Row = tuple[str, str, str]
 ENOUGH = 6.0
 #: What each of several processes runs.
 WORKER = ("-m", "benchmarks.gpu_worker")
-#: Attacks of other libraries, and one that reads files, are not compared.
-NOT_OURS = ("art", "foolbox", "torchattacks", "images")
+#: Attacks of other libraries, one that reads files, and one whose four parts are compared one by one.
+NOT_COMPARED = ("art", "foolbox", "torchattacks", "images", "autoattack")
+#: Parameters that are set lower, so that a CPU is quick too.
+SHORTER = {"steps": 10, "queries": 200}
 
 
 def wait(device: str) -> None:
@@ -84,11 +86,13 @@ def parity(device: str, sizes: Sizes) -> Iterator[Row]:
     images = pictures(USUAL, sizes.parity)
     labels = network(USUAL)(images).argmax(1)
     for kind in robench_attacks():
-        if kind.name in NOT_OURS or kind.name not in (sizes.attacks or (kind.name,)):
+        if kind.name in NOT_COMPARED or kind.name not in (sizes.attacks or (kind.name,)):
             continue
-        attack = kind(steps=10) if "steps" in kind.__dataclass_fields__ else kind()
+        attack = kind(**{name: most for name, most in SHORTER.items() if name in kind.__dataclass_fields__})
         for norm in attack.norms:
-            task = USUAL.attack(norm, sizes.parity)
+            if norm not in EPS:  # what is in no ball is drawn on the CPU
+                continue
+            task = USUAL.attack(norm, sizes.parity).replace(training_images=lambda: examples(USUAL, 64))
             made, verdicts = [], []
             for place in ("cpu", device):
                 model = network(USUAL).to(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ ROWS = {
     "ceilings": ("products of float32 matrices", "serving images at 224 px", 3),
     "speed": ("ResNet-20, PGD-1: counted floor", "tiny, PGD-1: the stage", 14),
 }
+
+
+def test_every_attack_that_is_compared_can_be(bench, monkeypatch):
+    tried = []
+
+    def moved(self, model, images, labels, task):
+        tried.append(self.name)
+        if self.shared:
+            task.training_images()
+        return images
+
+    for kind in bench.parts.robench_attacks():
+        monkeypatch.setattr(kind, "craft", moved)
+    rows = list(bench.PARTS["against the CPU"]("cpu", replace(bench.TINY, attacks=())))
+    assert {"pgd", "apgd", "cw", "fab", "square", "universal"} <= {*tried}
+    assert len(rows) == len(tried) / 2 >= 30
 
 
 @pytest.mark.parametrize("name", ROWS)
