@@ -22,7 +22,18 @@ PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 STATED = "digits-linear-none-fgsm-Linf-4_255-seed0-n500-027b4fd1.json"
 #: Objects whose keys are those of what they describe.
 FREE = {
-    *("recipe", "history", "reached", "clean", "robust", "clean_top5", "robust_top5", "published", "offers"),
+    *(
+        "recipe",
+        "history",
+        "reached",
+        "clean",
+        "robust",
+        "clean_top5",
+        "robust_top5",
+        "published",
+        "offers",
+        "certificates",
+    ),
     *("figures[].figures", "dataset", "train_dataset", "victim", "defense", "attack", "surrogate"),
 }
 
