@@ -195,7 +195,9 @@ for device in ("gpu", "xla", "meta", "cuda:", "cuda:x", "cuda:-1", "cpu:1", "mps
 for norm, hint in (("L3", ""), ("l1", "L1"), ("1", "L1"), ("l2", "L2"), ("linf", "Linf"), ("inf", "Linf")):
     hint = hint and f"did you mean '{hint}'?"
     for command in ("run", "audit tiny-clip"):
-        lines((f"{command} --norm={norm}", f"norm '{norm}' is unknown; {hint}", "choose Linf, L2, L1 or corruption."))
+        lines(
+            (f"{command} --norm={norm}", f"norm '{norm}' is unknown; {hint}", "choose Linf, L2, L1, L0 or corruption.")
+        )
 for gate in ("hard", "Quick", "0"):
     lines((f"run --gate={gate}", f"--gate {gate} is unknown", "Known: quick, standard, thorough."))
     lines((f"audit tiny-clip --gate={gate}", f"--gate {gate} is unknown", "Known: quick, standard, thorough."))
@@ -408,7 +410,7 @@ SUITES: dict[str, tuple[str, str]] = {
     'attack = [""]': ("attack is empty", "give it a value, or leave the key out."),
     'defense = ["none", " "]': ("defense is empty", "give it a value, or leave the key out."),
     'norm = ""': ("norm is empty", "give it a value, or leave the key out."),
-    'norm = "l2"': ("norm 'l2' is unknown; did you mean 'L2'?", "choose Linf, L2, L1 or corruption."),
+    'norm = "l2"': ("norm 'l2' is unknown; did you mean 'L2'?", "choose Linf, L2, L1, L0 or corruption."),
     "norm = 2": ("norm must be text, not 2", "."),
     'baseline = "no"': ("baseline must be true or false, not 'no'", "."),
     "baseline = 1": ("baseline must be true or false, not 1", "."),

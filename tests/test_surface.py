@@ -66,6 +66,7 @@ NAMES = [
     "parse_eps",
     "run",
     "seeded_globally",
+    "sparse_rs",
     "square",
     "straight_through",
     "to_uint8",

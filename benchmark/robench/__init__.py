@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robench.attacks.autoattack import autoattack as autoattack
     from robench.attacks.fab import fab as fab
     from robench.attacks.noise import noise as noise
+    from robench.attacks.sparse_rs import sparse_rs as sparse_rs
     from robench.attacks.square import square as square
     from robench.bounds.linear_bounds import certified as certified
     from robench.contracts.adaptive import straight_through as straight_through
@@ -127,6 +128,7 @@ _HOME = {
     "parse_eps": "contracts.threat_model",
     "run": "api",
     "seeded_globally": "contracts.global_generators",
+    "sparse_rs": "attacks.sparse_rs",
     "square": "attacks.square",
     "straight_through": "contracts.adaptive",
     "to_uint8": "contracts.image_files",

@@ -91,6 +91,7 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.noise import Noise
     from robench_builtins.attacks.pgd import PGD
     from robench_builtins.attacks.pgd_targeted import TargetedPGD
+    from robench_builtins.attacks.sparse_rs import SparseRS
     from robench_builtins.attacks.square import Square
     from robench_builtins.attacks.ti_fgsm import TIFGSM
     from robench_builtins.attacks.torchattacks import Torchattacks
@@ -114,6 +115,7 @@ def robench_attacks() -> list[type[Attack]]:
         NIFGSM,
         Noise,
         PGD,
+        SparseRS,
         Square,
         TargetedPGD,
         TIFGSM,

@@ -66,6 +66,7 @@ SHORT = {
     "autoattack": {"steps": 5, "queries": 50},
     "cw": {"steps": 20, "searches": 2},
     "fab": {"steps": 5},
+    "sparse-rs": {"queries": 100},
     "square": {"queries": 100},
 }
 GIVEN = {name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")}

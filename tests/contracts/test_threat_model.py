@@ -120,7 +120,7 @@ def test_a_threat_model_checks_its_radius(eps):
 def test_a_threat_model_checks_its_norm():
     with pytest.raises(SpecError) as raised:
         ThreatModel("L3", 0.1)
-    assert str(raised.value) == "norm 'L3' is unknown; robench measures Linf, L2, L1 and corruption."
+    assert str(raised.value) == "norm 'L3' is unknown; robench measures Linf, L2, L1, L0 and corruption."
 
 
 def test_parse_number_takes_integers_as_floats():

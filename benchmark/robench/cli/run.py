@@ -72,7 +72,10 @@ NAMES = Names()
 )
 @click.option("--eps", type=NAMES, multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
 @click.option(
-    "--norm", default=None, metavar="NORM", help="Linf, L2, L1, or corruption, whose eps is a severity [default: Linf]."
+    "--norm",
+    default=None,
+    metavar="NORM",
+    help="Linf, L2, L1, L0 (eps counts pixels) or corruption (eps is a severity) [default: Linf].",
 )
 @parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(

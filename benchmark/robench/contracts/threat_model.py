@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, get_args
 
+from robench.contracts.l0_ball import highest_in_l0, nearest_in_l0, pixels_changed, sparse_directions
 from robench.contracts.l1_ball import highest_in_l1, l1_length, nearest_in_l1, sparse_signs
 from robench.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Three balls around the image, and common corruptions of a severity, which are no ball: eps is then the severity.
-Norm = Literal["Linf", "L2", "L1", "corruption"]
+#: Balls around the image (L0: eps counts pixels), and common corruptions, which are no ball: eps is then the severity.
+Norm = Literal["Linf", "L2", "L1", "L0", "corruption"]
 Access = Literal["white-box", "transfer", "black-box"]
 
 #: Severities of common corruptions (Hendrycks and Dietterich 2019).
@@ -55,19 +56,24 @@ class ThreatModel:
         """Return the norm of each image's perturbation, shape (N,); of corruptions the largest change of a pixel."""
         if self.norm == "L1":
             return l1_length(images, adversarial)
+        if self.norm == "L0":
+            return pixels_changed(images, adversarial)
         delta = (adversarial - images).flatten(1)
         return _length(delta) if self.norm == "L2" else delta.abs().amax(1)
 
     def project(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """Return a point of the ball around ``images`` and of the box [0, 1] (N, C, H, W).
 
-        Linf and L1: the nearest. L2: shortened to eps, then clamped, which may end nearer to the image than it had to.
+        Linf and L1: the nearest. L0: the eps pixels that moved farthest stay moved. L2: shortened to eps, then clamped,
+        which may end nearer to the image than it had to.
         Of corruptions any image of the box is one, and the image itself where the severity is 0.
         """
         if not self.ball:
             return adversarial.clamp(0.0, 1.0) if self.eps else images.clone()
         if self.norm == "L1":
             return nearest_in_l1(images, adversarial, self.eps, BALL_TOLERANCE / 4)
+        if self.norm == "L0":
+            return nearest_in_l0(images, adversarial, int(self.eps))
         delta = adversarial - images
         if self.norm == "Linf":
             return (images + delta.clamp(-self.eps, self.eps)).clamp(0.0, 1.0)
@@ -85,9 +91,11 @@ class ThreatModel:
 
         Linf: the sign; L2: the normalised gradient; L1: the signs of the hundredth of the coordinates with the largest
         slopes, evenly, since the very largest alone soon meets the box (Tramer and Boneh 2019, arXiv 1904.13000); there
-        coordinates that would leave the box from the points ``at`` are passed over. An all-zero gradient gives a zero
-        direction.
+        coordinates that would leave the box from the points ``at`` are passed over. L0: the signs in the eps pixels of
+        steepest slope. An all-zero gradient gives a zero direction.
         """
+        if self.norm == "L0":
+            return sparse_directions(gradient, int(self.eps))
         if self.norm == "L1":
             return sparse_signs(gradient, math.ceil(SPARSE * gradient.shape[1:].numel()), at)
         if self.norm == "Linf":
@@ -100,9 +108,11 @@ class ThreatModel:
     def one_step(self, images: Tensor, gradient: Tensor) -> Tensor:
         """Return where one step of length eps along this gradient leads, in the ball and the box (N, C, H, W).
 
-        Linf and L2: ``project(images, images + eps * steepest(gradient))``. L1: the point of ball and box where a
-        linear loss is highest, of which a step along the steepest direction would fall short.
+        Linf and L2: ``project(images, images + eps * steepest(gradient))``. L1 and L0: the point of ball and box where
+        a linear loss is highest, of which a step along the steepest direction would fall short.
         """
+        if self.norm == "L0":
+            return highest_in_l0(images, gradient, int(self.eps))
         if self.norm == "L1":
             return self.project(images, highest_in_l1(images, gradient, self.eps))
         return self.project(images, images + self.eps * self.steepest(gradient))
@@ -116,7 +126,7 @@ class ThreatModel:
 
     def reach(self, size: int) -> float:
         """Return how far each of ``size`` coordinates can move at the same time: eps, eps / sqrt(size), eps / size."""
-        if not self.ball:
+        if not self.ball or self.norm == "L0":
             return 1.0
         return self.eps / {"Linf": 1.0, "L2": math.sqrt(size), "L1": size}[self.norm]
 
@@ -177,6 +187,8 @@ def check_eps(eps: float, norm: Norm) -> None:
     """Refuse a radius that is no number, negative, or (Linf) larger than the pixel range, and what is no severity."""
     if not math.isfinite(eps) or eps < 0:
         raise SpecError(f"eps {eps:g} is not a radius; give a number of at least 0, such as 8/255.")
+    if norm == "L0" and eps != int(eps):
+        raise SpecError(f"eps {eps:g} is no number of pixels, which L0 counts; give a whole one, such as --eps 24.")
     if not has_ball(norm) and eps not in (0, *SEVERITIES):
         raise SpecError(
             f"eps {eps:g} is no severity of a corruption; give a whole number from {SEVERITIES[0]} to {SEVERITIES[-1]}."

@@ -40,13 +40,27 @@ CORRUPTED = (
     "searches; the number says how it answers on such images, and nothing of an attacker."
 )
 
-#: Probes of a defended victim that search the ball.
-SEARCHING = ("path", "gradients", "strength", "landscape")
+#: Checks that climb a loss in a ball that has no direction: where they were not made, it is for that.
+OF_SLOPES: Set[str] = frozenset(
+    {
+        "gradients present", "gradients true", "gradients useful", "logit scale", "step size", "best iterate",
+        "converged", "more steps", "accuracy falls with eps", "unbounded attack", "one step <= many steps",
+        "stronger attack", "another loss", "measured slopes <= gradients", "binarization",
+    }
+)  # fmt: skip
+
+COUNTED = (
+    f"{NOT_APPLICABLE}L0 counts pixels, and no step along a gradient leads through it; what stands is tried by the "
+    "harness's own Sparse-RS, by one exact step on the linearised model, and by random pixels."
+)
+
+#: Probes of a defended victim that search the ball, by the norms in which they have none to search.
+SEARCHING = {"corruption": ("path", "gradients", "strength", "landscape"), "L0": ("gradients",)}
 
 
 def seen_by(probe: str, context: ProbeContext) -> ProbeContext:
     """Return what a probe may look at: no image where it would search a ball and there is none."""
-    if context.task.threat.ball or probe not in SEARCHING:
+    if probe not in SEARCHING.get(context.task.threat.norm, ()):
         return context
     nothing = torch.zeros_like(context.clean)
     return replace(context, clean=nothing, standing=nothing, defense=Undeclared())
@@ -62,6 +76,8 @@ def where_applicable(made: Check, measured: Measurement) -> Check:
     """Return the check as it was made, or as not applicable where it accuses an attack of what it does not claim."""
     if not measured.cell.threat.ball and made.name in OF_A_BALL and made.status != "pass":
         return skip(made.name, made.threshold, CORRUPTED)
+    if measured.cell.threat.norm == "L0" and made.name in OF_SLOPES and made.status == "skipped":
+        return skip(made.name, made.threshold, COUNTED)
     attack: Attack = type_of(measured.cell.attack, Attack)
     if attack.shared and made.name in IMAGE_BY_IMAGE and made.status != "pass":
         return skip(made.name, made.threshold, SHARED)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robench.attacks.apgd import apgd
 from robench.attacks.losses import Loss
+from robench.attacks.sparse_rs import sparse_rs
 from robench.attacks.square import square
 from robench.attacks.tile_search import SIDE, tile_queries, tiles
 from robench.contracts.classifier import input_gradient
@@ -83,6 +84,8 @@ def _cut_short(context: ProbeContext, images: Tensor, labels: Tensor, whole: Ten
 
 def _stronger(context: ProbeContext) -> dict[str, Any]:
     """Attack the same images with APGD on one loss after another; an image is won when any of them wins it."""
+    if context.task.threat.norm == "L0":
+        return {"n": 0, "won": 0, "by": {}}
     losses = [loss for loss in context.level.losses if loss != "dlr" or context.target.classes > 2]
     cost = len(losses) * (2 * context.level.steps + 3) * context.price
     count = context.budget.images(0.4, cost, context.level.images, least=4)
@@ -105,7 +108,7 @@ def _stronger(context: ProbeContext) -> dict[str, Any]:
 
 def _tiles(context: ProbeContext) -> dict[str, int]:
     rounds = context.level.tiles
-    if not rounds:
+    if not rounds or context.task.threat.norm == "L0":
         return {"n": 0, "won": 0}
     count = context.budget.images(0.2, (tile_queries(rounds) + 1) * context.price, context.level.images)
     rows = context.some(context.standing, count, "tiles")
@@ -122,10 +125,11 @@ def _queries(context: ProbeContext) -> dict[str, int]:
     count = context.budget.images(0.1, (context.level.queries + 2) * context.price, context.level.images, least=0)
     rows = context.some(context.standing, count, "queries")
 
-    def search(images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        return square(context.judge, images, labels, task, queries=context.level.queries)
+    def ask(images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        search = sparse_rs if task.threat.norm == "L0" else square
+        return search(context.judge, images, labels, task, queries=context.level.queries)
 
-    return {"n": len(rows), "won": sum(context.fallen(rows, search))}
+    return {"n": len(rows), "won": sum(context.fallen(rows, ask))}
 
 
 def _noise(context: ProbeContext) -> dict[str, int]:

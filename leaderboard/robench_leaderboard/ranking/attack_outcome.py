@@ -93,6 +93,8 @@ class AttackOutcome:
             return False
         if not has_ball(self.card.cell.threat.norm):
             return True
+        if self.card.cell.threat.norm == "L0" and self.access == "black-box":
+            return not self.made_elsewhere  # the strongest attacks known there ask for answers
         queried = self.access == "black-box" and self.card.training.gradient == "none" and not self.made_elsewhere
         return self.access == "white-box" or queried
 
