@@ -41,6 +41,7 @@ def test_one_command_gives_the_curve_and_each_image_s_bracket(robench, desk):
         ((), "The radii of the curve are missing; name some, such as --eps 1/255,2/255,4/255,8/255."),
         (("--eps", "8/255", "--bisect", "0"), "--bisect 0 is finer than images are held to their ball; give a width"),
         (("--eps", "8/255", "--bisect", "x"), "'x' is no finite number; write one such as 1/255."),
+        (("--eps", "1,8", "--norm", "L0", "--bisect", "2"), "--bisect halves radii, and eps of L0 is a whole number;"),
         (("--eps", "8/255,-1"), "eps -1 is not a radius"),
     ],
 )

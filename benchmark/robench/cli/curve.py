@@ -61,6 +61,11 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
             f"--bisect {bisect:g} is finer than images are held to their ball; give a width of at least {FINEST:g}, "
             "such as 0.5/255."
         )
+    if bisect is not None and str(options["norm"]).lower() in ("l0", "0", "corruption"):
+        raise SpecError(
+            f"--bisect halves radii, and eps of {options['norm']} is a whole number; leave it out and name the ones in "
+            "between with --eps."
+        )
     check_options(options["device"], options["batch_size"], options["timeout"])
     level_of(options["gate"], None, None)
     asked = requests(None, options)
