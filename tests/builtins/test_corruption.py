@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -114,6 +116,14 @@ def test_a_library_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(corruption, "find_spec", lambda name: None)
     with pytest.raises(SpecError, match=r"not installed; run: pip install 'robench\[corruptions\]'"):
         plan(Spec(attack=("corruption:fog",)))
+
+
+def test_a_library_that_cannot_be_imported_is_said_with_the_way_out(monkeypatch, tmp_path):
+    (tmp_path / "corrupt_tta.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "corrupt_tta", raising=False)
+    with pytest.raises(SpecError, match=r"imported \(libGL.so.1: .*\); .* pip install opencv-python-headless$"):
+        corrupted("fog")
 
 
 class Lighter(Corruption):

@@ -110,7 +110,14 @@ class Corruption(Attack):
         """Return one image (C, H, W), corrupted as RGB; a grey one is made grey again by the mean of its channels."""
         import numpy as np
         import torch
-        from corrupt_tta import corrupt
+
+        try:
+            from corrupt_tta import corrupt
+        except ImportError as error:
+            raise SpecError(
+                f"corrupt-tta cannot be imported ({error}); where OpenCV misses a graphics library, run: pip uninstall "
+                "opencv-python; pip install opencv-python-headless"
+            ) from error
 
         pixels = image.expand(3, -1, -1).permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
         with seeded_globally(seed), _drawing(seed):
