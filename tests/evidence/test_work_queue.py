@@ -84,7 +84,7 @@ def test_chunks_that_another_crafts_are_waited_for_last(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 2)
     began.clear()
     store, other = Store(tmp_path), Other(tmp_path, KIND, chunk_key("set", 0))
-    task = Task(classes=("a", "b"), shape=(1, 2, 2), threat_model=ThreatModel("Linf", 0.1))
+    task = Task(classes=("a", "b"), shape=(1, 2, 2), threat_model=ThreatModel("Linf", 0.1), batch_size=2)
     model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 2)
     images = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     test = Examples.from_tensors(images, torch.zeros(6))

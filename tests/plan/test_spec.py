@@ -143,6 +143,53 @@ def test_the_undefended_row_is_added_first(known):
     assert [cell.undefended for cell in cells] == [True, False, False]
 
 
+class Asking(Attack):
+    """Ask for answers alone."""
+
+    name = "asking"
+    queries_only = True
+    norms = ("Linf",)
+
+    def passes(self):
+        return 100, 0
+
+
+class Counting(Asking):
+    """Ask more often, in another norm."""
+
+    name = "counting"
+    norms = ("L0",)
+
+    def passes(self):
+        return 1000, 0
+
+
+class Without(Plain):
+    """Claim that there are no gradients."""
+
+    name = "without"
+    gradient = "none"
+    undefended = False
+
+
+@pytest.mark.parametrize(("norm", "eps", "expected"), [("Linf", "8/255", "asking"), ("L0", "4", "counting")])
+def test_queries_beside_a_defense_without_gradients_are_those_of_the_runs_norm(known, norm, eps, expected):
+    class Step(Jump):
+        name = "step"
+        norms = ("Linf", "L0")
+
+    for role, component in (("attack", Asking), ("attack", Counting), ("attack", Step), ("defense", Without)):
+        known.offers[role, component.name] = Offer(role, component.name, component, PLUGIN)
+    cells = plan(Spec(attack=("step",), defense=("without",), norm=norm, eps=(eps,)), known=known)
+    found = {(cell.defense.component.name, cell.attack.component.name, cell.threat.access) for cell in cells}
+    assert found == {
+        ("plain", "step", "white-box"),
+        ("plain", expected, "black-box"),
+        ("without", expected, "black-box"),
+        ("without", "step", "transfer"),
+    }
+
+
 def test_a_named_undefended_row_comes_first_and_only_once(known):
     cells = plan(Spec(attack=("climb",), defense=("hard", "plain")), known=known)
     assert names(cells) == [("net", "plain", "climb"), ("net", "hard", "climb")]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from robench.cli.output import printed_option
 from robench.cli.strict import Command
 
 
@@ -14,6 +15,7 @@ from robench.cli.strict import Command
 @click.option("--to", "repo", required=True, metavar="OWNER/NAME", help="Repository on the Hugging Face hub.")
 @click.option("--private", is_flag=True, help="Only its owners see it; a public one that is there already is refused.")
 @click.option("--dry-run", is_flag=True, help="Say what would be uploaded, and reach for nothing.")
+@printed_option
 def push_command(places: tuple[Path, ...], repo: str, private: bool, dry_run: bool) -> None:
     """Upload cards as a data set repository, or an exported defense as a model repository.
 

@@ -99,8 +99,9 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
         ]
         surrogates = [victim if name == SELF else chooser.choose("surrogate", name) for name in spec.surrogate]
         blind = any(type_of(defense, Defense).gradient == "none" for defense, _ in defenses)
+        search = _queries(known, spec.norm) if blind else None
         for seed, threat, attack, (defense, loads) in itertools.product(spec.seed, threats, attacks, defenses):
-            for way, surrogate in _ways(type_of(defense, Defense), attack, victim, surrogates, known, blind):
+            for way, surrogate in _ways(type_of(defense, Defense), attack, victim, surrogates, search):
                 access: Access = "transfer" if surrogate is not None else _access(way)
                 own = type_of(way, Attack).threat(threat)
                 own = ThreatModel(own.norm, own.eps, access)
@@ -207,13 +208,12 @@ def _ways(
     attack: SelectedComponent,
     victim: SelectedComponent,
     surrogates: Sequence[SelectedComponent],
-    known: Catalog,
-    blind: bool,
+    search: SelectedComponent | None,
 ) -> Iterator[tuple[SelectedComponent, SelectedComponent | None]]:
     """Yield the attacks, and the surrogates they are crafted on, that count for what the defense declares.
 
     Exact gradients: end to end. An approximate or random forward: also from the undefended victim, as a non-adaptive
-    evaluation would have it. No gradients: only so, and by queries, which then (``blind``) the undefended victim has to
+    evaluation would have it. No gradients: only so, and by queries (``search``), which the undefended victim has to
     fall to as well. Images from a file, and corruptions, are the same for all of them.
     """
     if type_of(attack, Attack).made_elsewhere or not any(map(has_ball, type_of(attack, Attack).norms)):
@@ -222,20 +222,19 @@ def _ways(
     asks = bool(type_of(attack, Attack).queries_only)
     if defense.gradient != "none" or asks:
         yield attack, None
-    if not asks and (defense.gradient == "none" or (blind and defense.undefended)):
-        search = _queries(known)
-        if search is not None:
-            yield search, None
+    if not asks and search is not None and (defense.gradient == "none" or defense.undefended):
+        yield search, None
     plain = defense.gradient == "exact" and not defense.randomized
     extra = [] if plain or asks or any(surrogate is victim for surrogate in surrogates) else [victim]
     for surrogate in [*surrogates, *extra]:
         yield attack, surrogate
 
 
-def _queries(known: Catalog) -> SelectedComponent | None:
-    """Return the attack on offer that asks for most answers and nothing else; None if there is none."""
+def _queries(known: Catalog, norm: Norm) -> SelectedComponent | None:
+    """Return the attack on offer in a norm that asks for most answers and nothing else; None if there is none."""
     built = [SelectedComponent(offer, offer.build({})) for offer in known.of("attack")]
-    asking = [chosen for chosen in built if type_of(chosen, Attack).queries_only]
+    attacks = [(type_of(chosen, Attack), chosen) for chosen in built]
+    asking = [chosen for attack, chosen in attacks if attack.queries_only and norm in attack.norms]
     return max(asking, key=lambda entry: sum(type_of(entry, Attack).passes()), default=None)
 
 
