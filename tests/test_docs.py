@@ -102,7 +102,7 @@ def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch):
     quick = example.replace('attack="pgd",', 'attack="pgd", parameters={"defense.epochs": 1, "attack.steps": 2},')
     assert quick != example
     monkeypatch.setenv("ROBENCH_STORE", str(tmp_path))
-    done = call("-c", preamble + quick, timeout=300, cwd=tmp_path)
+    done = call("-c", preamble + quick, timeout=800, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     # An untrained map: what the gate says of it is no matter of this test.

@@ -63,7 +63,7 @@ def elsewhere(tmp_path):
             [sys.executable, "-c", code, *map(str, words)],
             capture_output=True,
             cwd=tmp_path,
-            timeout=280,
+            timeout=800,
             check=False,
             env={**os.environ, **given, **environment},
         )
@@ -115,7 +115,7 @@ def test_names_of_any_alphabet_are_read_under_an_ascii_locale(tmp_path):
     given = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     environment = {**{key: value for key, value in os.environ.items() if key != "PYTHONIOENCODING"}, **given}
     done = subprocess.run(
-        [script, "run", str(folder / "suite.toml")], capture_output=True, timeout=120, check=False, env=environment
+        [script, "run", str(folder / "suite.toml")], capture_output=True, timeout=800, check=False, env=environment
     )
     assert done.returncode == 2
     assert done.stderr.decode().startswith(f"robench: suite {folder / 'suite.toml'}: 'atack' is no key of a run;")
@@ -125,7 +125,7 @@ def test_names_of_any_alphabet_are_read_under_an_ascii_locale(tmp_path):
 def test_a_terminal_without_a_letter_shows_a_question_mark(encoding):
     code = "from robench.cli.console import any_text\nany_text()\nprint('\\u0444 \\u2192 x')"
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False, timeout=800)
     assert (done.returncode, done.stdout.decode("ascii").strip()) == (0, "? ? x")
 
 

@@ -21,7 +21,7 @@ def outputs(once):
     def execute(root):
         book = nbformat.read(NOTEBOOK, as_version=4)
         environment = {**os.environ, "ROBENCH_STORE": str(root / "store")}
-        client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(root)}})
+        client = nbclient.NotebookClient(book, timeout=800, resources={"metadata": {"path": str(root)}})
         with client.setup_kernel(env=environment):
             for place, cell in enumerate(book.cells):
                 client.execute_cell(cell, place)

@@ -66,7 +66,7 @@ class Machine:
             capture_output=True,
             text=True,
             cwd=folder or self.home,
-            timeout=400,
+            timeout=800,
             env={
                 **outside(),
                 **PIP,

@@ -57,7 +57,7 @@ def start(words, folder, **environment):
         capture_output=True,
         text=True,
         cwd=folder,
-        timeout=240,
+        timeout=800,
         env={**ENVIRONMENT, **environment},
     )
     assert "Traceback" not in done.stdout + done.stderr, done.stderr

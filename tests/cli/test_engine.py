@@ -57,7 +57,7 @@ def test_tasks_give_the_cards_of_one_process_and_a_killed_one_is_given_again(tmp
     assert "tasks of" not in said
     finish(start(tmp_path, "shared", "--no-compute", "--shard", "1/2"))
     missing = start(tmp_path, "empty", "--no-compute")
-    out, err = missing.communicate(timeout=280)
+    out, err = missing.communicate(timeout=800)
     assert missing.returncode == 2
     assert f"It is not in the store {tmp_path / 'empty'}; run it without --no-compute." in " ".join((out + err).split())
 

@@ -102,7 +102,7 @@ def test_the_leaderboard_on_the_standard_output(say):
 
 def test_a_bundle_on_the_standard_output(real_run, tmp_path):
     words = [script(), "bundle", real_run.card("tecoa-pgd"), "-o", "-", "--store", real_run.store]
-    done = subprocess.run(words, capture_output=True, cwd=tmp_path, check=True, timeout=120)
+    done = subprocess.run(words, capture_output=True, cwd=tmp_path, check=True, timeout=800)
     with zipfile.ZipFile(io.BytesIO(done.stdout)) as archive:
         assert archive.testzip() is None
         assert archive.read("card.json") == real_run.card("tecoa-pgd").read_bytes()
@@ -114,7 +114,7 @@ def test_a_bundle_on_the_standard_output(real_run, tmp_path):
 def test_bytes_are_kept_from_a_terminal(tmp_path, command, what):
     terminal, end = pty.openpty()
     done = subprocess.run(
-        [script(), *command.split(), "-o", "-"], stdout=end, stderr=subprocess.PIPE, cwd=tmp_path, timeout=120
+        [script(), *command.split(), "-o", "-"], stdout=end, stderr=subprocess.PIPE, cwd=tmp_path, timeout=800
     )
     os.close(end)
     os.close(terminal)

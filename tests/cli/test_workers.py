@@ -22,7 +22,7 @@ def start(folder, store, *more):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=800)
     assert process.returncode == 0, out + err
     return out + err
 

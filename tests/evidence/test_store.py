@@ -533,7 +533,7 @@ def start(code, *words):
 
 def test_two_processes_may_write_the_same_keys(store, told):
     processes = [start(WRITER, store.root, KEY, writer) for writer in range(2)]
-    assert [process.communicate(timeout=100) for process in processes] == [("", ""), ("", "")]
+    assert [process.communicate(timeout=800) for process in processes] == [("", ""), ("", "")]
     assert [process.returncode for process in processes] == [0, 0]
     assert all(store.get("craft", f"{place:02d}{KEY}").meta == {"round": place} for place in range(30))
     assert len(files(store)) == 60
@@ -555,7 +555,7 @@ WORKER = (
 
 def test_a_lock_lets_one_process_do_the_work(store):
     processes = [start(WORKER, store.root, KEY, 0.5) for _ in range(2)]
-    said = [process.communicate(timeout=60) for process in processes]
+    said = [process.communicate(timeout=800) for process in processes]
     assert sorted(said) == [("", ""), ("works\n", "")]
 
 
@@ -566,8 +566,8 @@ def test_a_killed_holder_releases_its_lock(store):
     time.sleep(0.3)
     assert waiting.poll() is None
     holder.kill()
-    holder.communicate(timeout=30)
-    assert waiting.communicate(timeout=30) == ("works\n", "")
+    holder.communicate(timeout=800)
+    assert waiting.communicate(timeout=800) == ("works\n", "")
     assert store.get("fit", KEY).meta == {"done": True}
 
 

@@ -24,7 +24,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 def finish(folder: Path) -> None:
     process = start(folder)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=800)
     assert process.returncode == 0, out + err
 
 

@@ -106,7 +106,7 @@ def test_no_run_of_the_command_ends_in_silence(tmp_path, how, code, words):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=240,
+        timeout=800,
         check=False,
         env={**os.environ, "ROBENCH_STORE": str(tmp_path / "store"), "COLUMNS": "400"},
     )

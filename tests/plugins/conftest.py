@@ -101,7 +101,7 @@ class Site:
             capture_output=True,
             text=True,
             cwd=self.root,
-            timeout=120,
+            timeout=800,
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, [str(self.path), os.environ.get("PYTHONPATH")])),
