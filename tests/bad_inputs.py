@@ -48,7 +48,7 @@ OPTIONS = {
     "export": "to out",
     "report": "out figures tables",
     "export-defense": "out store",
-    "push": "to",
+    "push": "to out",
     "doctor": "store out",
     "completion": "out",
     "submit": "to by store device",
