@@ -135,9 +135,17 @@ def results() -> str:
 
 
 def traps() -> str:
-    """Return how the trap table came out, as its page says."""
+    """Return how the trap table came out, as its page says: the gate on all sets of weights, and other detectors."""
     page = (ROOT / "docs" / "traps.md").read_text(encoding="utf-8")
-    return "\n".join(f"  {found}" for found in re.findall(r"^- .* honest controls.*$", page, re.MULTILINE))
+    line = r"^- ([^:]*): (\d+) of (\d+) traps caught, (\d+) of (\d+) honest controls accused"
+    (name, caught, traps, accused, controls), *rest = re.findall(line, page, re.MULTILINE)
+    said = f"  - {name}: {caught} of {traps} traps caught, {accused} of {controls} honest controls accused"
+    sets = [(int(found[1]), int(found[3])) for found in rest if found[0].startswith("weights")]
+    if sets:
+        least, most = min(n for n, _ in sets), max(n for _, n in sets)
+        said += f"; on each of {len(sets)} sets of weights and kernels {least} or more, and {most} or fewer"
+    others = ", ".join(f"{found[0]} {found[1]} and {found[3]}" for found in rest if not found[0].startswith("weights"))
+    return f"{said}.\n  - Other detectors: {others}."
 
 
 def suites() -> str:
