@@ -143,7 +143,8 @@ def traps() -> str:
     sets = [(int(found[1]), int(found[3])) for found in rest if found[0].startswith("weights")]
     if sets:
         least, most = min(n for n, _ in sets), max(n for _, n in sets)
-        said += f"; on each of {len(sets)} sets of weights and kernels at least {least}, and {f'at most {most}' if most else 'none'}"
+        blamed = f"at most {most}" if most else "none"
+        said += f"; with {len(sets)} sets of weights and kernels at least {least} caught, and {blamed} accused"
     others = ", ".join(f"{found[0]} {found[1]} and {found[3]}" for found in rest if not found[0].startswith("weights"))
     return f"{said}.\n  - Other detectors: {others}."
 
