@@ -76,10 +76,10 @@ def test_an_image_leaves_at_its_first_error_and_every_pixel_may_change(linear):
 
 def test_the_schedule_is_the_published_one():
     at = (1, 50, 51, 201, 501, 1001, 2001, 4001, 6001, 8001)
-    parts = [round(0.3 / _share(query, 10_000, 0.3)) for query in at]
+    parts = [round(0.3 / _share(query, 10_000, 0.3, rescale=True)) for query in at]
     assert parts == [2, 2, 4, 5, 6, 8, 10, 12, 15, 20]
-    assert _share(51, 5000, 0.3) == _share(102, 10_000, 0.3)
-    assert _share(51, 5000, -0.3) == _share(51, 10_000, 0.3)
+    assert _share(51, 5000, 0.3, rescale=True) == _share(102, 10_000, 0.3, rescale=True)
+    assert _share(51, 5000, 0.3, rescale=False) == _share(51, 10_000, 0.3, rescale=True)
 
 
 def test_its_cards_are_ranked_and_the_gate_says_what_does_not_apply(grey):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robench.attacks.best_so_far import Best
 from robench.attacks.directions import length
-from robench.attacks.losses import margin
+from robench.attacks.random_search import ask
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
 
@@ -50,9 +50,7 @@ def noise(
         if not len(rows):
             break
         candidates = _draw(images, task, distribution, draw)[rows]
-        with torch.no_grad():
-            logits = model(candidates)
-        best.offer(rows, candidates, logits.argmax(1) != labels[rows], margin(logits, labels[rows]))
+        best.offer(rows, candidates, *ask(model, candidates, labels[rows]))
     return best.images
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robench.attacks.best_so_far import Best
-from robench.attacks.losses import margin
+from robench.attacks.random_search import ask, place_in_schedule
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
 
@@ -54,12 +54,16 @@ def sparse_rs(
     if task.threat.eps == 0:
         return best.images
     numbers = task.indices if len(task.indices) else range(len(images))
+    count = images[0, 0].numel()
+    pixels = min(int(task.threat.eps), count)
+    shares = [_share(query, queries, share, rescale) for query in range(1, queries)]
+    exchanged = [min(max(int(part * pixels), 1), count - pixels) for part in shares]
     for restart in range(restarts):
         rows = best.left(task.stop_early)
         if not len(rows):
             break
         draws = [task.generator("sparse", restart, numbers[row]) for row in rows.tolist()]
-        _search(model, images, labels, rows, draws, best, task, queries, share if rescale else -share)
+        _search(model, images, labels, rows, draws, best, task, pixels, exchanged)
     return best.images
 
 
@@ -71,27 +75,24 @@ def _search(
     generators: list[torch.Generator],
     best: Best,
     task: Task,
-    queries: int,
-    share: float,
+    pixels: int,
+    exchanged: list[int],
 ) -> None:
-    """Make the queries of one start; a negative ``share`` keeps the schedule as it was made, for 10,000."""
+    """Make the queries of one start, from ``pixels`` other pixels on, of which each query exchanges so many."""
     channels, count = images.shape[1], images[0, 0].numel()
-    pixels = min(int(task.threat.eps), count)
     order = torch.stack([torch.randperm(count, generator=one) for one in generators]).to(images.device)
     clean = images[rows].flatten(2)
     colours = _colours(generators, channels, pixels).to(images)
     search = _Search(rows, clean, clean, order[:, :pixels], order[:, pixels:], clean.new_full((len(rows),), -torch.inf))
     candidate, changed = _painted(clean, order[:, :pixels], colours), search
-    for query in range(queries):
-        if query:
-            some = min(max(int(_share(query, queries, share) * pixels), 1), count - pixels)
+    for some in (None, *exchanged):
+        if some is not None:
             if not some:
                 return  # every pixel is another one already
             candidate, changed = _exchange(search, generators, some)
-        with torch.no_grad():
-            logits = model(candidate.view(-1, *images.shape[1:]))
-        fooled, found = logits.argmax(1) != labels[search.rows], margin(logits, labels[search.rows])
-        best.offer(search.rows, candidate.view(-1, *images.shape[1:]), fooled, found)
+        seen = candidate.view(-1, *images.shape[1:])
+        fooled, found = ask(model, seen, labels[search.rows])
+        best.offer(search.rows, seen, fooled, found)
         search = search.moved(candidate, changed, found)
         if task.stop_early and bool(fooled.any()):
             left = (~fooled).nonzero().flatten()
@@ -161,7 +162,6 @@ def _each(pixels: Tensor, here: Tensor) -> Tensor:
     return pixels[:, None].expand(-1, here.shape[1], -1)
 
 
-def _share(query: int, queries: int, share: float) -> float:
+def _share(query: int, queries: int, first: float, rescale: bool) -> float:
     """Return the share of the pixels that a query exchanges."""
-    at = int(query / queries * 10_000) if share > 0 else query
-    return abs(share) / _PARTS[bisect_left(_UNTIL, at)]
+    return first / _PARTS[bisect_left(_UNTIL, place_in_schedule(query, queries, rescale))]

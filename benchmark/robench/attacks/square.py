@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robench.attacks.best_so_far import Best
-from robench.attacks.losses import margin
+from robench.attacks.random_search import ask, place_in_schedule
 from robench.attacks.square_patches import Patches, patches_for
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
@@ -85,7 +84,7 @@ class _Search(NamedTuple):
 
 def _search(model: Classifier, search: _Search, best: Best, task: Task, patches: Patches, sides: list[int]) -> None:
     """Make the queries of one start, offering what they find to ``best``."""
-    fooled, value = _query(model, search.here, search.labels)
+    fooled, value = ask(model, search.here, search.labels)
     best.offer(search.rows, search.here, fooled, value)
     search = search._replace(value=value)
     for query, side in enumerate(sides):
@@ -94,7 +93,7 @@ def _search(model: Classifier, search: _Search, best: Best, task: Task, patches:
             if not len(search.rows):
                 return
         candidate = patches.change(search.images, search.here, search.draws[:, query], side)
-        fooled, value = _query(model, candidate, search.labels)
+        fooled, value = ask(model, candidate, search.labels)
         best.offer(search.rows, candidate, fooled, value)
         better = value > search.value
         search = search._replace(
@@ -103,14 +102,7 @@ def _search(model: Classifier, search: _Search, best: Best, task: Task, patches:
         )
 
 
-def _query(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.no_grad():
-        logits = model(images)
-    return logits.argmax(1) != labels, margin(logits, labels)
-
-
 def _share(query: int, queries: int, first: float, rescale: bool) -> float:
     """Return the share of the pixels that a query changes."""
-    at = math.floor(query / queries * 10_000) if rescale else query
-    halvings = bisect_left(_HALVINGS, at)
+    halvings = bisect_left(_HALVINGS, place_in_schedule(query, queries, rescale))
     return first * 0.5**halvings

@@ -14,6 +14,7 @@ from robench.contracts.global_generators import seeded_globally
 from robench.contracts.task import Task
 from robench.contracts.threat_model import Norm
 from robench.errors import ContractError, SpecError, require
+from robench.pipeline.stages.certify import checked_answers
 from robench.runtime.inference import freeze
 from robench.testing import fixtures
 from robench.testing.component_under_test import Checks, NotTried, Subject, logits_of, on_gpu, unchanged
@@ -33,13 +34,7 @@ def certify(subject: Subject, model: Classifier, images: Tensor, labels: Tensor,
             found: Any = subject.component.certify(model, images.clone(), labels.clone(), task)
     except (SpecError, ContractError) as error:  # it may know no bound of this model
         raise NotTried(str(error)) from error
-    require(
-        isinstance(found, Tensor) and found.dtype == torch.bool and found.shape == labels.shape,
-        f"{subject.name}.certify must return a truth value for each image, a bool tensor of shape ({len(labels)},), "
-        f"not {_shown(found)}.",
-    )
-    stands: Tensor = found.detach()
-    return stands
+    return checked_answers(subject.name, found, labels)
 
 
 def case(subject: Subject, setting: Setting = USUAL, *, linear: bool = False) -> tuple[Classifier, Tensor, Tensor]:
@@ -139,10 +134,6 @@ def on_cuda(subject: Subject) -> None:
         with on_gpu(subject.name):
             own = freeze(copy.deepcopy(model), "cuda")
             certify(subject, own, images.cuda(), labels.cuda(), task.replace(device="cuda"))
-
-
-def _shown(value: Any) -> str:
-    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 CHECKS: Checks = {

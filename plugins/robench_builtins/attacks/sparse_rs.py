@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from robench import Attack, parameter
+from robench import parameter
+from robench_builtins.attacks.shared.query_search import QuerySearch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
-    from robench import Classifier, Task
 
-
-class SparseRS(Attack):
+class SparseRS(QuerySearch):
     """Change eps pixels, all channels of a pixel counting as one, and exchange those that do not help.
 
     The norm is L0 and eps a number of pixels: ``--norm L0 --eps 24``. No gradient is asked for.
@@ -24,10 +25,7 @@ class SparseRS(Attack):
         "https://arxiv.org/abs/2006.12834, its L0 version"
     )
     norms = ("L0",)
-    queries_only: ClassVar[bool] = True
 
-    queries: int = parameter(default=5000, help="forwards from each start, its own included", minimum=1)
-    restarts: int = parameter(default=1, help="independent searches", minimum=1)
     share: float = parameter(
         default=0.3, help="share of the pixels that the first query exchanges", minimum=0.0, maximum=1.0
     )
@@ -35,21 +33,8 @@ class SparseRS(Attack):
         default=True, help="stretch the schedule of shares, made for 10,000 queries, to the queries there are"
     )
 
-    def passes(self) -> tuple[int, int]:
-        """Return the most an image costs: every query."""
-        return self.queries * self.restarts, 0
-
-    def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        """Return the point of largest margin found."""
+    def search(self) -> Callable[..., Tensor]:
+        """Return the harness's own."""
         from robench import sparse_rs
 
-        return sparse_rs(
-            model,
-            images,
-            labels,
-            task,
-            queries=self.queries,
-            restarts=self.restarts,
-            share=self.share,
-            rescale=self.rescale,
-        )
+        return sparse_rs

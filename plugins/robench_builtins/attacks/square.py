@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from robench import Attack, parameter
+from robench import parameter
+from robench_builtins.attacks.shared.query_search import QuerySearch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
-    from robench import Classifier, Task
 
-
-class Square(Attack):
+class Square(QuerySearch):
     """Change random square patches and keep those that shrink the margin.
 
     No gradient is asked for, so none can be masked: what falls here but withstood a gradient attack had its
@@ -25,10 +26,7 @@ class Square(Attack):
         "https://arxiv.org/abs/1912.00049"
     )
     norms = ("Linf", "L2", "L1")
-    queries_only: ClassVar[bool] = True
 
-    queries: int = parameter(default=5000, help="forwards from each start, its own included", minimum=1)
-    restarts: int = parameter(default=1, help="independent searches", minimum=1)
     share: float = parameter(
         default=0.8, help="share of the pixels that the first patch changes", minimum=0.0, maximum=1.0
     )
@@ -36,21 +34,8 @@ class Square(Attack):
         default=False, help="stretch the schedule of patch sizes, made for 10,000 queries, to the queries there are"
     )
 
-    def passes(self) -> tuple[int, int]:
-        """Return the most an image costs: every query."""
-        return self.queries * self.restarts, 0
-
-    def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        """Return the point of largest margin found."""
+    def search(self) -> Callable[..., Tensor]:
+        """Return the harness's own."""
         from robench import square
 
-        return square(
-            model,
-            images,
-            labels,
-            task,
-            queries=self.queries,
-            restarts=self.restarts,
-            share=self.share,
-            rescale=self.rescale,
-        )
+        return square

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from robench import Task, parameter
 from robench_builtins.downloads import hub_weights
+from robench_builtins.models.shared.checkpoint_places import local_folders, local_or_id, processor_elsewhere
 from robench_builtins.models.shared.library_model import LibraryModel
-from robench_builtins.models.shared.zero_shot import ZeroShotModel, local_or_id
+from robench_builtins.models.shared.zero_shot import ZeroShotModel
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -30,22 +31,15 @@ class HuggingFace(LibraryModel, ZeroShotModel):
     typed = "hf:ORG/NAME"
 
     model: str = parameter(default="", help="hub id, or the folder of a checkpoint", path=True)
-    processor: str = parameter(
-        default="",
-        help="hub id or folder of image processor and tokenizer, where they lie elsewhere; empty: the model's",
-        path=True,
-        later=True,
-    )
+    processor: str = processor_elsewhere("model")
 
     @property
     def _weights(self) -> tuple[Path, ...]:
-        typed = Path(self.model).expanduser()
-        return super().files() or ((typed,) if self.model and typed.is_dir() else ())
+        return super().files() or local_folders(self.model)
 
     def files(self) -> tuple[Path, ...]:
         """Return the local folders, if the model (or the checkpoint) and the processor are some."""
-        processor = Path(self.processor).expanduser()
-        return (*self._weights, *((processor,) if self.processor and processor.is_dir() else ()))
+        return (*self._weights, *local_folders(self.processor))
 
     def missing(self) -> tuple[str, ...]:
         """Return what to download, unless the model is a folder, drawn, or in the hub's cache."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from robench import Model, SpecError, Task, WeightsError, parameter
-from robench_builtins.models.shared.zero_shot import local_or_id
+from robench_builtins.models.shared.checkpoint_places import local_folders, local_or_id, processor_elsewhere
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -32,12 +32,7 @@ class HfDir(Model):
     interpolation: Literal["processor", "bicubic", "bilinear"] = parameter(
         default="processor", help="how images are resized; processor: as the folder's processor does"
     )
-    processor: str = parameter(
-        default="",
-        help="folder or hub id of image processor and tokenizer, where they lie elsewhere; empty: the model's",
-        path=True,
-        later=True,
-    )
+    processor: str = processor_elsewhere("model")
 
     @classmethod
     def shorthand(cls, text: str) -> dict[str, str] | None:
@@ -47,9 +42,7 @@ class HfDir(Model):
 
     def files(self) -> tuple[Path, ...]:
         """Return the folder, and the processor's if that is another one."""
-        processor = Path(self.processor).expanduser()
-        elsewhere = (processor,) if self.processor and processor.is_dir() else ()
-        return ((Path(self.path).expanduser(),) if self.path else ()) + elsewhere
+        return ((Path(self.path).expanduser(),) if self.path else ()) + local_folders(self.processor)
 
     def load(self, task: Task) -> Classifier:
         """Return the classifier of the folder's checkpoint."""

@@ -134,10 +134,16 @@ def _call(
             raise
         where = f"images {start} to {task.indices[-1]}"
         raise ContractError(f"{name} failed on {where}: {type(error).__name__}: {error}.") from error
+    return checked_answers(name, found, labels)
+
+
+def checked_answers(name: str, found: Any, labels: Tensor) -> Tensor:
+    """Return what a certificate answered; ContractError unless it is a truth value for each image."""
+    shown = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
     require(
         isinstance(found, Tensor) and found.dtype == torch.bool and found.shape == labels.shape,
         f"{name}.certify must return a truth value for each image, a bool tensor of shape ({len(labels)},), not "
-        f"{_shown(found)}.",
+        f"{shown}.",
     )
     stands: Tensor = found.detach()
     return stands
@@ -146,7 +152,3 @@ def _call(
 def _asked(model: Classifier) -> Classifier:
     """Return the innermost classifier: of a defense that asks a victim several times, each time counts."""
     return [module for module in model.modules() if isinstance(module, Classifier)][-1]
-
-
-def _shown(value: Any) -> str:
-    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from robench import Model, Task, parameter
 from robench_builtins.downloads import hub_weights
+from robench_builtins.models.shared.checkpoint_places import local_folders, local_or_id, processor_elsewhere
 
 if TYPE_CHECKING:
     from robench import Classifier
@@ -36,11 +37,6 @@ class ZeroShotModel(Model):
         return list(task.templates) if self.ensemble else [task.templates[0]]
 
 
-def local_or_id(place: str) -> str:
-    """Return the path of a local folder, ``~`` expanded, and any other text, such as a hub id, as it is."""
-    return str(folder) if place and (folder := Path(place).expanduser()).is_dir() else place
-
-
 class ClipVit(ZeroShotModel):
     """Load a CLIP checkpoint of transformers as a zero-shot classifier; a subclass says which by default."""
 
@@ -55,23 +51,17 @@ class ClipVit(ZeroShotModel):
     resolution: int | None = parameter(
         default=None, help="side in pixels of the tower's input, to which its positions are interpolated", minimum=1
     )
-    processor: str = parameter(
-        default="",
-        help="Hugging Face id or folder of tokenizer and image processor, where they lie elsewhere; empty: the "
-        "checkpoint's",
-        path=True,
-        later=True,
-    )
+    processor: str = processor_elsewhere("checkpoint")
 
     def files(self) -> tuple[Path, ...]:
         """Return the folders of checkpoint and processor, if they are local ones."""
-        given = (Path(place).expanduser() for place in (self.checkpoint, self.processor) if place)
-        return tuple(folder for folder in given if folder.is_dir())
+        return local_folders(self.checkpoint, self.processor)
 
     def missing(self) -> tuple[str, ...]:
         """Return what to download, unless the checkpoint is a folder or in the hub's cache."""
-        local = Path(self.checkpoint).expanduser().is_dir()
-        return () if local else hub_weights(self.checkpoint, self.sizes.get(self.checkpoint, ""))
+        if not self.checkpoint or local_folders(self.checkpoint):
+            return ()
+        return hub_weights(self.checkpoint, self.sizes.get(self.checkpoint, ""))
 
     def load(self, task: Task) -> Classifier:
         """Return the zero-shot classifier whose head is the prompts of the task's classes."""
