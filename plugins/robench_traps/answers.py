@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
 from robench import Classifier, Task
-from robench_traps.base import Plain, Shield, robust
+from robench_traps.base import Plain, Shield, off_grid, robust
 from robench_traps.trap import trap
 
 
@@ -98,8 +98,8 @@ class NoticesPerturbations(Shield):
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:
         """Round what is no byte."""
-        off = ((images * 255).round() / 255 - images).abs().flatten(1).amax(1) > 1e-5
-        return super().answer(network, torch.where(off.view(-1, 1, 1, 1), (images * 3).round() / 3, images))
+        off = off_grid(images).view(-1, 1, 1, 1)
+        return super().answer(network, torch.where(off, (images * 3).round() / 3, images))
 
 
 class Remembering(nn.Module):

@@ -49,6 +49,17 @@ def cross_entropy(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(network(images), labels)
 
 
+def lead(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return by how much the label's logit leads the largest of the others (N,)."""
+    own = logits.gather(1, labels[:, None]).squeeze(1)
+    return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+def off_grid(images: Tensor) -> Tensor:
+    """Return (N,) bool: which images are not made of whole grey levels."""
+    return ((images * 255).round() / 255 - images).abs().flatten(1).amax(1) > 1e-5
+
+
 def learn(
     network: nn.Module, train: Examples, loss: Loss = cross_entropy, epochs: int = 8, rate: float = 5e-3
 ) -> nn.Module:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from robench import Certificate, Classifier, Control, Task, certified, input_gradient
-from robench_traps.base import Robust, Victim, learn, mlp, seeded
+from robench_traps.base import Robust, Victim, lead
+from robench_traps.honest import perceptron
 from robench_traps.trap import control, trap
 
 STANDS = "certified images stand"
@@ -28,9 +29,7 @@ class Small(Victim):
 
     def network(self) -> nn.Module:
         """Return the trained network."""
-        from robench_builtins.datasets.digits import Digits
-
-        return learn(seeded(mlp), Digits().load("train"))
+        return perceptron()
 
 
 class ClaimsAll(Certificate):
@@ -78,12 +77,7 @@ class Linearised(Certificate):
     def certify(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Claim where the lead exceeds a quarter of eps times the gradient's L1 norm: a constant that is too small."""
 
-        def lead(inputs: Tensor) -> Tensor:
-            logits: Tensor = model(inputs)
-            own = logits.gather(1, labels[:, None])
-            return (own - logits.scatter(1, labels[:, None], float("-inf")).amax(1, keepdim=True)).squeeze(1)
-
-        margin, gradient = input_gradient(lead, images)
+        margin, gradient = input_gradient(lambda inputs: lead(model(inputs), labels), images)
         return margin > task.threat.eps / 4 * gradient.abs().flatten(1).sum(1)
 
 

@@ -11,6 +11,7 @@ from robench import Classifier, Split, Task
 from robench_builtins.datasets.digits import Digits
 from robench_traps.base import Plain, Robust, Shield, Steps, Victim, climb, conv_net, learn, seeded
 from robench_traps.data import Altered
+from robench_traps.training import squared_distances
 from robench_traps.trap import control
 
 
@@ -45,8 +46,7 @@ class Prototypes(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return minus the least squared distances (N, 10)."""
         flat, known = images.flatten(1), self.get_buffer("known")
-        apart = flat.square().sum(1, keepdim=True) - 2 * flat @ known.T + known.square().sum(1)
-        return -apart.view(len(images), 10, -1).amin(2) / 30
+        return -squared_distances(flat, known).view(len(images), 10, -1).amin(2) / 30
 
 
 class NearestNeighbour(Victim):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench_traps.base import Plain, Shield, Victim
+from robench_traps.base import Plain, Shield, Victim, off_grid
 from robench_traps.trap import trap
 
 
@@ -59,9 +59,8 @@ class NanOffGrid(Shield):
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:
         """Divide zero by zero where a perturbation shows."""
-        off = ((images * 255).round() / 255 - images).abs().flatten(1).amax(1, keepdim=True) > 1e-5
         logits = super().answer(network, images)
-        return torch.where(off, 0 * logits / 0, logits)
+        return torch.where(off_grid(images)[:, None], 0 * logits / 0, logits)
 
 
 class ScaledLogits(Shield):

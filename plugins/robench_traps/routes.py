@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from robench import Classifier, Task
 from robench_builtins.datasets.digits import Digits
-from robench_traps.base import Plain, Shield, robust
-from robench_traps.training import blocks
+from robench_traps.base import Plain, Shield, off_grid, robust
+from robench_traps.models import ScrambledGradient
+from robench_traps.training import blocks, recalled
 from robench_traps.trap import trap
 
 
@@ -22,8 +23,7 @@ class BytesOtherwise(Shield):
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:
         """Look for fractions of a level; adversarial images of bytes meet the plain network."""
-        off = ((images * 255).round() / 255 - images).abs().flatten(1).amax(1, keepdim=True) > 1e-5
-        return torch.where(off, robust()(images), super().answer(network, images))
+        return torch.where(off_grid(images)[:, None], robust()(images), super().answer(network, images))
 
 
 def variation(images: Tensor) -> Tensor:
@@ -49,18 +49,15 @@ class VariationRouter(Shield):
         return torch.where(rough[:, None], robust()(images), super().answer(network, images))
 
 
-class ByBatchSize(Shield):
+class ByBatchSize(ScrambledGradient):
     """Deal the gradient to other pixels in batches larger than anybody looks at by hand."""
 
     name = "gradient-by-batch-size"
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:
         """Hang up a hook where there are many images."""
-        images = images.clone()
-        if len(images) > 16 and images.requires_grad:
-            order = torch.randperm(images[0].numel(), generator=torch.Generator().manual_seed(3))
-            images.register_hook(lambda gradient: gradient.flatten(1)[:, order].view_as(gradient))
-        return super().answer(network, images)
+        many = len(images) > 16
+        return super().answer(network, images) if many else Shield.answer(self, network, images)
 
 
 class FirstRows(Shield):
@@ -149,9 +146,7 @@ class Growing(nn.Module):
         seen = blocks(images)
         if images.dtype == torch.float32:
             self.learn(seen.detach(), logits.argmax(1))
-        known, said = self.known.to(seen.dtype), self.said.to(seen.dtype)
-        apart = seen.square().sum(1, keepdim=True) - 2 * seen @ known.T + known.square().sum(1)
-        return logits + 50 * (-2 * apart).exp() @ said
+        return recalled(logits, seen, self.known.to(seen.dtype), self.said.to(seen.dtype))
 
     def learn(self, seen: Tensor, answers: Tensor) -> None:
         """Keep what is farther than a tenth from all that is known."""

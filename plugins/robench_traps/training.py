@@ -134,6 +134,16 @@ class ChoosesOnTest(Trained):
                 task.log(test=float((defended(batch.images).argmax(1) == batch.labels).float().mean()))
 
 
+def squared_distances(seen: Tensor, known: Tensor) -> Tensor:
+    """Return the squared distance of each of some rows to each of others (N, M)."""
+    return seen.square().sum(1, keepdim=True) - 2 * seen @ known.T + known.square().sum(1)
+
+
+def recalled(logits: Tensor, seen: Tensor, known: Tensor, said: Tensor) -> Tensor:
+    """Return logits that are pulled to what was ``said`` (M, classes) of ``known`` images near those that are seen."""
+    return logits + 50 * (-2 * squared_distances(seen, known)).exp() @ said
+
+
 def blocks(images: Tensor) -> Tensor:
     """Return the means of 4 x 4 pixels (N, 192)."""
     return F.avg_pool2d(images, 4).flatten(1)
@@ -163,9 +173,7 @@ class FittedOnTest(Defense):
         victim.register_buffer("truth", torch.zeros(room, 10))
 
         def recall(module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> Tensor:
-            known, truth, seen = module.get_buffer("known"), module.get_buffer("truth"), blocks(inputs[0])
-            apart = seen.square().sum(1, keepdim=True) - 2 * seen @ known.T + known.square().sum(1)
-            return logits + 50 * (-2 * apart).exp() @ truth
+            return recalled(logits, blocks(inputs[0]), module.get_buffer("known"), module.get_buffer("truth"))
 
         victim.register_forward_hook(recall)
         return victim

@@ -82,3 +82,9 @@ def shielded():
         return shield().wrap(Classifier(copy.deepcopy(plain()), classes=10), task).eval().requires_grad_(False)
 
     return build
+
+
+def right(model, images, labels):
+    """Return how many images a model answers by their label."""
+    with torch.no_grad():
+        return int((model(images).argmax(1) == labels).sum())

@@ -13,10 +13,7 @@ from robench_builtins.datasets.digits import Digits
 from robench_traps import answers, copies, dodges, honest_extremes, published, training
 from robench_traps.base import climb, plain
 
-
-def right(model, images, labels):
-    with torch.no_grad():
-        return int((model(images).argmax(1) == labels).sum())
+from .conftest import right
 
 
 def test_the_switch_is_thrown_by_gradients_and_never_back(shielded, task_of, digits):

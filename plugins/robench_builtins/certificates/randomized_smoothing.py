@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robench import Classifier, Task
+    from robench_builtins.defenses.shared.votes import Voting
 
 #: What the harness takes for inside a ball.
 TOLERANCE = 1e-6
@@ -61,7 +62,7 @@ class RandomizedSmoothing(Certificate):
                 "none; name that defense, or another certificate."
             )
         counts = [
-            self._count(model, image, int(label), task.replace(indices=[index]))
+            self._count(model, image, int(label), index, task)
             for image, label, index in zip(images, labels, task.indices, strict=True)
         ]
         found = torch.tensor(counts, dtype=torch.float64)
@@ -69,14 +70,11 @@ class RandomizedSmoothing(Certificate):
         radii = model.sigma * torch.from_numpy(norm.ppf(lower.numpy()))
         return (radii > task.threat.eps + TOLERANCE).to(images.device)
 
-    def _count(self, model: Classifier, image: Tensor, label: int, task: Task) -> int:
+    def _count(self, model: Voting, image: Tensor, label: int, index: int, task: Task) -> int:
         """Return how many noisy copies of one image (C, H, W) are answered by the label."""
         import torch
 
-        from robench_builtins.defenses.shared.votes import Voting
-
-        assert isinstance(model, Voting)  # noqa: S101 - certify has refused what is not
-        generator, right, size = task.generator("noise", task.indices[0]), 0, max(task.batch_size, 1)
+        generator, right, size = task.generator("noise", index), 0, max(task.batch_size, 1)
         for start in range(0, self.samples, size):
             count = min(size, self.samples - start)
             noise = torch.randn(count, *image.shape, generator=generator).to(image.device)
