@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
@@ -11,7 +11,7 @@ from robench.contracts.threat_model import BALL_TOLERANCE, Norm, format_eps
 from robench.evidence.card import CertificateRecord, Check, Outcome
 from robench.evidence.check_verdict import check
 from robench.evidence.compound_rules import STANDS, STRAYS, certified_stand
-from robench.evidence.statistics import binomial_tail
+from robench.evidence.statistics import binomial_tail, number_of
 
 #: By how much the length of one vector exceeds another: of d pixels, a step in the first norm in the second one.
 _ORDERS: dict[Norm, float] = {"L1": 1.0, "L2": 0.5, "Linf": 0.0}
@@ -34,7 +34,7 @@ class Claim:
     @classmethod
     def of(cls, record: CertificateRecord, norm: Norm, eps: float) -> Claim:
         """Return the claim that a card states."""
-        name, bits = record.certificate.label, as_number(record.mask())
+        name, bits = record.certificate.label, number_of(record.mask())
         return cls(name, bits, record.n, norm, eps, record.error, record.randomized)
 
 
@@ -96,9 +96,9 @@ def _said(claim: Claim, turned: dict[str, int], fallen: int) -> str:
 def _turned(look: Look, randomized: bool) -> int:
     """Return the images of which an answer to the ball is certainly another than the label."""
     if not randomized:
-        return as_number(2 * hits <= look.draws for hits in look.hits)
+        return number_of(2 * hits <= look.draws for hits in look.hits)
     least = _too_few(look.draws)
-    return as_number(hits < least for hits in look.hits)
+    return number_of(hits < least for hits in look.hits)
 
 
 @lru_cache
@@ -112,8 +112,3 @@ def _too_few(draws: int) -> int:
 
 def _hits(outcome: Outcome) -> Sequence[int]:
     return [outcome.draws * flag for flag in outcome.mask()] if outcome.hits is None else outcome.hits
-
-
-def as_number(flags: Iterable[bool]) -> int:
-    """Return flags as the bits of a number, the first one highest."""
-    return int("".join("1" if flag else "0" for flag in flags) or "0", 2)

@@ -13,6 +13,7 @@ from typing import Any
 from robench.evidence.card import Card, Check, ComponentRecord
 from robench.evidence.check_rules import LOST
 from robench.evidence.cross_cell_checks import CHANCE, MUCH_DEARER
+from robench.evidence.statistics import number_of
 
 #: Attacks of the harness's own on the images that a row's attacks leave standing, with what they may win of all images.
 PROBES = {
@@ -193,8 +194,3 @@ def key_of_part(part: ComponentRecord) -> Any:
 
 def _defended(card: Card) -> list[Any]:
     return [key_of_part(card.cell.defense), card.model.defended]
-
-
-def number_of(flags: Iterable[bool]) -> int:
-    """Return flags as the bits of a number."""
-    return int("".join("1" if flag else "0" for flag in flags) or "0", 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 
 from robench.errors import CardError
@@ -73,3 +73,8 @@ def unpack_bits(text: str, n: int) -> list[bool]:
         raise CardError(f"the per-image bits hold {len(octets)} bytes, not those of {n} images.")
     # As text of a number in base two: a leaderboard of thousands of cards reads millions of these.
     return [digit == "1" for digit in f"{int.from_bytes(octets):0{8 * len(octets)}b}"[:n]]
+
+
+def number_of(flags: Iterable[bool]) -> int:
+    """Return flags as the bits of a number, the first one highest."""
+    return int("".join("1" if flag else "0" for flag in flags) or "0", 2)

@@ -16,7 +16,7 @@ def weights_digest(model: nn.Module, computed: Iterable[str] = ()) -> str:
     another processor gives them other last bits, so they do not count, except those named in ``computed``.
     """
     left_out = derived(model) - {*computed}
-    return digest_of_digests(tensor_digests(model, left_out), left_out)
+    return digest_of_digests(tensor_digests(model, left_out))
 
 
 def digest_of_digests(digests: Mapping[str, str], left_out: Iterable[str] = ()) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from robench.contracts.certificate import Certificate
 from robench.evidence.card import Check
-from robench.evidence.certified_images import Claim, Look, as_number, stands_check
+from robench.evidence.certified_images import Claim, Look, stands_check
+from robench.evidence.statistics import number_of
 from robench.gate.measurement import Measurement
 from robench.gate.worst_case import of_same_model
 from robench.plan.cell import type_of
@@ -24,7 +25,7 @@ def _claims(measured: Measurement) -> Iterator[Claim]:
     threat = measured.cell.threat
     for chosen, found in zip(measured.cell.certificates, measured.certified, strict=True):
         own: Certificate = type_of(chosen, Certificate)
-        name, bits = chosen.record().label, as_number(found.stands.tolist())
+        name, bits = chosen.record().label, number_of(found.stands.tolist())
         yield Claim(name, bits, measured.n, threat.norm, threat.eps, float(own.error), bool(own.randomized))
 
 

@@ -16,7 +16,7 @@ from robench.evidence.security_curve import SecurityCurve
 from robench.evidence.stage_ids import CURRENT
 from robench.pipeline.stages.craft import craft
 from robench.pipeline.stages.score import KIND as OUTCOMES
-from robench.pipeline.stages.score import Outcomes, score
+from robench.pipeline.stages.score import Outcomes, right_of, score
 from robench.pipeline.workbench import Workbench
 from robench.plan.cell import Cell, type_of
 
@@ -54,16 +54,15 @@ def _stored_distances(cell: Cell, fell: Sequence[bool], workbench: Workbench) ->
         rows = [row for row in there if fell[place * CHUNK + row]]
         if not rows:
             continue
-        kept = chunk.tensors()["images"]
-        moved = kept[[list(there).index(row) for row in rows] if not whole(chunk) else rows]
+        moved = chunk.tensors()["images"][[there.index(row) for row in rows]]
         numbers = [place * CHUNK + row for row in rows]
         yield from zip(numbers, _distances(cell, numbers, moved, workbench), strict=True)
 
 
 def _distances(cell: Cell, numbers: Sequence[int], moved: Tensor, workbench: Workbench) -> list[float]:
     """Return the norms of the perturbations of these test images."""
-    test, found = workbench.data(cell).test, list[float]()
-    for batch in test[numbers].batches(workbench.task(cell, "load").batch_size):
+    data, found = workbench.data(cell), list[float]()
+    for batch in data.test[numbers].batches(workbench.batch_size(data)):
         found += cell.threat.distance(batch.images, moved[batch.indices]).tolist()
     return found
 
@@ -75,17 +74,17 @@ def _attack(cell: Cell, rows: list[int], workbench: Workbench) -> tuple[dict[int
     """
     stored = workbench.store.get(OUTCOMES, cell.score_id)
     if stored is not None:
-        right = (2 * stored.tensors()["hits"] > int(stored.meta["draws"])).tolist()
+        right = right_of(stored).tolist()
         found = dict(_stored_distances(cell, [not one for one in right], workbench))
         return {row: right[row] for row in rows}, {row: found[row] for row in rows if row in found}
     adversarial, outcomes = _craft(cell, rows, workbench)
     right = outcomes.correct.tolist()
-    moved = [image for place in range(len(adversarial.chunks)) for image in adversarial.images(place)]
+    moved = torch.cat([adversarial.images(place) for place in range(len(adversarial.chunks))])
     fell = [place for place, stood in enumerate(right) if not stood]
     numbers = [rows[place] for place in fell]
     found = {}
     if fell:
-        lengths = _distances(cell, numbers, torch.stack([moved[place] for place in fell]), workbench)
+        lengths = _distances(cell, numbers, moved[fell], workbench)
         found = dict(zip(numbers, lengths, strict=True))
     return dict(zip(rows, right, strict=True)), found
 
@@ -97,9 +96,7 @@ def _craft(cell: Cell, rows: list[int], workbench: Workbench) -> tuple[Adversari
     defense: Defense = type_of(cell.defense, Defense)
     test = workbench.data(cell).test[rows]
     defended = workbench.defended(cell)
-    task = workbench.task(cell, "craft").replace(
-        threat_model=cell.threat, stop_early=cell.surrogate is None and not defense.randomized
-    )
+    task = workbench.craft_task(cell)
     target = defended.adaptive if cell.surrogate is None else workbench.surrogate(cell, cell.surrogate).model
     key, store = fingerprint("craft", set=cell.craft_id, images=rows), workbench.store
     text = f"{attack.name} at eps {cell.threat.eps:.4g}"

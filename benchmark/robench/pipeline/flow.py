@@ -96,10 +96,7 @@ def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = la
     defended = workbench.defended(cell)
     model, labels = defended.prepared.model, data.test.labels
     draws = defense.draws if defense.randomized else 1
-    # Where answers are random, an iterate may err by chance: every step is taken.
-    task = workbench.task(cell, "craft").replace(
-        threat_model=cell.threat, stop_early=cell.surrogate is None and not defense.randomized
-    )
+    task = workbench.craft_task(cell)
 
     clean_batches = data.test.batches(task.batch_size, workbench.device)
     text = f"score {name}, clean"

@@ -14,6 +14,7 @@ from robench.gate.level import Level
 from robench.pipeline.stages.probe import KIND as PROBES
 from robench.pipeline.stages.probe import attack_probe_key
 from robench.pipeline.stages.score import KIND as OUTCOMES
+from robench.pipeline.stages.score import right_of
 from robench.plan.cell import Cell
 from robench.plan.request_values import Keep
 
@@ -50,7 +51,7 @@ def _fallen(cell: Cell, store: Store) -> set[int] | None:
         outcome = store.get(OUTCOMES, key)
         if outcome is None:
             return None
-        right.append(2 * outcome.tensors()["hits"] > int(outcome.meta["draws"]))
+        right.append(right_of(outcome))
     return {*(right[0] & ~right[1]).nonzero().flatten().tolist()}
 
 

@@ -118,6 +118,13 @@ class Workbench:
         training = partial(serve, type_of(cell.dataset, Dataset), "train")
         return task.replace(timeout=self.options.timeout, training_images=training)
 
+    def craft_task(self, cell: Cell) -> Task:
+        """Return the task under which a cell's images are crafted."""
+        defense: Defense = type_of(cell.defense, Defense)
+        # Where answers are random, an iterate may err by chance: every step is taken.
+        early = cell.surrogate is None and not defense.randomized
+        return self.task(cell, "craft").replace(threat_model=cell.threat, stop_early=early)
+
     def batch_size(self, data: Data) -> int:
         """Return the batch size asked for, or one that suits the device and the resolution."""
         if self.options.batch_size is not None:

@@ -14,7 +14,7 @@ from robench.evidence.card import Card, CertificateRecord
 from robench.evidence.card_identity import CardIds
 from robench.evidence.statistics import pack_bits
 from robench.pipeline.stages.certify import KIND, Certified, certified_now, joined
-from robench.pipeline.workbench import Options, Workbench
+from robench.pipeline.workbench import Workbench
 from robench.plan.cell import Cell, type_of
 from robench.verify.repetition import FEW, Finding
 from robench.verify.source import Source
@@ -48,12 +48,11 @@ def _stored(what: str, record: CertificateRecord, found: Certified) -> Finding:
     return Finding(what, True, detail)
 
 
-def certified_again(card: Card, cell: Cell, options: Options, device: str) -> Iterator[Finding]:
+def certified_again(card: Card, cell: Cell, workbench: Workbench) -> Iterator[Finding]:
     """Yield, for each certificate of a card, whether it says the same again of the defended victim.
 
     Arithmetic of another processor may decide an image otherwise that is all but certified, or all but not.
     """
-    workbench = Workbench(options, device)
     for record in card.certificates:
         what = f"{_what(record)}, again"
         chosen = next((one for one in cell.certificates if cell.certificate_id(one) == record.artifact), None)

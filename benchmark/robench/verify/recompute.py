@@ -21,7 +21,7 @@ from robench.evidence.adversarial_set import whole
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.evidence.store import Store
 from robench.pipeline.stages.score import KIND as OUTCOMES
-from robench.pipeline.workbench import Options
+from robench.pipeline.workbench import Options, Workbench
 from robench.plan.cell import SELF, Cell
 from robench.plan.local_places import found_again, last_called, put_back
 from robench.plan.references import foreign_code, resolve_reference, split_reference
@@ -196,9 +196,9 @@ def verify(card: Card, store: Path, device: str, progress: Progress, *, trust: b
         return
     with attributed_to("Comparing the card with the store", CardError):
         answers = artifacts.get(OUTCOMES, card.robust.artifact)
-        found, options = [chunk for chunk in chunks if chunk], Options(store=store, progress=progress)
-        yield from against_images(card, cell, found, answers, options, device)
-        yield from certified_again(card, cell, options, device)
+        workbench = Workbench(Options(store=store, progress=progress), device)
+        yield from against_images(card, cell, [chunk for chunk in chunks if chunk], answers, workbench)
+        yield from certified_again(card, cell, workbench)
 
 
 def rerun(

@@ -217,15 +217,14 @@ def _deterministic(card: Card) -> dict[str, Any]:
     for proved in values["certificates"]:
         for name in ("artifact", "cost"):
             proved.pop(name)
-        for code in ("plugin", "code", "files", "hashed", "left_out", "members", "untrained"):
-            proved["certificate"].pop(code)
     proofs = zip(card.certificates, values["certificates"], strict=True)
     values["certificates"] = {record.certificate.label: proved for record, proved in proofs}
     # What was typed asks for more than this cell; what names code may differ here, and is said elsewhere.
     for asked in ("given", "stages", "fit_loads"):
         values["cell"].pop(asked)
     parts = [part for part in values["cell"].values() if isinstance(part, dict) and "plugin" in part]
-    for part in [*parts, *values["cell"]["loads"]]:
+    certificates = [proved["certificate"] for proved in values["certificates"].values()]
+    for part in [*parts, *values["cell"]["loads"], *certificates]:
         # What enters no id computes what was computed before there was such a parameter.
         for name in part["left_out"]:
             part["parameters"].pop(name, None)

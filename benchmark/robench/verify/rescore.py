@@ -22,15 +22,14 @@ from robench.verify.repetition import SCORED, Finding, Margins
 
 
 def against_images(
-    card: Card, cell: Cell, chunks: list[Artifact], outcomes: Artifact | None, options: Options, device: str
+    card: Card, cell: Cell, chunks: list[Artifact], outcomes: Artifact | None, workbench: Workbench
 ) -> Iterator[Finding]:
     """Yield what the stored adversarial images, asked of the defended victim again, say about a card.
 
     An image may be answered otherwise than in the card only where the class that the card's run put first, which
     ``outcomes`` holds, is one that rounding may put first here as well.
     """
-    workbench = Workbench(options, device)
-    data = workbench.data(cell)
+    data, device = workbench.data(cell), workbench.device
     yield Finding("test images", data.test.fingerprint == card.data.test, "fingerprint of the images served here")
     adversarial = AdversarialSet(card.adversarial.artifact, chunks, data.test.labels, Meter(device=device))
     defended = workbench.defended(cell)

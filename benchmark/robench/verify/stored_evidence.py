@@ -65,8 +65,7 @@ def scored(artifact: Stored, key: str) -> Outcomes:
     """Return stored answers; CardError if they are not what robench stores."""
     try:
         kept, cost = artifact.tensors(), Cost(**artifact.meta["meter"])
-        draws, images = int(artifact.meta["draws"]), artifact.meta.get("images")
-        return Outcomes(key=key, **kept, draws=draws, cost=cost, images=images)
+        return Outcomes(key=key, **kept, draws=int(artifact.meta["draws"]), cost=cost)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CardError(f"The stored answers {key[:8]} are not what robench stores: {error}.") from None
 

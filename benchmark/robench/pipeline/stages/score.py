@@ -37,7 +37,6 @@ class Outcomes:
         hits: int64 (N,), in how many of ``draws`` forwards the label had the highest logit.
         hashes: int64 (N,), a hash of each image, so that duplicates can be counted; of clean images only.
         thumbnails: uint8 (N, 64), so that near duplicates can; likewise.
-        images: of adversarial images, the fingerprint of their set.
         draws: forwards an answer rests on: 1, or as many as a randomized defense states. ``predictions``,
             ``confidence`` and ``top5`` are then those of the mean logits.
     """
@@ -52,7 +51,6 @@ class Outcomes:
     cost: Cost
     hashes: Tensor | None = None
     thumbnails: Tensor | None = None
-    images: str | None = None
 
     @property
     def correct(self) -> Tensor:
@@ -63,6 +61,11 @@ class Outcomes:
     def mean(self) -> float:
         """Return the accuracy in [0, 1], over all images and draws."""
         return int(self.hits.sum()) / (len(self.hits) * self.draws)
+
+
+def right_of(artifact: Artifact) -> Tensor:
+    """Return bool (N,) of stored answers: the label won, in more than half of the draws."""
+    return 2 * artifact.tensors()["hits"] > int(artifact.meta["draws"])
 
 
 def score(
@@ -96,7 +99,7 @@ def score(
         if artifact is None:
             artifact = _score(model, batches, labels, task, store, key, text, draws, of)
     kept, cost = artifact.tensors(), Cost(**artifact.meta["meter"])
-    return Outcomes(key=key, **kept, draws=draws, cost=cost, images=artifact.meta.get("images"))
+    return Outcomes(key=key, **kept, draws=draws, cost=cost)
 
 
 def _score(
