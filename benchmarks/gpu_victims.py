@@ -64,7 +64,7 @@ class Victim:
     labels: torch.Tensor
     batch: int
 
-    def task(self, device, steps_early=False) -> Task:
+    def task(self, device) -> Task:
         """Return the task of an attack on it."""
         threat = ThreatModel("Linf", EPS)
         return Task(
@@ -73,7 +73,7 @@ class Victim:
             threat_model=threat,
             device=device,
             batch_size=self.batch,
-            stop_early=steps_early,
+            stop_early=False,
         )
 
     def batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:

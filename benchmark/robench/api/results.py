@@ -173,6 +173,8 @@ def _cells(card: Card) -> list[str]:
 
 def record(card: Card) -> dict[str, Any]:
     """Return a card as one flat dict: accuracies are shares, eps in pixel units, times in seconds or milliseconds."""
+    from robench_leaderboard.ranking.certified_share import certified_mask
+
     cell, cost = card.cell, card.cost
     record: dict[str, Any] = {
         "dataset": cell.dataset.label,
@@ -191,8 +193,8 @@ def record(card: Card) -> dict[str, Any]:
         record |= {name: outcome.rate, f"{name}_low": outcome.low, f"{name}_high": outcome.high}
         record |= {f"{name}_top5": None if outcome.top5 is None else outcome.top5 / outcome.n}
         record |= {f"{name}_macro_f1": outcome.macro_f1}
-    masks = [proved.mask() for proved in card.certificates]
-    record |= {"certified": sum(map(any, zip(*masks, strict=True))) / cell.n if masks else None}
+    mask = certified_mask(card.certificates)
+    record |= {"certified": None if mask is None else sum(mask) / cell.n}
     record |= {
         "trainable": card.training.trainable,
         "parameters": card.model.parameters,

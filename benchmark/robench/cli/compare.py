@@ -33,6 +33,7 @@ def compare_command(cards: tuple[Path, ...], as_json: bool, out: Path | None) ->
     """
     from rich.console import Console
 
+    from robench.evidence.judged_card import cards_folder
     from robench_leaderboard.compare.comparison import joined
     from robench_leaderboard.compare.comparison_views import comparison_html, comparison_json, print_comparison
     from robench_leaderboard.report.report_data import galleries_of
@@ -50,16 +51,17 @@ def compare_command(cards: tuple[Path, ...], as_json: bool, out: Path | None) ->
         print_comparison(found, Console(highlight=False))
     if out is not None:
         shown = [card for pair in found.pairs for side in pair.sides for card in side]
-        galleries = galleries_of(shown, [_cards_of(path) if path.is_dir() else path for path in cards])
+        galleries = galleries_of(shown, [cards_folder(path) for path in cards])
         deliver(out, comparison_html(found, galleries).encode(), "page", quiet=as_json)
 
 
 def _folders(folders: tuple[Path, ...]) -> dict[tuple[str, str], Comparison]:
     """Compare the rows of the first folder with those of each other."""
+    from robench.evidence.judged_card import cards_folder
     from robench_leaderboard import read_cards
     from robench_leaderboard.compare.comparison import compare_sets
 
-    sets = [read_cards([_cards_of(folder)], warn) for folder in folders]
+    sets = [read_cards([cards_folder(folder)], warn) for folder in folders]
     return {
         (str(folders[0]), str(folder)): compare_sets(sets[0], found)
         for folder, found in zip(folders[1:], sets[1:], strict=True)
@@ -86,8 +88,3 @@ def _cards(places: tuple[Path, ...]) -> dict[tuple[str, str], Comparison]:
     if not found:
         raise CardError(f"No card in {', '.join(map(str, places[1:]))} is of the test images of {places[0]}.")
     return found
-
-
-def _cards_of(folder: Path) -> Path:
-    inside = folder / "cards"
-    return inside if inside.is_dir() else folder

@@ -50,6 +50,8 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
     """
     from robench.cli.curve_files import print_curve, write_curves
     from robench.cli.curve_run import lines, measured
+    from robench.cli.run_results import print_failures
+    from robench.contracts.threat_model import counts
     from robench.errors import SpecError
     from robench.gate.level import level_of
     from robench.plan.arguments import check_options
@@ -61,7 +63,7 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
             f"--bisect {bisect:g} is finer than images are held to their ball; give a width of at least {FINEST:g}, "
             "such as 0.5/255."
         )
-    if bisect is not None and str(options["norm"]).lower() in ("l0", "0", "corruption"):
+    if bisect is not None and counts(options["norm"]):
         raise SpecError(
             f"--bisect halves radii, and eps of {options['norm']} is a whole number; leave it out and name the ones in "
             "between with --eps."
@@ -77,8 +79,6 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
         print_curve(line)
     for path in write_curves(found, out, bisect):
         click.echo(f"written: {path}")
+    print_failures(failures)
     if failures:
-        click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
-        for title, error in failures:
-            click.echo(f"  {title}\n    {error}", err=True)
         raise click.exceptions.Exit(1)

@@ -22,6 +22,9 @@ from robench.evidence.plain_text import plain
 from robench.evidence.security_curve import INFINITE, Summary
 from robench.evidence.statistics import proportion
 
+#: Rows of a table, by column.
+Rows = list[dict[str, Any]]
+
 RADII = (
     "curve", "dataset", "victim", "defense", "attack", "access", "norm", "seed", "eps", "radius", "n", "correct",
     "rate", "low", "high", "standing", "standing_rate", "standing_low", "standing_high", "missed", "verdict", "card",
@@ -29,7 +32,7 @@ RADII = (
 IMAGES = ("curve", "image", "clean", "held", "fell", "distance")
 
 
-def radii(line: Line, place: int) -> list[dict[str, Any]]:
+def radii(line: Line, place: int) -> Rows:
     """Return a row a card: what it counted, and how many images stand that are not known to fall within eps."""
     found = []
     for card in line.cards:
@@ -45,7 +48,7 @@ def radii(line: Line, place: int) -> list[dict[str, Any]]:
     return found
 
 
-def images(line: Line, place: int) -> list[dict[str, Any]]:
+def images(line: Line, place: int) -> Rows:
     """Return a row an image: the largest tried eps at which it stood, the smallest at which it fell, and its distance.
 
     What there is not is None: an image that never fell has neither; one that is wrong unattacked has 0 in all three.
@@ -119,37 +122,37 @@ def write_curves(found: Sequence[Line], out: Path, width: float | None) -> list[
     """Write the tables, the curves as JSON, and the charts where matplotlib is installed; return the files."""
     if not found:
         return []
-    numbered = list(enumerate(found, 1))
-    by_radius = [row for place, line in numbered for row in radii(line, place)]
-    by_image = [row for place, line in numbered for row in images(line, place)]
+    tables = [(line, radii(line, place), images(line, place)) for place, line in enumerate(found, 1)]
+    by_radius = [row for _, rows, _ in tables for row in rows]
+    by_image = [row for _, _, rows in tables for row in rows]
     written = [
         _write(out / "curve.csv", _csv(RADII, by_radius)),
         _write(out / "critical-eps.csv", _csv(IMAGES, by_image)),
-        _write(out / "curve.json", _json(numbered, width)),
+        _write(out / "curve.json", _json(tables, width)),
     ]
     from robench_leaderboard.report.radius_chart import write_chart
 
     try:
-        written += write_chart([(line.title, line.first, radii(line, 0)) for line in found], out / "curve")
+        written += write_chart([(line.title, line.first, rows) for line, rows, _ in tables], out / "curve")
     except RobenchError as error:  # matplotlib is not installed; the numbers are written
         warn(str(error))
     return written
 
 
-def _json(numbered: Sequence[tuple[int, Line]], width: float | None) -> str:
+def _json(tables: Sequence[tuple[Line, Rows, Rows]], width: float | None) -> str:
     curves = [
         {
             "title": line.title,
             "clean": line.first.clean.rate,
             "width": width,
-            "radii": radii(line, place),
-            "images": images(line, place),
+            "radii": by_radius,
+            "images": by_image,
             "summary": {
                 what: {"median": known(one.median), "mean": one.mean, "fell": one.fell}
                 for what, one in summaries(line).items()
             },
         }
-        for place, line in numbered
+        for line, by_radius, by_image in tables
     ]
     return json.dumps({"format": 1, "curves": curves}, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 

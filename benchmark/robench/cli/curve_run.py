@@ -69,8 +69,9 @@ def lines(
         found = []
         for group in groups.values():
             group.sort(key=lambda one: one[0].threat.eps)
-            title = group[0][0].title.rpartition(" at ")[0]
-            found.append(Line(title, tuple(card for _, card in group), security_curve(group, workbench, width)))
+            found.append(
+                Line(group[0][0].subject, tuple(card for _, card in group), security_curve(group, workbench, width))
+            )
     return found
 
 

@@ -216,10 +216,10 @@ def print_training_plan(cell: Cell, store: Path | None) -> None:
 
 
 def _chunks(craft_id: str, n: int) -> list[tuple[str, int]]:
-    from robench.evidence.adversarial_set import chunk_key
+    from robench.evidence.adversarial_set import chunk_keys
     from robench.evidence.fingerprint import CHUNK
 
-    return [(chunk_key(craft_id, place * CHUNK), size) for place, size in enumerate(_sizes(n, CHUNK))]
+    return list(zip(chunk_keys(craft_id, n), _sizes(n, CHUNK), strict=True))
 
 
 def _sizes(n: int, most: int) -> list[int]:

@@ -75,18 +75,18 @@ def prepared(places: tuple[Path, ...]) -> Iterator[Upload]:
 def _write_cards(places: tuple[Path, ...], folder: Path) -> int:
     """Write cards, records and pages; return how many cards there are."""
     from robench.api.results import record
-    from robench.evidence.card_file import FILE
+    from robench.evidence.card_file import write
+    from robench.evidence.judged_card import cards_folder
     from robench_leaderboard import read_cards, write_leaderboard
     from robench_leaderboard.render.card_addresses import addresses_in
     from robench_leaderboard.render.dataset_card import RECORDS, dataset_card
 
-    found = read_cards([place / "cards" if (place / "cards").is_dir() else place for place in places], warn)
+    found = read_cards([cards_folder(place) for place in places], warn)
     if not found:
         raise CardError(f"There are no cards in {', '.join(map(str, places))}; name a folder of cards.")
     inside = folder / "cards"
-    inside.mkdir()
     for card in found:
-        (inside / card.file_name).write_bytes(FILE.encode(card))
+        write(card, inside)
     lines = (json.dumps(record(card), ensure_ascii=True, allow_nan=False) for card in found)
     (folder / RECORDS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     write_leaderboard(found, folder, places=[inside])
@@ -138,14 +138,14 @@ def _refusals(repo: str) -> Iterator[None]:
         status = getattr(error.response, "status_code", None)
         if status in (401, 403):
             raise StoreError(f"The hub does not let you write to {repo} ({status}); {LOGIN}.") from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StoreError(f"The hub refused {repo} ({reason[:300]}); nothing else was changed.") from None
-    except (SpecError, StoreError):
-        raise
+        raise StoreError(f"The hub refused {repo} ({_reason(error)}); nothing else was changed.") from None
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _NETWORK:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StoreError(
-            f"The hub was not reached ({reason[:300]}); check the network and HF_ENDPOINT, and push again."
+            f"The hub was not reached ({_reason(error)}); check the network and HF_ENDPOINT, and push again."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -13,7 +13,7 @@ from robench.cli.options import Names, device_option, parameter_option, store_op
 from robench.cli.output import Folder, answering, json_option
 from robench.cli.perform import perform
 from robench.cli.request import requests
-from robench.cli.run_results import compare_with_published, finish, results_json, unfit
+from robench.cli.run_results import compare_with_published, finish, print_failures, results_json, unfit
 from robench.cli.strict import Command, Number
 from robench.cli.strict import WholeNumber as Whole
 from robench.cli.workers import helped_by
@@ -240,10 +240,7 @@ def run_command(
         if trained:
             click.echo(f"trainings: {out / 'trainings'}")
         compare_with_published(asked.title, asked.published, cards, out)
-        if failures:
-            click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
-            for title, error in failures:
-                click.echo(f"  {title}\n    {error}", err=True)
+        print_failures(failures)
         refused = unfit(judged, options["fail_on"], out)
         answer(results_json(judged, failures, trained, out))
     if failures or refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,14 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
     page = out / "PUBLISHED.md"
     write_whole(page, published_page(title, pairings).encode())
     click.echo(f"published beside measured: {page}")
+
+
+def print_failures(failures: Sequence[tuple[str, str]]) -> None:
+    """Say on the error stream which cells failed, by title, and why; nothing if none did."""
+    if failures:
+        click.echo(f"\n{len(failures)} cells failed; the others stand:", err=True)
+    for title, error in failures:
+        click.echo(f"  {title}\n    {error}", err=True)
 
 
 def finish(cards: list[Card], out: Path) -> list[Card]:

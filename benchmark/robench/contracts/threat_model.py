@@ -139,6 +139,11 @@ def has_ball(norm: str) -> bool:
     return norm != "corruption"
 
 
+def counts(norm: str) -> bool:
+    """Tell whether a norm's eps is a whole number: pixels in L0, a severity of common corruptions."""
+    return norm == "L0" or not has_ball(norm)
+
+
 def _length(delta: Tensor) -> Tensor:
     """Return the Euclidean length of each row, summed in float64.
 

@@ -37,10 +37,18 @@ def card_files(places: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
+def cards_folder(place: Path) -> Path:
+    """Return where the cards of a results folder lie; any other folder or file is returned as it is."""
+    inside = place / "cards"
+    return inside if inside.is_dir() else place
+
+
 def _listed(folder: Path) -> list[Path]:
-    inside = folder / "cards"
-    folder = inside if inside.is_dir() else folder
-    return [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".") and not path.is_symlink()]
+    return [
+        path
+        for path in sorted(cards_folder(folder).glob("*.json"))
+        if not path.name.startswith(".") and not path.is_symlink()
+    ]
 
 
 def cards_in(folder: Path) -> list[Card]:

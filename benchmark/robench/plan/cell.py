@@ -216,12 +216,17 @@ class Cell:
     @property
     def title(self) -> str:
         """Return a short name for progress and messages."""
+        return f"{self.subject} at {self.threat.norm} {format_eps(self.threat.eps)}, seed {self.seed}"
+
+    @property
+    def subject(self) -> str:
+        """Return the names of the components, which cells share that differ in radius or seed alone."""
         via = "" if self.surrogate is None else f" via {SELF if self.by_self else self.surrogate.record().label}"
         names = [chosen.record().label for chosen in (self.victim, self.defense, self.attack)]
         if self.train is not None:
             names[1] += f" trained on {self.train.record().label}"
         names = [self.dataset.record().label, *names] if self.several else names
-        return f"{' / '.join(names)}{via} at {self.threat.norm} {format_eps(self.threat.eps)}, seed {self.seed}"
+        return f"{' / '.join(names)}{via}"
 
 
 def _untrained(chosen: SelectedComponent) -> bool:

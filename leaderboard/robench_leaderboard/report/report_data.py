@@ -10,6 +10,7 @@ from pathlib import Path
 from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.gallery import Gallery, gallery_name, read_gallery
+from robench.evidence.judged_card import cards_folder
 from robench.evidence.plain_text import plain
 from robench.plan.published_rows import Pairing
 from robench_leaderboard.ranking.across_datasets import Across, across_datasets
@@ -102,7 +103,7 @@ def collect(paths: Iterable[Path], warn: Callable[[str], None] | None = None) ->
         CardError: there is no card, or a card or a gallery is not what robench writes.
     """
     found = list(paths)
-    places = [path / "cards" if (path / "cards").is_dir() else path for path in found]
+    places = [cards_folder(path) for path in found]
     cards = read_cards(places, warn)
     if not cards:
         names = ", ".join(map(str, found))
