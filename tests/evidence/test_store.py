@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load
 
 from robench.errors import StoreError
-from robench.evidence.artifact_folder import DATA, META, PACKED
+from robench.evidence.artifact_folder import DATA, META, PACKED, read_checked
 from robench.evidence.store import Store, default_root
 
 KEY = "ab" + "0" * 62
@@ -309,6 +309,29 @@ def edit(path):
 
 def foreign(path):
     path.write_text('["something", "else"]')
+
+
+@pytest.mark.parametrize("seen", [FileNotFoundError("meta.json"), ValueError("its tensors are not those it was")])
+def test_what_another_process_stores_during_a_look_is_not_taken_for_damage(store, again, told, monkeypatch, seen):
+    """Between a look and its answer another process may have stored the artifact, or replaced it."""
+    other, looks = again(), []
+    if isinstance(seen, ValueError):
+        other.put("craft", KEY, {"round": 0})
+
+    def read_late(path):
+        looks.append(path)
+        if len(looks) == 1:
+            monkeypatch.setattr("robench.evidence.store.read_checked", read_checked)
+            other.replace("craft", KEY, {"round": 1})
+            monkeypatch.setattr("robench.evidence.store.read_checked", read_late)
+            raise seen
+        return read_checked(path)
+
+    monkeypatch.setattr("robench.evidence.store.read_checked", read_late)
+    assert store.get("craft", KEY).meta == {"round": 1}
+    assert told == []
+    assert len(looks) == 2
+    assert again().get("craft", KEY).meta == {"round": 1}
 
 
 @pytest.mark.parametrize(

@@ -81,25 +81,32 @@ class Store:
         path = self.folder(kind, key)
         if path in self._checked:
             return self._checked[path]
-        try:
-            meta = read_checked(path)
-        except FileNotFoundError:
-            if os.path.lexists(path):
-                self._set_aside(path, "a file is missing")
-            _LOG.debug("not in the store: %s %s", kind, key)
-            return None
-        except (NotADirectoryError, IsADirectoryError):
-            if os.path.lexists(path):
-                self._set_aside(path, "something else is in its place")
+        while True:
+            try:
+                there = _identity(path)
+                meta = read_checked(path)
+                break
+            except FileNotFoundError:
+                reason = "a file is missing"
+            except (NotADirectoryError, IsADirectoryError):
+                reason = "something else is in its place"
+                if not os.path.lexists(path):
+                    raise StoreError(
+                        f"The store needs a folder at {path.parent}, where a file is; remove that."
+                    ) from None
+            except ValueError as error:
+                reason = str(error)
+            except OSError as error:
+                raise StoreError(
+                    f"The store cannot read {path} ({error.strerror}); mend it or choose another with --store."
+                ) from None
+            now = _identity(path)
+            if now is None:
+                _LOG.debug("not in the store: %s %s", kind, key)
                 return None
-            raise StoreError(f"The store needs a folder at {path.parent}, where a file is; remove that.") from None
-        except ValueError as error:
-            self._set_aside(path, str(error))
-            return None
-        except OSError as error:
-            raise StoreError(
-                f"The store cannot read {path} ({error.strerror}); mend it or choose another with --store."
-            ) from None
+            if now == there:  # else another process has stored or replaced it meanwhile, and what was read is no damage
+                self._set_aside(path, reason)
+                return None
         self._mark_used(path)
         _LOG.debug("read and checked: %s", path)
         self._checked[path] = Artifact(path, meta)
@@ -259,3 +266,12 @@ class Store:
                 f"The store at {self.root} cannot be written ({error.strerror or error}). Free some space or mend "
                 "the permissions, or choose another folder with --store; what is already stored stays valid."
             ) from None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the folder at this place from one that is stored there later; None where there is none."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_ctime_ns
