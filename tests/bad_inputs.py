@@ -21,8 +21,8 @@ OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* certificate* eps* norm parameter* n seed* "
     "device batch-size protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images "
     "label* rates without*",
-    "curve": "dataset* train-dataset victim* defense* attack* surrogate* eps* norm parameter* label* n seed* device "
-    "batch-size gate timeout store out bisect",
+    "curve": "dataset* train-dataset victim* defense* attack* surrogate* certificate* eps* norm parameter* label* n "
+    "seed* device batch-size gate timeout store out bisect",
     "suites": "out without*",
     "published": "dataset victim defense attack surrogate source figure out",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",

@@ -35,6 +35,64 @@ def test_one_command_gives_the_curve_and_each_image_s_bracket(robench, desk):
     assert sum(entry["fell"] is None for entry in images) == 8
 
 
+def shown_and_written(robench, out, *words):
+    done = robench("curve", "--victim", "linear", "--attack", "pgd", "--gate", "quick", "--n", "40", *words, "-o", out)
+    assert done.code == 0, done.said
+    return done.out, json.loads((out / "curve.json").read_text()), (out / "curve.svg").read_text()
+
+
+def test_a_certificate_is_the_lower_end_of_the_bracket_wherever_the_curve_is_shown(robench, tmp_path):
+    words = ("--eps", "2/255,8/255,16/255", "--certificate", "crown,interval", "--store", tmp_path / "store")
+    text, found, chart = shown_and_written(robench, tmp_path / "out", *words)
+
+    (curve,) = found["curves"]
+    assert curve["certificates"] == ["crown", "interval"]
+    certified = [row["certified"] for row in curve["radii"]]
+    assert certified == sorted(certified, reverse=True)
+    assert 0 < certified[-1] < certified[0]
+    for row in curve["radii"]:
+        assert row["certified"] <= row["standing"] <= row["correct"]
+        assert row["certified_low"] < row["certified_rate"] == row["certified"] / 40 < row["certified_high"]
+        # What one of the cards of a radius proves is in the curve at that radius.
+        assert f"{100 * row['certified_rate']:.1f} [{100 * row['certified_low']:.1f}" in text
+    for image in curve["images"]:
+        assert image["certified"] in (0, 2 / 255, 8 / 255, 16 / 255)
+        assert image["fell"] is None or image["certified"] < image["fell"] or image["fell"] == 0
+    proved = [sum(image["certified"] >= eps for image in curve["images"]) for eps in (2 / 255, 8 / 255, 16 / 255)]
+    assert proved == certified
+    assert "certified %" in text
+    assert "largest eps at which they are certified (Linf, lower bounds): median" in text
+    assert "linear / none / pgd, certified" in chart
+    table = list(csv.DictReader((tmp_path / "out" / "curve.csv").read_text().splitlines()))
+    assert [int(row["certified"]) for row in table] == certified
+    table = list(csv.DictReader((tmp_path / "out" / "critical-eps.csv").read_text().splitlines()))
+    assert [float(row["certified"]) for row in table] == [image["certified"] for image in curve["images"]]
+
+
+def test_curves_of_two_seeds_have_names_of_their_own(robench, tmp_path):
+    words = ("--eps", "2/255,8/255", "--seed", "0,1", "--store", tmp_path / "store")
+    text, found, chart = shown_and_written(robench, tmp_path / "out", *words)
+
+    assert [curve["title"] for curve in found["curves"]] == ["seed 0", "seed 1"]
+    assert found["shared"] == "linear / none / pgd, digits, Linf, n = 40"
+    assert "2 curves; alike in all: linear / none / pgd, digits, Linf, n = 40." in text
+    assert "certified" not in text + chart
+    for said in (">seed 0<", ">seed 1<", ">linear / none / pgd, digits, Linf, n = 40<"):
+        assert said in chart.replace("<!-- ", ">").replace(" -->", "<")
+    assert {image["certified"] for curve in found["curves"] for image in curve["images"]} == {None}
+
+
+def test_brackets_in_a_name_are_shown_and_pixels_are_said_to_be_some(robench, tmp_path):
+    words = ("--attack", "sparse-rs", "-p", "attack.queries=20", "--norm", "L0", "--eps", "2,24", "--n", "10")
+    done = robench("curve", "--gate", "quick", *words, "--store", tmp_path / "store", "-o", tmp_path / "out")
+
+    assert done.code == 0, done.said
+    assert "tiny-clip / none / sparse-rs[queries=20]; digits, L0, n = 10, seed 0" in done.out
+    assert "24 px" in done.out
+    assert "24/255" not in done.out
+    assert "24 px" in (tmp_path / "out" / "curve.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -43,6 +101,8 @@ def test_one_command_gives_the_curve_and_each_image_s_bracket(robench, desk):
         (("--eps", "8/255", "--bisect", "x"), "'x' is no finite number; write one such as 1/255."),
         (("--eps", "1,8", "--norm", "L0", "--bisect", "2"), "--bisect halves radii, and eps of L0 is a whole number;"),
         (("--eps", "8/255,-1"), "eps -1 is not a radius"),
+        (("--eps", "8/255", "--certificate", "crow"), "crown"),
+        (("--eps", "1,3", "--norm", "L1", "--certificate", "crown"), "crown"),
     ],
 )
 def test_what_is_no_curve_is_refused(robench, words, said):

@@ -11,7 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel, check_eps, format_eps, parse_eps, parse_number
+from robench.contracts.threat_model import (
+    BALL_TOLERANCE,
+    ThreatModel,
+    check_eps,
+    format_eps,
+    parse_eps,
+    parse_number,
+    radius_of,
+)
 from robench.errors import SpecError
 
 LINF = ThreatModel("Linf", 0.1)
@@ -148,6 +156,25 @@ def test_eps_is_written_as_the_field_does(eps, text):
     assert format_eps(eps) == text
 
 
+@pytest.mark.parametrize(
+    ("eps", "norm", "text"),
+    [
+        (8 / 255, "Linf", "8/255"),
+        (0.05, "Linf", "0.05"),
+        (3.2684 / 255, "Linf", "3.268/255"),
+        (0.5, "L2", "0.5"),
+        (0.0313725, "L2", "0.0313725"),
+        (12.0, "L1", "12"),
+        (24.0, "L0", "24 px"),
+        (17.6, "L0", "17.6 px"),
+        (3.0, "corruption", "severity 3"),
+        (0.0, "L0", "0 px"),
+    ],
+)
+def test_a_radius_says_what_it_counts(eps, norm, text):
+    assert radius_of(eps, norm) == text
+
+
 @given(st.integers(1, 255))
 def test_grey_levels_survive_writing_and_reading(level):
     eps = level / 255
@@ -163,6 +190,8 @@ def test_what_is_written_reads_back_to_six_digits(eps):
 def test_a_threat_model_reads_as_one_line():
     assert str(ThreatModel()) == "Linf 8/255 white-box"
     assert str(ThreatModel("L2", 0.5, "transfer")) == "L2 0.5 transfer"
+    assert str(ThreatModel("L0", 24, "black-box")) == "L0 24 px black-box"
+    assert str(ThreatModel("corruption", 3)) == "corruption severity 3 white-box"
 
 
 def test_distances_by_hand():

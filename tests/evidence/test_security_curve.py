@@ -49,3 +49,13 @@ def test_the_median_is_over_all_images_and_not_known_where_half_of_them_never_fe
     assert Summary.of([0.0, 1.0, 5.0, INFINITE, 3.0]) == Summary(3.0, 2.25, 4)
     assert Summary.of([1.0, INFINITE]) == Summary(INFINITE, 1.0, 1)
     assert Summary.of([INFINITE]) == Summary(INFINITE, None, 0)
+
+
+def test_a_certificate_at_a_radius_holds_at_all_smaller_ones_and_is_held_to_the_errors_that_are_known(curve):
+    curve.proofs[1.0] = [True, False, False, True, False]
+    curve.proofs[2.0] = [True, False, True, False, False]
+
+    assert [curve.proved(image) for image in range(5)] == [2.0, 0.0, 2.0, 1.0, 0.0]
+    assert [curve.certified(eps) for eps in (0.5, 1.0, 2.0, 4.0)] == [3, 3, 2, 0]
+    # Image 2 has an error at 1.5 and image 3 one at 0.5: neither stands where it is said to.
+    assert curve.disproved() == [2, 3]

@@ -146,6 +146,25 @@ def test_a_line_for_each_defense_and_attack_from_the_clean_accuracy(make_card: M
     assert plot.y.label == "accuracy under attack, %"
 
 
+def test_lines_that_differ_in_the_seed_alone_have_names_of_their_own_whatever_boards_they_are_on(make_card: MakeCard):
+    # At 4/255 there are two seeds, at 8/255 one: on that board nothing says which.
+    radii = {0: (4 / 255, 8 / 255), 1: (4 / 255,)}
+    cards = [make_card(mask(70 - seed), seed=seed, eps=eps) for seed, several in radii.items() for eps in several]
+    (plot,) = plots.curves(report(*cards))
+    assert {one.name: len(one.marks) for one in plot.series} == {"none, seed 0, pgd": 3, "none, seed 1, pgd": 2}
+
+
+def test_a_severity_and_a_number_of_pixels_are_named_as_such(make_card: MakeCard):
+    cards = [make_card(norm="L0", eps=eps) for eps in (8.0, 24.0)]
+    (plot,) = plots.curves(report(*cards))
+    assert [name for _, name in plot.x.names] == ["0", "8 px", "24 px"]
+    cards = [make_card(norm="corruption", attack="corruption", eps=eps) for eps in (1.0, 3.0)]
+    (plot,) = plots.curves(report(*cards))
+    assert [name for _, name in plot.x.names] == ["0", "severity 1", "severity 3"]
+    assert (plot.x.label, plot.y.label) == ("severity (0 is the clean accuracy)", "accuracy under corruption, %")
+    assert plots.radius(cards[0].cell.threat) == "corruption severity 1"
+
+
 def test_transfer_has_plots_of_its_own_that_do_not_say_robust(make_card: MakeCard):
     cards = [make_card(eps=eps) for eps in (4 / 255, 8 / 255)]
     cards += [make_card(access="transfer", surrogate="cnn", eps=eps) for eps in (4 / 255, 8 / 255)]
@@ -172,6 +191,19 @@ def test_each_quantity_is_a_plot(make_card: MakeCard):
     assert lines == {"tecoa": [(1, 2.0), (2, 1.5)], "vpt": [(1, 3.0)]}
     assert found["loss"].x.label == "epoch"
     assert "tecoa ends at 1.5" in found["loss"].says
+
+
+def test_fits_of_two_seeds_on_boards_of_their_own_have_names_of_their_own(make_card: MakeCard):
+    history = ({"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5})
+    cards = [
+        logged(make_card(defense="tecoa", seed=seed, weights=f"w{seed}", eps=eps), *history)
+        for seed, eps in ((0, 4 / 255), (1, 8 / 255))
+    ]
+    (plot,) = training_plots.training(report(*cards))
+    assert [one.name for one in plot.series] == ["tecoa, seed 0", "tecoa, seed 1"]
+    cards[1] = logged(make_card(defense="tecoa", weights="w1", eps=8 / 255), *history)
+    (plot,) = training_plots.training(report(*cards))
+    assert [one.name for one in plot.series] == [f"tecoa (weights {card.model.defended[:8]})" for card in cards]
 
 
 def test_validation_stands_beside_training(make_card: MakeCard):

@@ -14,8 +14,8 @@ from robench.cli.strict import Command, Number
 
 #: The options of ``robench run`` that this command takes too.
 SHARED = (
-    "dataset", "train_dataset", "victim", "defense", "attack", "surrogate", "eps", "norm", "parameters", "label", "n",
-    "seed", "device", "batch_size", "gate", "timeout", "offline", "store", "out",
+    "dataset", "train_dataset", "victim", "defense", "attack", "surrogate", "certificate", "eps", "norm", "parameters",
+    "label", "n", "seed", "device", "batch_size", "gate", "timeout", "offline", "store", "out",
 )  # fmt: skip
 
 #: What the cells of a curve are run with beside what is asked for.
@@ -40,15 +40,17 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
     """Measure robust accuracy over several radii, and of each image the smallest radius at which it fell.
 
     Each radius is a run of its own, with cards, from the store where it has them. An image that fell has fallen at all
-    larger radii: where an attack lost it again, that is said. Beside the cards in OUT come curve.csv (a row a radius),
+    larger radii: where an attack lost it again, that is said. With --certificate the table and the chart show both ends
+    of the bracket: certified <= truth <= attacked. Beside the cards in OUT come curve.csv (a row a radius),
     critical-eps.csv (a row an image), curve.json (both), and the chart as PNG and SVG.
 
     \b
     robench curve --defense tecoa --attack apgd --eps 1/255,2/255,4/255,8/255
     robench curve --attack pgd --eps 4/255,16/255 --bisect 0.5/255 --n 100
     robench curve --attack cw --norm L2 --eps 0.5,1,2
+    robench curve --victim mlp --defense pgd-at --attack apgd --certificate crown --eps 1/255,2/255,4/255
     """
-    from robench.cli.curve_files import print_curve, write_curves
+    from robench.cli.curve_files import print_curves, write_curves
     from robench.cli.curve_run import lines, measured
     from robench.cli.run_results import print_failures
     from robench.contracts.threat_model import counts
@@ -74,10 +76,9 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
     for note in asked.notes:
         warn(note)
     cards, failures = measured(asked.runs, store, out, {**options, **FIXED})
-    found = lines(asked.runs, cards, store, {**options, **FIXED}, bisect)
-    for line in found:
-        print_curve(line)
-    for path in write_curves(found, out, bisect):
+    found, shared = lines(asked.runs, cards, store, {**options, **FIXED}, bisect)
+    print_curves(found, shared)
+    for path in write_curves(found, shared, out, bisect):
         click.echo(f"written: {path}")
     print_failures(failures)
     if failures:

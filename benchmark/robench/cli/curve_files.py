@@ -7,15 +7,19 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from robench.cli.curve_run import Line
 from robench.cli.options import warn
-from robench.contracts.threat_model import format_eps
+from robench.cli.output import FORMAT
+from robench.contracts.threat_model import format_eps, radius_of
 from robench.errors import RobenchError
 from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
@@ -27,43 +31,49 @@ Rows = list[dict[str, Any]]
 
 RADII = (
     "curve", "dataset", "victim", "defense", "attack", "access", "norm", "seed", "eps", "radius", "n", "correct",
-    "rate", "low", "high", "standing", "standing_rate", "standing_low", "standing_high", "missed", "verdict", "card",
+    "rate", "low", "high", "standing", "standing_rate", "standing_low", "standing_high", "certified",
+    "certified_rate", "certified_low", "certified_high", "missed", "verdict", "card",
 )  # fmt: skip
-IMAGES = ("curve", "image", "clean", "held", "fell", "distance")
+IMAGES = ("curve", "image", "clean", "certified", "held", "fell", "distance")
 
 
 def radii(line: Line, place: int) -> Rows:
-    """Return a row a card: what it counted, and how many images stand that are not known to fall within eps."""
+    """Return a row a card: what it counted, how many images are not known to fall within eps, how many are proved."""
     found = []
     for card in line.cards:
         cell, robust, eps = card.cell, card.robust, card.cell.threat.eps
         standing, n = line.curve.standing(eps), robust.n
         low, high = proportion(standing, n)
+        certified = _certified(line, eps, n)
         values = (
             place, cell.dataset.label, cell.victim.label, cell.defense.label, cell.attack.label, cell.threat.access,
             cell.threat.norm, cell.seed, eps, format_eps(eps), n, robust.correct, robust.rate, robust.low, robust.high,
-            standing, standing / n, low, high, line.curve.missed(eps), card.gate.verdict, card.id,
+            standing, standing / n, low, high, *certified, line.curve.missed(eps), card.gate.verdict, card.id,
         )  # fmt: skip
         found.append(dict(zip(RADII, values, strict=True)))
     return found
 
 
-def images(line: Line, place: int) -> Rows:
-    """Return a row an image: the largest tried eps at which it stood, the smallest at which it fell, and its distance.
+def _certified(line: Line, eps: float, n: int) -> tuple[int | None, float | None, float | None, float | None]:
+    """Return how many images are certified, their share and its interval; None where nothing was certified."""
+    if not line.curve.proofs:
+        return None, None, None, None
+    count = line.curve.certified(eps)
+    return count, count / n, *proportion(count, n)
 
-    What there is not is None: an image that never fell has neither; one that is wrong unattacked has 0 in all three.
+
+def images(line: Line, place: int) -> Rows:
+    """Return a row an image: the largest tried eps at which it is certified and at which it stood, and where it fell.
+
+    What there is not is None: an image that never fell has no distance, and where nothing was certified none is. One
+    that is wrong unattacked has 0 in all of them.
     """
-    curve = line.curve
-    return [
-        dict(
-            zip(
-                IMAGES,
-                (place, row, clean, curve.held(row), known(curve.fell(row)), known(curve.distance(row))),
-                strict=True,
-            )
-        )
-        for row, clean in enumerate(curve.clean)
-    ]
+    curve, found = line.curve, []
+    for row, clean in enumerate(curve.clean):
+        proved = curve.proved(row) if curve.proofs else None
+        values = (place, row, clean, proved, curve.held(row), known(curve.fell(row)), known(curve.distance(row)))
+        found.append(dict(zip(IMAGES, values, strict=True)))
+    return found
 
 
 def known(value: float) -> float | None:
@@ -80,45 +90,78 @@ def summaries(line: Line) -> dict[str, Summary]:
     }
 
 
-def print_curve(line: Line) -> None:
-    """Print the table of one curve, what is wrong with it, and its summaries."""
-    table = Table(title=f"{plain(line.title, 200)}, {line.first.cell.threat.norm}, n = {line.first.cell.n}")
-    for name in ("eps", "robust accuracy %", "standing %", "missed", "verdict"):
-        table.add_column(name, justify="left" if name == "verdict" else "right")
+def print_curves(found: Sequence[Line], shared: str) -> None:
+    """Print what all curves share, and of each the table, what is wrong with it, and its summaries."""
+    if len(found) > 1:
+        click.echo(f"{len(found)} curves; alike in all: {plain(shared, 600)}.")
+    for line in found:
+        _print_curve(line, line.title if len(found) > 1 else f"{line.title}; {shared}")
+
+
+def _print_curve(line: Line, title: str) -> None:
+    proved = bool(line.curve.proofs)
+    # Three shares with their intervals fit a terminal of 80 columns.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0 if proved else 1, 0, 0), pad_edge=False)
+    for name in ("eps", "robust %", "standing %", *["certified %"] * proved, "missed", "verdict"):
+        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
     clean = line.first.clean
-    table.add_row("0", _percent(clean.rate, clean.low, clean.high), "", "", "")
-    rows = radii(line, 1)
+    table.add_row("0", _percent(clean.rate, clean.low, clean.high))
+    rows, norm = radii(line, 1), line.first.cell.threat.norm
     for row in rows:
-        counted = _percent(row["rate"], row["low"], row["high"])
-        standing = _percent(row["standing_rate"], row["standing_low"], row["standing_high"])
-        table.add_row(row["radius"], counted, standing, str(row["missed"]), row["verdict"])
-    Console(highlight=False).print(table)
+        shares = [_percent(*(row[f"{what}rate"], row[f"{what}low"], row[f"{what}high"])) for what in _shares(proved)]
+        table.add_row(radius_of(row["eps"], norm), *shares, str(row["missed"]), row["verdict"])
+    console = Console(highlight=False)
+    console.print(Text(plain(title, 600), "bold"))
+    console.print(table)
     for sentence in sentences(line, rows):
         click.echo(sentence)
 
 
+def _shares(proved: bool) -> tuple[str, ...]:
+    """Return how the columns of the shares that a table shows begin."""
+    return ("", "standing_", "certified_") if proved else ("", "standing_")
+
+
 def sentences(line: Line, rows: Sequence[dict[str, Any]]) -> Iterable[str]:
-    """Yield what the figures of a curve mean, and where its attack is not to be believed."""
+    """Yield what the figures of a curve mean, and where its attack or its certificate is not to be believed."""
+    norm, curve = line.first.cell.threat.norm, line.curve
     for row in rows:
         if row["missed"]:
             yield (
-                f"At {row['radius']}, {row['missed']} images stood that fall within it to what was found at other "
-                "radii: the attack is too weak there (more steps or restarts). They are not counted as standing."
+                f"At {radius_of(row['eps'], norm)}, {row['missed']} images stood that fall within it to what was found "
+                "at other radii: the attack is too weak there (more steps or restarts). They are not counted as "
+                "standing."
             )
-    largest, norm, n = rows[-1]["radius"], line.first.cell.threat.norm, len(line.curve.clean)
+    if wrong := curve.disproved():
+        yield (
+            f"{len(wrong)} images fall within an eps at which they are certified ({_listed(wrong)}): the certificate "
+            "is wrong, or it speaks of another model than the one that was attacked."
+        )
+    if curve.proofs:
+        proved = sorted(curve.proved(row) for row in range(len(curve.clean)))
+        some = sum(eps > 0 for eps in proved)
+        yield (
+            f"largest eps at which they are certified ({norm}, lower bounds): median "
+            f"{radius_of(median_low(proved), norm)}; {some} of {len(proved)} are certified at one"
+        )
+    largest, n = radius_of(rows[-1]["eps"], norm), len(curve.clean)
     for what, found in zip(
         ("smallest eps at which they fell", "distance of nearest error"), summaries(line).values(), strict=True
     ):
-        middle = f"more than {largest}" if found.median == INFINITE else f"{found.median:.4g}"
-        mean = "" if found.mean is None else f", mean of those {found.mean:.4g}"
+        middle = f"more than {largest}" if found.median == INFINITE else radius_of(found.median, norm)
+        mean = "" if found.mean is None else f", mean of those {radius_of(found.mean, norm)}"
         yield f"{what} ({norm}, upper bounds): median {middle}; {found.fell} of {n} fell{mean}"
+
+
+def _listed(images: Sequence[int]) -> str:
+    return ", ".join(map(str, images[:5])) + (", ..." if len(images) > 5 else "")
 
 
 def _percent(rate: float, low: float, high: float) -> str:
     return f"{100 * rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def write_curves(found: Sequence[Line], out: Path, width: float | None) -> list[Path]:
+def write_curves(found: Sequence[Line], shared: str, out: Path, width: float | None) -> list[Path]:
     """Write the tables, the curves as JSON, and the charts where matplotlib is installed; return the files."""
     if not found:
         return []
@@ -128,22 +171,23 @@ def write_curves(found: Sequence[Line], out: Path, width: float | None) -> list[
     written = [
         _write(out / "curve.csv", _csv(RADII, by_radius)),
         _write(out / "critical-eps.csv", _csv(IMAGES, by_image)),
-        _write(out / "curve.json", _json(tables, width)),
+        _write(out / "curve.json", _json(tables, shared, width)),
     ]
     from robench_leaderboard.report.radius_chart import write_chart
 
     try:
-        written += write_chart([(line.title, line.first, rows) for line, rows, _ in tables], out / "curve")
+        written += write_chart([(line.title, line.first, rows) for line, rows, _ in tables], shared, out / "curve")
     except RobenchError as error:  # matplotlib is not installed; the numbers are written
         warn(str(error))
     return written
 
 
-def _json(tables: Sequence[tuple[Line, Rows, Rows]], width: float | None) -> str:
+def _json(tables: Sequence[tuple[Line, Rows, Rows]], shared: str, width: float | None) -> str:
     curves = [
         {
             "title": line.title,
             "clean": line.first.clean.rate,
+            "certificates": [record.certificate.label for record in line.first.certificates],
             "width": width,
             "radii": by_radius,
             "images": by_image,
@@ -154,7 +198,10 @@ def _json(tables: Sequence[tuple[Line, Rows, Rows]], width: float | None) -> str
         }
         for line, by_radius, by_image in tables
     ]
-    return json.dumps({"format": 1, "curves": curves}, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    return (
+        json.dumps({"format": FORMAT, "shared": shared, "curves": curves}, indent=1, ensure_ascii=True, allow_nan=False)
+        + "\n"
+    )
 
 
 def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """Hold one curve: the cards that differ in eps alone, by eps, and what became of each image."""
+    """Hold one curve: the cards that differ in eps alone, by eps, and what became of each image.
+
+    ``title`` says what tells it from the others of its request.
+    """
 
     title: str
     cards: tuple[Card, ...]
@@ -41,8 +44,11 @@ def measured(
 
 def lines(
     specs: tuple[Spec, ...], cards: list[Card], store: Path | None, options: dict[str, Any], width: float | None
-) -> list[Line]:
-    """Return the curves of the cards, each image's bracket halved until it is no wider than ``width``."""
+) -> tuple[list[Line], str]:
+    """Return the curves of the cards, each image's bracket halved until it is no wider than ``width``.
+
+    Beside them, what all of them share.
+    """
     from robench.api import choose_device
     from robench.evidence.store import default_root
     from robench.gate.level import level_of
@@ -51,6 +57,7 @@ def lines(
     from robench.plan.spec import plan
     from robench.runtime.interruption import contained
     from robench.runtime.progress_bars import terminal
+    from robench_leaderboard.ranking.told_apart import told_apart
 
     device = choose_device(options["device"])
     by_id = {card.id: card for card in cards}
@@ -69,10 +76,11 @@ def lines(
         found = []
         for group in groups.values():
             group.sort(key=lambda one: one[0].threat.eps)
-            found.append(
-                Line(group[0][0].subject, tuple(card for _, card in group), security_curve(group, workbench, width))
-            )
-    return found
+            found.append(Line("", tuple(card for _, card in group), security_curve(group, workbench, width)))
+    if not found:
+        return [], ""
+    titles, shared = told_apart([line.first for line in found])
+    return [replace(line, title=title) for line, title in zip(found, titles, strict=True)], shared
 
 
 def _key(cell: Cell) -> str:

@@ -131,7 +131,7 @@ class ThreatModel:
         return self.eps / {"Linf": 1.0, "L2": math.sqrt(size), "L1": size}[self.norm]
 
     def __str__(self) -> str:
-        return f"{self.norm} {format_eps(self.eps)} {self.access}"
+        return f"{self.norm} {radius_of(self.eps, self.norm)} {self.access}"
 
 
 def has_ball(norm: str) -> bool:
@@ -215,3 +215,17 @@ def format_eps(eps: float) -> str:
     if nearest and abs(levels - float(nearest)) < 1e-6 * max(levels, 1):
         return f"{float(nearest):g}/255"
     return plain
+
+
+def radius_of(eps: float, norm: str) -> str:
+    """Write eps with what it counts: ``8/255`` or ``0.5``, in L0 ``24 px``, of common corruptions ``severity 3``.
+
+    A radius of Linf that is no short decimal is written in grey levels, whatever their fraction: ``3.27/255``.
+    """
+    if norm == "L0":
+        return f"{eps:.4g} px"
+    if not has_ball(norm):
+        return f"severity {eps:.4g}"
+    written = format_eps(eps)
+    measured = norm == "Linf" and "/" not in written and float(written) != eps
+    return f"{eps * 255:.4g}/255" if measured else written

@@ -20,11 +20,13 @@ class SecurityCurve:
         clean: of each image, whether it is classified correctly without an attack.
         stood: eps -> image -> whether it stood; at the radii of a bisection only some images were attacked.
         distances: of each image, the least measured norm of a perturbation that felled it; infinite where none did.
+        proofs: eps -> of each image, whether a certificate says that nothing within eps fells it.
     """
 
     clean: Sequence[bool]
     stood: dict[float, dict[int, bool]] = field(default_factory=dict)
     distances: dict[int, float] = field(default_factory=dict)
+    proofs: dict[float, Sequence[bool]] = field(default_factory=dict)
 
     def add(self, eps: float, stood: dict[int, bool], distances: dict[int, float]) -> None:
         """Enter what an attack did to some images at a radius, and how far the errors lie that it found."""
@@ -50,6 +52,18 @@ class SecurityCurve:
         """Return the largest tried eps below its fall at which it stood; no proof that nothing fells it there."""
         below = self.upper(image)
         return max((eps for eps, stood in self.stood.items() if eps < below and stood.get(image, False)), default=0.0)
+
+    def proved(self, image: int) -> float:
+        """Return the largest tried eps within which the image is certified to stand; 0 if it is at none."""
+        return max((eps for eps, proofs in self.proofs.items() if proofs[image]), default=0.0)
+
+    def certified(self, eps: float) -> int:
+        """Return how many images are certified at eps; what is certified at a larger one is at all within it."""
+        return sum(self.proved(image) >= eps for image in range(len(self.clean)))
+
+    def disproved(self) -> list[int]:
+        """Return the images that fall within an eps at which they are certified: certificate or victim is wrong."""
+        return [image for image in range(len(self.clean)) if 0 < self.proved(image) >= self.upper(image)]
 
     def standing(self, eps: float) -> int:
         """Return how many images are not known to fall within eps."""

@@ -37,6 +37,9 @@ def security_curve(
         stood = card.robust.mask()
         found = dict(_stored_distances(cell, [not one for one in stood], workbench))
         curve.add(cell.threat.eps, dict(enumerate(stood)), {row: found[row] for row in found if curve.clean[row]})
+        if card.certificates:
+            flags = zip(*(record.mask() for record in card.certificates), strict=True)
+            curve.proofs[cell.threat.eps] = [any(one) for one in flags]
     while tolerance is not None and (wide := curve.wide(tolerance)):
         for eps, rows in sorted(wide.items()):
             cell = replace(first, threat=replace(first.threat, eps=eps))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from robench.contracts.threat_model import format_eps
+from robench.contracts.threat_model import has_ball, radius_of
 from robench.evidence.card import ThreatRecord
 from robench.evidence.plain_text import plain
 from robench_leaderboard.ranking.attack_outcome import AttackOutcome
@@ -25,8 +26,8 @@ def board_title(report: Report, board: Board) -> str:
 
 
 def radius(threat: ThreatRecord) -> str:
-    """Return the norm and eps, such as ``Linf 8/255``."""
-    return f"{threat.norm} {threat.radius}"
+    """Return the norm and eps, such as ``Linf 8/255`` or ``L0 24 px``."""
+    return f"{threat.norm} {radius_of(threat.eps, threat.norm)}"
 
 
 def trade_offs(report: Report) -> Iterator[Plot]:
@@ -100,27 +101,30 @@ def curves(report: Report) -> Iterator[Plot]:
 
 
 def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, AttackOutcome]]) -> Plot:
-    lines: dict[tuple[str, str], list[tuple[Row, AttackOutcome]]] = {}
+    lines: dict[tuple[str, ...], list[tuple[Row, AttackOutcome]]] = {}
     for row, attack in found:
-        lines.setdefault((row.title, attack.label), []).append((row, attack))
-    attacks = sorted({label for _, label in lines})
+        identity = (row.defense, row.trained_on, str(row.seed), row.cards[0].model.defended, attack.label)
+        lines.setdefault(identity, []).append((row, attack))
+    attacks = sorted({label for *_, label in lines})
     series = []
-    for (name, label), points in lines.items():
-        row = points[0][0]
+    for name, points in zip(_names(list(lines)), lines.values(), strict=True):
+        row, label = points[0][0], points[0][1].label
         # At eps = 0 the attack must give the images back (a check of the gate): that is the clean accuracy.
         marks = {0.0: percentages(row.clean)}
         marks |= {attack.card.cell.threat.eps: percentages(attack.score) for _, attack in points}
         drawn = tuple(Mark(eps, y, None, upright) for eps, (y, upright) in sorted(marks.items()))
-        series.append(
-            Series(plain(f"{name}, {label}", 160), report.tone(row), drawn, attacks.index(label), joined=True)
-        )
+        series.append(Series(plain(name, 160), report.tone(row), drawn, attacks.index(label), joined=True))
     best = sorted(series, key=lambda one: -one.marks[-1].y)[:MOST_LINES]
     shown, left_out = [one for one in series if one in best], len(series) - len(best)
     radii = sorted({mark.x for one in series for mark in one.marks})
-    axis = Axis("eps (0 is the clean accuracy)", names=tuple((eps, format_eps(eps)) for eps in radii))
+    norm = found[0][1].card.cell.threat.norm
+    named = tuple((eps, radius_of(eps, norm) if eps else "0") for eps in radii)
+    axis = Axis(f"{'eps' if has_ball(norm) else 'severity'} (0 is the clean accuracy)", names=named)
     transfer = found[0][1].access == "transfer"
     says = f"{len(shown)} lines over {len(radii)} radii, falling from the clean accuracy."
-    measure = "accuracy under transfer, %" if transfer else "accuracy under attack, %"
+    if not has_ball(norm):
+        says = f"{len(shown)} lines over the severities 0 to {max(radii):g}, falling from the clean accuracy."
+    measure = f"accuracy under {'transfer' if transfer else 'attack' if has_ball(norm) else 'corruption'}, %"
     return Plot(
         key,
         "Accuracy against eps",
@@ -131,6 +135,19 @@ def _curve(report: Report, key: str, title: str, found: Sequence[tuple[Row, Atta
         tuple(shown),
         left_out=left_out,
     )
+
+
+def _names(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return a name for each line: defense and attack, with the seed and the weights where they tell lines apart."""
+    several = len({seed for _, _, seed, _, _ in lines}) > 1
+    names = [
+        f"{defense}{f', trained on {home}' if home else ''}{f', seed {seed}' if several else ''}, {label}"
+        for defense, home, seed, _, label in lines
+    ]
+    times = Counter(names)
+    return [
+        name if times[name] == 1 else f"{name} (weights {line[3][:8]})" for name, line in zip(names, lines, strict=True)
+    ]
 
 
 def _with_percentages(board: Board) -> list[Row]:

@@ -63,9 +63,28 @@ class Report:
         return 0 if row.undefended else self._tones[row.defense]
 
     def name(self, row: Row, board: Board | None = None) -> str:
-        """Return what a chart calls the row: its title, with the victim where the board, or the report, has several."""
+        """Return what a chart calls the row: its title, with the victim where the board, or the report, has several.
+
+        Among all boards (None) the seed, or the weights, are added where rows of other weights have the same name: on
+        its own board each may be the only one.
+        """
+        name = self._name(row, board)
+        alike = self._alike.get(name, {}) if board is None else {}
+        if len(alike) > 1 and len(set(alike.values())) == len(alike):
+            return f"{name}, seed {row.seed}"
+        return f"{name} (weights {row.cards[0].model.defended[:8]})" if len(alike) > 1 else name
+
+    def _name(self, row: Row, board: Board | None) -> str:
         several = len(self._victims[board]) > 1
         return f"{title(row)} on {self.brief(row.victim)}" if several else title(row)
+
+    @cached_property
+    def _alike(self) -> dict[str, dict[str, int]]:
+        """Return, by name among all boards, the seed of each set of weights that has it."""
+        found: dict[str, dict[str, int]] = {}
+        for _, row in self.rows:
+            found.setdefault(self._name(row, None), {})[row.cards[0].model.defended] = row.seed
+        return found
 
     def brief(self, label: str) -> str:
         """Return a dataset's or victim's label without its parameters, unless they tell it from another one here."""
