@@ -21,6 +21,45 @@ def robench(*words, code=0):
     return done.output
 
 
+def test_a_run_that_asks_for_less_takes_nothing_away_from_the_folder(tmp_path):
+    store, out = tmp_path / "store", tmp_path / "out"
+    request = (
+        "run",
+        "--victim",
+        "linear",
+        "--attack",
+        "pgd",
+        "--eps",
+        "1/255",
+        "--n",
+        "40",
+        "--store",
+        store,
+        "-o",
+        out,
+    )
+    robench(*request, "--certificate", "crown")
+    (path,) = (out / "cards").glob("*.json")
+    first = card_file.read(path)
+
+    said = robench(*request, "--gate", "quick", "--certificate", "interval")
+    assert (
+        f"kept of earlier runs of the same cells in {out / 'cards'}: gate standard in 1 card; certificate crown" in said
+    )
+    assert "certified %" in said
+    kept = card_file.read(path)
+    assert [record.certificate.name for record in kept.certificates] == ["crown", "interval"]
+    assert (kept.gate.level, kept.gate.images, kept.cost.gate) == ("standard", first.gate.images, first.cost.gate)
+    again = robench(*request)
+    assert "certified %" in again
+    assert "gate standard" not in again
+    assert len(card_file.read(path).certificates) == 2
+    # What is put together holds: to itself, to the store, and to the certificates asked again.
+    checked = robench("verify", path, "--store", store)
+    assert "certificate interval, again: 0 of 40 images are certified otherwise" in checked
+    assert "certificate crown, again: 0 of 40 images are certified otherwise" in checked
+
+
 def test_a_bracket_is_run_shown_verified_and_a_forged_one_is_found(tmp_path):
     store, out = tmp_path / "store", tmp_path / "out"
     request = ("run", "--victim", "linear", "--attack", "pgd", "--certificate", "crown", "--eps", "1/255", "--n", "40")

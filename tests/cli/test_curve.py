@@ -82,6 +82,33 @@ def test_curves_of_two_seeds_have_names_of_their_own(robench, tmp_path):
     assert {image["certified"] for curve in found["curves"] for image in curve["images"]} == {None}
 
 
+def test_files_of_a_curve_that_hold_more_stay(robench, tmp_path):
+    out, words = tmp_path / "out", ("--store", tmp_path / "store")
+    shown_and_written(robench, out, "--eps", "2/255,8/255", "--bisect", "2/255", "--certificate", "crown", *words)
+    first = (out / "curve.json").read_bytes()
+
+    # Fewer radii, and no bisection: what is there holds all of it.
+    text, found, _ = shown_and_written(robench, out, "--eps", "8/255", *words)
+    assert (out / "curve.json").read_bytes() == first
+    (beside,) = out.glob("curve-*.json")
+    assert f"written: {beside}" in text
+    for name in (
+        beside.with_suffix(".csv").name,
+        beside.with_suffix(".png").name,
+        f"critical-eps-{beside.stem[6:]}.csv",
+    ):
+        assert (out / name).is_file()
+    # The certificate is in the card of that radius, and so in the curve that did not ask for one.
+    assert json.loads(beside.read_text())["curves"][0]["certificates"] == ["crown"]
+    assert "certified %" in text
+    assert found == json.loads(first)
+
+    words = ("--eps", "2/255,8/255,16/255", "--bisect", "1/255", *words)
+    _, found, _ = shown_and_written(robench, out, *words)
+    assert len(found["curves"][0]["radii"]) == 3
+    assert len([*out.glob("curve*.json")]) == 2
+
+
 def test_brackets_in_a_name_are_shown_and_pixels_are_said_to_be_some(robench, tmp_path):
     words = ("--attack", "sparse-rs", "-p", "attack.queries=20", "--norm", "L0", "--eps", "2,24", "--n", "10")
     done = robench("curve", "--gate", "quick", *words, "--store", tmp_path / "store", "-o", tmp_path / "out")

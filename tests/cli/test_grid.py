@@ -196,6 +196,19 @@ def test_a_suite_prints_what_was_published_beside_what_it_measured(robench, tmp_
     assert "above | VALID | nobody |" in page or "above | SUSPECT | nobody |" in page
 
 
+def test_the_page_of_published_figures_keeps_what_an_earlier_run_measured(robench, tmp_path):
+    figure = '[[published]]\ndefense = "none"\nattack = "fgsm"\nrobust = 99.5\nsource = "nobody"\n'
+    (tmp_path / "one.toml").write_text(f'title = "A report"\nattack = "fgsm"\nn = 20\n{figure}')
+    (tmp_path / "two.toml").write_text(f'title = "A report"\nattack = "noise"\nn = 20\n{figure}')
+    assert robench("run", "one.toml", "--gate", "quick").code == 0
+    page = tmp_path / "results" / "PUBLISHED.md"
+    first = page.read_text()
+    assert "| 99.50 |" in first
+    assert " VALID | nobody |" in first or " SUSPECT | nobody |" in first
+    assert robench("run", "two.toml", "--gate", "quick").code == 0
+    assert page.read_text() == first
+
+
 def test_parameters_change_a_suite(robench, tmp_path):
     (tmp_path / "one.toml").write_text('attack = "pgd"\nn = 20\nparameters.attack.steps = 20\n')
     (line,) = cells(robench("run", "one.toml", "--dry-run", "-p", "attack.steps=5"))

@@ -70,6 +70,13 @@ def test_age_is_a_time_and_not_a_spelling(make_card: MakeCard, older: str, newer
     assert [card.created for card in newest(reversed(cards))] == [newer]
 
 
+def test_of_two_cards_with_one_id_the_one_that_tried_harder_stays(make_card: MakeCard):
+    hard = make_card(created="2026-01-01T00:00:00Z")
+    hard = msgspec.structs.replace(hard, gate=msgspec.structs.replace(hard.gate, level="standard"))
+    later = make_card(created="2026-02-01T00:00:00Z")
+    assert newest([hard, later]) == newest([later, hard]) == [hard]
+
+
 def test_equal_times_are_resolved_whatever_the_order(make_card: MakeCard):
     cards = [make_card(device=device) for device in ("cpu", "cuda", "mps")]
     kept = newest(cards)

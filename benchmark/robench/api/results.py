@@ -103,15 +103,18 @@ class Results(list[Card]):
         return page
 
     def save(self, out: Path | str = "results") -> Path:
-        """Write cards, pictures and pages into a folder, as ``robench run`` does with ``--out``; return the folder."""
-        from robench.evidence.card_file import write
+        """Write cards, pictures and pages into a folder, as ``robench run`` does with ``--out``; return the folder.
+
+        A card keeps what the one in its place holds beyond it: certificates, and what a harder gate found.
+        """
         from robench.evidence.gallery import write_gallery
+        from robench.evidence.kept_card import write_kept
         from robench_leaderboard import read_cards, write_leaderboard
 
         folder = Path(out)
         ready_folder(folder, "out")
         for card in self:
-            write(card, folder / "cards")
+            write_kept(card, folder / "cards")
             if self.store is not None:
                 write_gallery(Store(self.store), card, folder / "gallery")
         if self:

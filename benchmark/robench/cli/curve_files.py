@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -162,24 +163,44 @@ def _percent(rate: float, low: float, high: float) -> str:
 
 
 def write_curves(found: Sequence[Line], shared: str, out: Path, width: float | None) -> list[Path]:
-    """Write the tables, the curves as JSON, and the charts where matplotlib is installed; return the files."""
+    """Write the tables, the curves as JSON, and the charts where matplotlib is installed; return the files.
+
+    Files of other curves, of more radii or of narrower brackets, stay: these get names of their own beside them.
+    """
     if not found:
         return []
+    end = _ending(found, out, width)
     tables = [(line, radii(line, place), images(line, place)) for place, line in enumerate(found, 1)]
     by_radius = [row for _, rows, _ in tables for row in rows]
     by_image = [row for _, _, rows in tables for row in rows]
     written = [
-        _write(out / "curve.csv", _csv(RADII, by_radius)),
-        _write(out / "critical-eps.csv", _csv(IMAGES, by_image)),
-        _write(out / "curve.json", _json(tables, shared, width)),
+        _write(out / f"curve{end}.csv", _csv(RADII, by_radius)),
+        _write(out / f"critical-eps{end}.csv", _csv(IMAGES, by_image)),
+        _write(out / f"curve{end}.json", _json(tables, shared, width)),
     ]
     from robench_leaderboard.report.radius_chart import write_chart
 
     try:
-        written += write_chart([(line.title, line.first, rows) for line, rows, _ in tables], shared, out / "curve")
+        written += write_chart(
+            [(line.title, line.first, rows) for line, rows, _ in tables], shared, out / f"curve{end}"
+        )
     except RobenchError as error:  # matplotlib is not installed; the numbers are written
         warn(str(error))
     return written
+
+
+def _ending(found: Sequence[Line], out: Path, width: float | None) -> str:
+    """Return what ends the names of the files: nothing, unless those there hold what these would not."""
+    cards = sorted(card.id for line in found for card in line.cards)
+    try:
+        there = json.loads((out / "curve.json").read_text(encoding="utf-8"))
+        known = {row["card"] for curve in there["curves"] for row in curve["radii"]}
+        narrowest = min((curve["width"] for curve in there["curves"] if curve["width"]), default=None)
+    except (OSError, ValueError, LookupError, TypeError):  # there is none, or it is no curve of ours
+        return ""
+    if known <= {*cards} and (narrowest is None or (width is not None and width <= narrowest)):
+        return ""
+    return f"-{hashlib.sha256(json.dumps([cards, width]).encode()).hexdigest()[:8]}"
 
 
 def _json(tables: Sequence[tuple[Line, Rows, Rows]], shared: str, width: float | None) -> str:

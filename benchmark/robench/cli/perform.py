@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from robench.evidence.card import Card
     from robench.plan.spec import Spec
@@ -13,13 +15,16 @@ if TYPE_CHECKING:
 def perform(
     specs: tuple[Spec, ...], store: Path | None, out: Path, options: dict[str, Any]
 ) -> tuple[list[Card], list[tuple[str, str]], list[Path]]:
-    """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings."""
+    """Return the cards, each written as soon as it is there, title and reason of each failed cell, and trainings.
+
+    A card keeps what the one in its place holds beyond it: certificates, and what a harder gate found.
+    """
     from robench.api import CellsFailed, choose_device, comparison_groups, run
     from robench.errors import RobenchError
     from robench.evidence import training_card_file
-    from robench.evidence.card_file import write
     from robench.evidence.files import ready_folder
     from robench.evidence.gallery import write_gallery
+    from robench.evidence.kept_card import write_kept
     from robench.evidence.store import Store, default_root
     from robench.plan.shard import shard
     from robench.plan.spec import plan
@@ -35,10 +40,13 @@ def perform(
     cards: list[Card] = []
     failures: list[tuple[str, str]] = []
     trained: list[Path] = []
+    kept: dict[str, int] = {}
 
     def write_card(card: Card) -> None:
+        card, more = write_kept(card, out / "cards")
         cards.append(card)
-        write(card, out / "cards")
+        for what in more:
+            kept[what] = kept.get(what, 0) + 1
         if not options["no_gallery"]:
             write_gallery(stored, card, out / "gallery")
 
@@ -76,4 +84,7 @@ def perform(
                 if len(specs) == 1:
                     raise
                 failures.append((f"run {place} of the suite", str(error)))
+    if kept:
+        listed = "; ".join(f"{what} in {count} {'card' if count == 1 else 'cards'}" for what, count in kept.items())
+        click.echo(f"kept of earlier runs of the same cells in {out / 'cards'}: {listed}", err=True)
     return cards, failures, trained

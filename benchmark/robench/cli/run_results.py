@@ -18,21 +18,26 @@ if TYPE_CHECKING:
 def compare_with_published(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
     """Print published figures beside the measured ones, and keep the comparison as a page.
 
-    Those of the suite are shown whether they were measured or not; of the rest of the ledger, those that were.
+    Those of the suite are shown whether they were measured or not; of the rest of the ledger, those that were. The page
+    has those of all cards in ``out``, so that one run does not take away what another compared.
     """
     from rich.console import Console
 
     from robench.evidence.files import write_whole
+    from robench.evidence.row_verdict import judge_together
     from robench.plan.published_ledger import ledger
     from robench.plan.published_rows import beside, pair
+    from robench_leaderboard import read_cards
     from robench_leaderboard.compare.published_vs_measured import print_published, published_page
 
-    pairings = pair(published, cards) + beside([entry for entry in ledger() if entry not in published], cards)
+    rest = [entry for entry in ledger() if entry not in published]
+    pairings = pair(published, cards) + beside(rest, cards)
     if not pairings:
         return
     print_published(pairings, Console())
-    page = out / "PUBLISHED.md"
-    write_whole(page, published_page(title, pairings).encode())
+    page, folder = out / "PUBLISHED.md", out / "cards"
+    there = judge_together(read_cards([folder], lambda text: None)) if folder.is_dir() else cards
+    write_whole(page, published_page(title, pair(published, there) + beside(rest, there)).encode())
     click.echo(f"published beside measured: {page}")
 
 

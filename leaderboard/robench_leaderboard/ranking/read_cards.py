@@ -9,6 +9,7 @@ from pathlib import Path
 from robench.errors import CardError
 from robench.evidence import card_file as cards_on_disk
 from robench.evidence.card import Card
+from robench.evidence.kept_card import effort
 
 
 def read_cards(paths: Iterable[Path], warn: Callable[[str], None] | None = None) -> list[Card]:
@@ -51,11 +52,14 @@ def read_tolerantly(paths: Iterable[Path]) -> tuple[list[Card], list[str]]:
 
 
 def newest(cards: Iterable[Card]) -> list[Card]:
-    """Keep, of the cards that share an id, the one recorded last; return them in order of id."""
+    """Keep, of the cards that share an id, the one that holds most, the last of those; return them in order of id.
+
+    More is a harder gate, then more certificates. They are not put together: attestations are of whole cards.
+    """
     latest: dict[str, Card] = {}
     for card in cards:
         rival = latest.get(card.id)
-        if rival is None or _age(card) > _age(rival):
+        if rival is None or _standing(card) > _standing(rival):
             latest[card.id] = card
     return [latest[key] for key in sorted(latest)]
 
@@ -67,6 +71,10 @@ def _listed(path: Path) -> Iterator[Path]:
         return
     # Hidden files are another process's half-written cards.
     yield from sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+
+
+def _standing(card: Card) -> tuple[tuple[float, ...], int, tuple[datetime, str, str]]:
+    return effort(card)[:3], len(card.certificates), _age(card)
 
 
 def _age(card: Card) -> tuple[datetime, str, str]:

@@ -54,4 +54,4 @@ def write_chart(found: Sequence[Found], shared: str, path: Path) -> list[Path]:
         plot = radius_plot(found, shared)
         figure = chart_figure(plot)
         figure.axes[0].set_title(literal(textwrap.fill(plot.title, 60)), fontsize=7)
-        return [write_figure(figure, path.with_suffix(f".{kind}"), kind) for kind in ("png", "svg")]
+        return [write_figure(figure, path.with_name(f"{path.name}.{kind}"), kind) for kind in ("png", "svg")]
