@@ -2,8 +2,9 @@
 
 ``script()`` is a stand-in for the installed script ``INSTALLED``. It passes its words, environment, folder and
 streams to a server, which forks a child for it and answers with the child's exit code. The server has imported the
-libraries and nothing of robench; so each child finds robench, its plugins and the environment as a new process does.
-What a start imports and what pip installs are tested without it. Who kills the script kills the child.
+libraries and the modules of robench, whose functions nobody has called: a child looks for plugins and reads the
+environment as a new process does, and imports robench anew where something else of that name, or a ``sitecustomize``,
+comes first. What a start imports and what pip installs are tested without it. Who kills the script kills the child.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import atexit
 import gc
 import json
 import os
+import pkgutil
 import runpy
 import select
 import shutil
@@ -26,6 +28,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module, invalidate_caches
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 INSTALLED = Path(sys.executable).with_name("robench")
@@ -35,6 +38,8 @@ LIBRARIES = (
     *("click", "rich.table", "rich.progress", "msgspec", "jsonschema", "pluggy", "yaml", "filelock", "PIL.Image"),
     *("safetensors.torch", "packaging.version", "platformdirs", "transformers.models.clip.modeling_clip"),
 )
+
+PACKAGES = ("robench", "robench_builtins", "robench_exam", "robench_exports", "robench_leaderboard", "robench_traps")
 
 #: What hides a library on the module path, and the variables that libraries read when they are imported: with these, or
 #: with others than the server's, the script itself is run.
@@ -118,8 +123,7 @@ def serve(address: str) -> Callable[[], None]:
             _, streams, _, _ = socket.recv_fds(asked, 1, 3)
             with asked.makefile() as lines:
                 request = json.loads(lines.readline())
-            for name in LIBRARIES:  # at the first question: few test files ask at all
-                import_module(name)
+            import_all()  # at the first question: few test files ask at all
             gc.freeze()  # or each child's collector walks through all the libraries hold
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on: a library holds idle threads
@@ -142,6 +146,32 @@ def serve(address: str) -> Callable[[], None]:
                 answer(asked, os.waitstatus_to_exitcode(status))
 
 
+class NoOther:
+    """Find no library but those that are imported: one that a few commands need is for them to find, or to miss."""
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        top = name.partition(".")[0]
+        if top in sys.modules or top in PACKAGES or top in sys.stdlib_module_names:
+            return None
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def import_all() -> None:
+    """Import the libraries, and those modules of robench that need no other."""
+    if PACKAGES[0] in sys.modules:
+        return
+    for name in LIBRARIES:
+        import_module(name)
+    sys.meta_path.insert(0, NoOther())
+    try:
+        for package in map(import_module, PACKAGES):
+            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+                with suppress(ModuleNotFoundError):
+                    import_module(module.name)
+    finally:
+        del sys.meta_path[0]
+
+
 def answer(asked: socket.socket, code: int) -> None:
     """Tell who asked how it ended; it may be gone."""
     with asked:
@@ -154,7 +184,7 @@ def answer(asked: socket.socket, code: int) -> None:
 def become(name: str, words: list[str], folder: str, environment: dict[str, str]) -> None:
     """Be a new process of ``robench`` or ``python -m pytest``: its folder, environment, module path and words."""
     ours = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    theirs = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    theirs = [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -166,6 +196,11 @@ def become(name: str, words: list[str], folder: str, environment: dict[str, str]
     sys.stdin, sys.stdout = open(0, encoding="utf-8"), open(1, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
     sys.modules.pop("sitecustomize", None)
+    hiding = [top for path in theirs if path not in ours for top in ("sitecustomize.py", *PACKAGES)
+              if os.path.exists(os.path.join(path, top))]  # fmt: skip
+    if hiding or name != "robench":
+        for module in [module for module in sys.modules if module.partition(".")[0] in PACKAGES]:
+            del sys.modules[module]
     with suppress(ModuleNotFoundError):
         import_module("sitecustomize")
     if name == "robench":

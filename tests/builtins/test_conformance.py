@@ -59,8 +59,8 @@ BROUGHT_IN = {
         "art",
     ),
 }
-#: Long searches are shorter where only shapes and bounds are looked at; the rest is asked of the defaults.
-SHAPES = ("box, ball, float32", str(SMALL), str(LARGE))
+#: Long searches are shorter where only shapes and bounds are looked at, at 224 x 224 above all, and so are the attacks
+#: within adversarial training; the rest is asked of the defaults.
 SHORT = {
     "apgd": {"steps": 10},
     "autoattack": {"steps": 5, "queries": 50},
@@ -69,7 +69,20 @@ SHORT = {
     "sparse-rs": {"queries": 100},
     "square": {"queries": 100},
 }
-GIVEN = {name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")}
+SHORTEST = {
+    **SHORT,
+    "apgd": {"steps": 5},
+    "autoattack": {"steps": 3, "queries": 10},
+    "cw": {"steps": 5, "searches": 2},
+    "fab": {"steps": 3},
+    "square": {"queries": 20},
+    "vmi-fgsm": {"steps": 3},
+}
+SHAPES = {"box, ball, float32": SHORT, str(SMALL): SHORT, str(LARGE): SHORTEST}
+GIVEN: dict[str, dict[str, object]] = {
+    **{name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")},
+    **{name: {"attack_steps": 3} for name in ("pgd-at", "trades")},
+}
 
 
 def checks_of(component: type[Component]) -> list[Check]:
@@ -77,9 +90,10 @@ def checks_of(component: type[Component]) -> list[Check]:
     found = conformance(component, **GIVEN.get(component.name, {}))
     if component.name in BROUGHT_IN:
         return [check for check in found if check.name in DECLARED]
-    if component.name in SHORT:
-        short = {check.name: check for check in conformance(component, **SHORT[component.name])}
-        return [short[check.name] if check.name in SHAPES else check for check in found]
+    for name, given in SHAPES.items():
+        if component.name in given:
+            short = {check.name: check for check in conformance(component, **given[component.name])}
+            found = [short[name] if check.name == name else check for check in found]
     return found
 
 
