@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +35,11 @@ FREE = {
         "published",
         "offers",
         "certificates",
+        "fixes",
+        "tuning",
+        "reference",
     ),
+    *("suites[].runs[]", "images", "classes[].images"),
     *("figures[].figures", "dataset", "train_dataset", "victim", "defense", "attack", "surrogate"),
 }
 
@@ -217,6 +223,82 @@ def test_what_the_doctor_found(parsed):
     assert {each["status"] for each in values["checks"]} <= {"ok", "warn"}
 
 
+def test_suites_with_what_they_need_and_ask_for(parsed, robench):
+    values = parsed("suites")
+    check(values, shape("suites") - {"suites[].text"})
+    assert {each["name"] for each in values["suites"]} == set(re.findall(r"^suite:\S+$", robench("suites").out, re.M))
+    (digits,) = parsed("suites", "suite:digits")["suites"]
+    assert digits["name"] == "suite:digits"
+    assert digits["text"] == robench("suites", "digits").out
+    assert digits["runs"][0]["defense"] == ["none", "lora-ce", "tecoa", "vpt"]
+    assert digits["needs"] == []
+
+
+def test_protocols(parsed, robench):
+    values = parsed("protocol", "list")
+    check(values, shape("protocol list"))
+    assert "tecoa-16" in {each["name"] for each in values["protocols"]}
+    values = parsed("protocol", "show", "tecoa-16")
+    check(values, shape("protocol show"))
+    assert {"eps", "attack", "prompts"} <= values["datasets"][0]["fixes"].keys()
+    values = parsed("protocol", "diff", "tecoa-16", "ttc")
+    check(values, shape("protocol diff"))
+    assert "prompts" in {each["what"] for each in values["differences"]}
+    assert parsed("protocol", "diff", "ttc", "ttc")["differences"] == []
+    done = robench("protocol", "show", "ttc", "--file", "--json")
+    assert (done.code, done.out) == (2, "")
+    assert "--file prints the suite file, which is TOML; leave --file or --json out." in done.err
+
+
+def test_a_dataset_by_class(parsed, tmp_path):
+    values = parsed("data", "digits", "-o", tmp_path / "pictures")
+    check(values, shape("data"))
+    assert values["images"]["test"] == sum(each["images"]["test"] for each in values["classes"])
+    assert [each["label"] for each in values["classes"]] == [*range(10)]
+    assert all((tmp_path / "pictures") in Path(name).parents and Path(name).is_file() for name in values["files"])
+    assert parsed("data", "digits")["files"] == []
+
+
+def test_a_component_and_its_layers(parsed):
+    # A defense has neither prompts nor stated accuracies.
+    check(parsed("show", "tiny-clip"), shape("show"))
+    values = parsed("show", "tecoa")
+    (tecoa,) = values["components"]
+    assert (tecoa["roles"], tecoa["source"][:3]) == (["defense"], "Mao")
+    listed = next(each for each in parsed("list")["components"] if each["name"] == "tecoa")
+    assert tecoa["parameters"] == listed["parameters"]
+    values = parsed("show", "linear", "--layers")
+    check(values, shape("layers"))
+    assert values["parameters"] == sum(layer["parameters"] for layer in values["layers"] if layer["kind"] == "Linear")
+    assert values["layers"][-1]["output"] == [1, 10]
+
+
+def test_a_store(parsed, real_run, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(real_run.store, store)
+    values = parsed("store", "info", "--store", store, "--cards", real_run.out)
+    check(values, shape("store info"))
+    assert values["objects"] == sum(kind["objects"] for kind in values["kinds"])
+    assert values["bytes"] == sum(kind["bytes"] for kind in values["kinds"])
+    probes = next(kind for kind in values["kinds"] if kind["kind"] == "probes")
+    assert 0 < probes["of_cards"] <= probes["objects"]
+
+    check(parsed("store", "check", "--store", store), shape("store check"))
+    victim = next(path for path in store.rglob("*.safetensors") if path.stat().st_size)
+    victim.write_bytes(b"x" + victim.read_bytes()[1:])
+    values = parsed("store", "check", "--store", store, code=1)
+    assert [Path(each["path"]) for each in values["damaged"]] == [victim.parent]
+
+    wanted = ("store", "prune", "--kind", "probes", "--store", store)
+    planned = parsed(*wanted, "--dry-run")
+    check(planned, shape("store prune"))
+    done = parsed(*wanted)
+    assert (planned.pop("dry_run"), done.pop("dry_run")) == (True, False)
+    assert done == planned
+    assert done["gone"] == [{"kind": "probes", "objects": probes["objects"], "bytes": probes["bytes"]}]
+    assert "probes" not in {kind["kind"] for kind in parsed("store", "info", "--store", store)["kinds"]}
+
+
 def test_marks_of_attacks_and_of_the_gate():
     score = Score("fgsm", "linear", "plain", "Linf", images=4, vulnerable=2, found=1, fell=(3,), impossible=(3,))
     bound = Bracket("crown", "linear", images=4, robust=2, proved=2, impossible=(1,))
@@ -225,9 +307,10 @@ def test_marks_of_attacks_and_of_the_gate():
 
 
 def test_every_command_with_json_has_its_fields_on_the_page():
-    named = {
-        name for name, command in robench_command.commands.items() if "as_json" in {p.name for p in command.params}
-    }
-    assert named == set(re.findall(r"<!-- fields: (\S+) -->", PAGE)) - {"dry-run", "record"}
+    commands = dict(robench_command.commands)
+    for name, group in robench_command.commands.items():
+        commands |= {f"{name} {inner}": command for inner, command in getattr(group, "commands", {}).items()}
+    named = {name for name, command in commands.items() if "as_json" in {p.name for p in command.params}}
+    assert named == set(re.findall(r"<!-- fields: (.+?) -->", PAGE)) - {"dry-run", "record", "layers"}
     section = PAGE.split("## JSON")[1].split("prints")[0]
-    assert set(re.findall(r"`(\w+)`", section)) == named
+    assert set(re.findall(r"`(\w[\w ]*)`", section)) - {"of"} == named

@@ -20,6 +20,8 @@ from robench.pipeline.stages.fit import SIGNATURES
 from robench.pipeline.stages.score import KIND as OUTCOMES
 from robench.pipeline.training_cards import TRAININGS
 
+from ..bad_inputs import ROOT
+
 
 def age(store, days, kind="*"):
     """Let everything of a kind have been used last so many days ago."""
@@ -82,6 +84,16 @@ def test_cards_elsewhere_protect_where_they_are_named(robench, copied_run):
     words = ("store", "prune", "--older-than", "30d", "--dry-run", "--store", copied_run.store)
     assert "cards refer" not in robench(*words).said
     assert "cards refer" in robench(*words, "--cards", copied_run.out).said
+
+
+def test_cards_of_older_releases_protect_what_they_name(robench, copied_run, tmp_path):
+    """They do not state what the keys of the gate's probes follow from."""
+    folder = tmp_path / "results" / "cards"
+    folder.mkdir(parents=True)
+    for version in (1, 2):
+        shutil.copy(ROOT / "tests" / "golden" / f"card-v{version}.json", folder)
+    done = robench("store", "info", "--store", copied_run.store)
+    assert done.code == 0, done.said
 
 
 def test_a_card_that_cannot_be_read_is_named_since_it_protects_nothing(robench, copied_run, tmp_path):

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -58,6 +58,16 @@ class Counted:
     def bars(self) -> dict[str, list[int]]:
         """Return the columns that are drawn: those of the split that is shown."""
         return {heading: counts for heading, counts in self.columns.items() if heading.startswith(self.shown[0])}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the table as JSON values; a column is a split, or ``train before`` balancing."""
+        rows = [
+            {"label": label, "class": name, "images": {split: counts[label] for split, counts in self.columns.items()}}
+            for label, name in enumerate(self.classes)
+        ]
+        totals = {split: sum(counts) for split, counts in self.columns.items()}
+        return {"dataset": self.label, "images": totals, "classes": rows}
 
     def write(self, folder: Path) -> list[Path]:
         """Write the table as CSV and the bar chart as PNG and SVG; return the files.

@@ -8,7 +8,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import parameter_option, without_option
-from robench.cli.output import Folder
+from robench.cli.output import Folder, answering, json_option
 from robench.cli.strict import Command, WholeNumber
 
 
@@ -32,8 +32,11 @@ from robench.cli.strict import Command, WholeNumber
     "where balance made any, and the images of each class as bar chart (PNG, SVG) and CSV.",
 )
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
+@json_option
 @without_option
-def data_command(dataset: str, parameters: tuple[str, ...], seed: int, out: Path | None, offline: bool) -> None:
+def data_command(
+    dataset: str, parameters: tuple[str, ...], seed: int, out: Path | None, offline: bool, as_json: bool
+) -> None:
     """Show a dataset as a report shows it: samples, and how many images each class has, as table and bar chart.
 
     Where the dataset's parameter ``balance`` is set, the training images are counted before and after. What lies in a
@@ -53,10 +56,14 @@ def data_command(dataset: str, parameters: tuple[str, ...], seed: int, out: Path
     go_offline(offline)
     if out is not None:
         ready_folder(out, "-o")
-    counted = count(plan_dataset(Spec(dataset=dataset, parameters=read_parameters(parameters))))
-    print_table(counted)
-    if out is not None:
-        from robench.cli.sample_sheets import write_sheets
+    with answering(as_json) as answer:
+        counted = count(plan_dataset(Spec(dataset=dataset, parameters=read_parameters(parameters))))
+        written: list[Path] = []
+        print_table(counted)
+        if out is not None:
+            from robench.cli.sample_sheets import write_sheets
 
-        for path in [*write_sheets(counted, seed, out), *counted.write(out)]:
+            written = [*write_sheets(counted, seed, out), *counted.write(out)]
+        for path in written:
             click.echo(f"wrote {path}")
+        answer({**counted.values, "files": list(map(str, written))})

@@ -13,7 +13,7 @@ from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command, WholeNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from robench.plugin.catalog import Catalog, Offer
 
@@ -58,25 +58,15 @@ def list_command(role: str | None, as_json: bool) -> None:
 
 def _described(known: Catalog, kinds: Sequence[str]) -> dict[str, Any]:
     """Return every component of these roles, and every broken plugin, as JSON values."""
-    from robench.contracts.parameters import format_value, parameters_of
 
     def described(role: str, offer: Offer) -> dict[str, Any]:
-        declared = parameters_of(offer.component).values()
         return {
             "role": role,
             "name": offer.name,
             "summary": offer.summary,
             "version": offer.component.version,
             "plugin": offer.plugin.label,
-            "parameters": [
-                {
-                    "name": entry.name,
-                    "type": entry.type_name,
-                    "default": format_value(entry.name, entry.default),
-                    "help": entry.help,
-                }
-                for entry in declared
-            ],
+            "parameters": _parameters(offer.component),
         }
 
     broken = [plugin for plugin in known.plugins if plugin.broken]
@@ -99,34 +89,41 @@ def _described(known: Catalog, kinds: Sequence[str]) -> dict[str, Any]:
 )
 @parameter_option("--layers: a parameter of the victim or the dataset, such as victim.size=128.")
 @click.option("--offline", is_flag=True, help="--layers: never reach for a hub.")
+@json_option
 @printed_option
 @without_option
 def show_command(
-    name: str, layers: bool, depth: int | None, dataset: str, parameters: tuple[str, ...], offline: bool
+    name: str, layers: bool, depth: int | None, dataset: str, parameters: tuple[str, ...], offline: bool, as_json: bool
 ) -> None:
     """Show a component: what it does, its parameters, its source, and which plugin it comes from.
 
     \b
     robench show pgd
+    robench show pgd --json
     robench show imagefolder
     robench show plant-vit --layers --dataset cifar10
     robench show 'torchvision:resnet18[pretrained=false]' --layers --depth 2
     """
     if layers:
         from robench.api import go_offline
-        from robench.cli.layer_table import layer_table
+        from robench.cli.layer_table import traced
         from robench.cli.values import read_parameters
 
         go_offline(offline)
-        click.echo(layer_table(name, dataset, read_parameters(parameters), depth or 3))
+        with answering(as_json) as answer:
+            found = traced(name, dataset, read_parameters(parameters), depth or 3)
+            click.echo(found.text)
+            answer(found.values)
         return
     given = {"--depth": depth, "--dataset": dataset, "--parameter": parameters, "--offline": offline}
     if alone := [option for option, value in given.items() if value]:
         raise click.UsageError(f"{alone[0]} is for --layers; add it, or leave {alone[0]} out.")
-    _show_component(name)
+    with answering(as_json) as answer:
+        answer({"components": [*_show_component(name, quiet=as_json)]})
 
 
-def _show_component(name: str) -> None:
+def _show_component(name: str, *, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Print what is offered under a name, unless ``quiet``, and yield each component as JSON values."""
     from robench.errors import SpecError, suggestion
     from robench.plugin.catalog import catalog
 
@@ -139,7 +136,51 @@ def _show_component(name: str) -> None:
         names = {offer.name for offer in known.offers.values()}
         raise SpecError(f"There is no component '{name}'; {suggestion(name, names)}{known.absent()}")
     for component, offers in found.items():
-        _show(component, [offer.role for offer in offers], offers[0])
+        roles = [offer.role for offer in offers]
+        if not quiet:
+            _show(component, roles, offers[0])
+        yield _whole(component, roles, offers[0])
+
+
+def _whole(component: type, roles: list[str], offer: Offer) -> dict[str, Any]:
+    """Return all that a component says of itself as JSON values."""
+    from robench.contracts.parameters import format_value
+
+    kind = offer.component
+    tuning = {
+        defense: {key: format_value(key, value) for key, value in values.items()}
+        for defense, values in getattr(kind, "tuning", {}).items()
+    }
+    prompts = getattr(kind, "templates", ())
+    return {
+        "name": offer.name,
+        "roles": roles,
+        "version": kind.version,
+        "plugin": offer.plugin.label,
+        "summary": offer.summary,
+        "text": inspect.getdoc(component) or "",
+        "parameters": _parameters(component),
+        "source": kind.source,
+        "licence": kind.licence,
+        "prompts": list(prompts) if isinstance(prompts, tuple) else [],
+        "reference": dict(getattr(kind, "reference", {})),
+        "tuning": tuning,
+    }
+
+
+def _parameters(component: type) -> list[dict[str, str]]:
+    """Return the parameters of a component, defaults as they are typed."""
+    from robench.contracts.parameters import format_value, parameters_of
+
+    return [
+        {
+            "name": entry.name,
+            "type": entry.type_name,
+            "default": format_value(entry.name, entry.default),
+            "help": entry.help,
+        }
+        for entry in parameters_of(component).values()
+    ]
 
 
 def _show(component: type, roles: list[str], offer: Offer) -> None:

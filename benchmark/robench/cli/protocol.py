@@ -6,7 +6,7 @@ import click
 
 from robench.cli import completers
 from robench.cli.options import without_option
-from robench.cli.output import printed_option
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command
 
 
@@ -23,21 +23,26 @@ def protocol_command() -> None:
 
 
 @protocol_command.command("list", cls=Command)
+@json_option
 @printed_option
-def list_protocols() -> None:
+def list_protocols(as_json: bool) -> None:
     """List the protocols that come along."""
     from robench.plan.suite import protocols, read_suite
 
-    for name, path in protocols().items():
-        click.echo(f"{name}\n    {read_suite(path).title}")
+    titles = {name: read_suite(path).title for name, path in protocols().items()}
+    with answering(as_json) as answer:
+        for name, title in titles.items():
+            click.echo(f"{name}\n    {title}")
+        answer({"protocols": [{"name": name, "title": title} for name, title in titles.items()]})
 
 
 @protocol_command.command("show", cls=Command)
 @click.argument("name", shell_complete=completers.protocols)
 @click.option("--file", "as_file", is_flag=True, help="Print the suite file itself, to be changed.")
+@json_option
 @printed_option
 @without_option
-def show_protocol(name: str, as_file: bool) -> None:
+def show_protocol(name: str, as_file: bool, as_json: bool) -> None:
     """Show what a protocol fixes, data set by data set, where that was read, and where it differs here."""
     from rich.text import Text
 
@@ -45,14 +50,28 @@ def show_protocol(name: str, as_file: bool) -> None:
     from robench.plan.suite import PROTOCOL, read_suite, suite_file
 
     path = suite_file(PROTOCOL + name)
+    if as_file and as_json:
+        raise click.UsageError("--file prints the suite file, which is TOML; leave --file or --json out.")
     if as_file:
         click.echo(path.read_text(encoding="utf-8"), nl=False)
         return
     suite = read_suite(path)
+    found = facts(suite)
+    if as_json:
+        with answering(as_json) as answer:
+            answer(
+                {
+                    "name": name.removeprefix(PROTOCOL),
+                    "title": suite.title,
+                    "description": suite.description.strip(),
+                    "differs": list(suite.differs),
+                    "datasets": [{"dataset": dataset, "fixes": entry} for dataset, entry in found.items()],
+                }
+            )
+        return
     click.echo(f"{suite.title}\n\n{suite.description.strip()}\n")
     for sentence in suite.differs:
         click.echo(f"differs here: {sentence}")
-    found = facts(suite)
     alike = {
         aspect: value
         for aspect, value in next(iter(found.values())).items()
@@ -68,9 +87,10 @@ def show_protocol(name: str, as_file: bool) -> None:
 @protocol_command.command("diff", cls=Command)
 @click.argument("first", shell_complete=completers.protocols)
 @click.argument("second", shell_complete=completers.protocols)
+@json_option
 @printed_option
 @without_option
-def diff_protocols(first: str, second: str) -> None:
+def diff_protocols(first: str, second: str, as_json: bool) -> None:
     """Say in a table why two numbers of one name differ.
 
     \b
@@ -83,6 +103,11 @@ def diff_protocols(first: str, second: str) -> None:
 
     one, other = (read_suite(suite_file(PROTOCOL + name)) for name in (first, second))
     found = differences(one, other)
+    if as_json:
+        with answering(as_json) as answer:
+            rows = [dict(zip(("what", "on", "first", "second"), row, strict=True)) for row in found]
+            answer({"first": first, "second": second, "differences": rows})
+        return
     if not found:
         click.echo(f"{first} and {second} fix the same.")
         return

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from robench.cli.options import Names, store_option, warn
-from robench.cli.output import printed_option
+from robench.cli.output import answering, json_option, printed_option
 from robench.cli.strict import Command
 from robench.cli.values import in_bytes, joined, read_age, read_size
 
@@ -54,11 +55,17 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @_command("info")
 @store_option("Folder of the artifacts [default: the user's cache folder].")
 @cards_option
+@json_option
 @printed_option
-def info_command(store: Path | None, folders: tuple[Path, ...]) -> None:
+def info_command(store: Path | None, folders: tuple[Path, ...], as_json: bool) -> None:
     """Say what lies in the store: objects by kind, their bytes, when they were last used, and what cards refer to."""
     root, objects = _listed(store)
     referred = _references(folders).among(objects)
+    if as_json:
+        with answering(as_json) as answer:
+            kinds = [_kind(kind, same, referred) for kind, same in _by_kind(objects)]
+            answer({"store": str(root), **_sizes(objects), "kinds": kinds})
+        return
     click.echo(f"{root}: {in_bytes(sum(each.size for each in objects))} in {len(objects):,} objects")
     if not objects:
         return
@@ -72,8 +79,9 @@ def info_command(store: Path | None, folders: tuple[Path, ...]) -> None:
 
 @_command("check")
 @store_option("Folder of the artifacts [default: the user's cache folder].")
+@json_option
 @printed_option
-def check_command(store: Path | None) -> None:
+def check_command(store: Path | None, as_json: bool) -> None:
     """Read every object and compare its checksums; exit code 1 if one is damaged, exchanged or foreign.
 
     Nothing is changed. A run that meets a damaged object sets it aside and computes it again.
@@ -85,25 +93,30 @@ def check_command(store: Path | None) -> None:
 
     root, objects = _listed(store)
     stored = [each for each in objects if each.kind not in (UNFINISHED, DAMAGED)]
-    bad = 0
-    with terminal() as progress:
-        for each in progress.track(stored, len(stored), "check"):
-            try:
-                read_checked(each.path)
-            except (OSError, ValueError) as error:
-                bad += 1
-                click.echo(f"damaged: {plain(each.path, 600)} ({plain(error, 200)})")
-    aside = sum(each.kind == DAMAGED for each in objects)
-    if aside:
-        click.echo(
-            f"{aside} objects were set aside as damaged before; robench store prune --kind damaged removes them."
-        )
+    bad: list[dict[str, str]] = []
+    with answering(as_json) as answer:
+        with terminal() as progress:
+            for each in progress.track(stored, len(stored), "check"):
+                try:
+                    read_checked(each.path)
+                except (OSError, ValueError) as error:
+                    bad.append({"path": str(each.path), "reason": plain(error, 200)})
+                    click.echo(f"damaged: {plain(each.path, 600)} ({plain(error, 200)})")
+        aside = sum(each.kind == DAMAGED for each in objects)
+        if aside:
+            click.echo(
+                f"{aside} objects were set aside as damaged before; robench store prune --kind damaged removes them."
+            )
+        if bad:
+            click.echo(
+                f"{len(bad)} of {len(stored):,} objects in {root} are damaged; a run computes what it needs of them "
+                "again."
+            )
+        else:
+            click.echo(f"{len(stored):,} objects in {root} are as they were written.")
+        answer({"store": str(root), "objects": len(stored), "damaged": bad, "set_aside": aside})
     if bad:
-        click.echo(
-            f"{bad} of {len(stored):,} objects in {root} are damaged; a run computes what it needs of them again."
-        )
         raise click.exceptions.Exit(1)
-    click.echo(f"{len(stored):,} objects in {root} are as they were written.")
 
 
 @_command("prune")
@@ -118,6 +131,7 @@ def check_command(store: Path | None) -> None:
 @click.option("--even-if-used", is_flag=True, help="Also what cards refer to: these can then not be verified here.")
 @store_option("Folder of the artifacts [default: the user's cache folder].")
 @cards_option
+@json_option
 @printed_option
 def prune_command(
     older_than: str | None,
@@ -127,6 +141,7 @@ def prune_command(
     even_if_used: bool,
     store: Path | None,
     folders: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Remove objects by age, size and kind, the longest unused first, never what a card still refers to.
 
@@ -153,9 +168,23 @@ def prune_command(
     _check_kinds(named, objects)
     keep = set() if even_if_used else _references(folders).among(objects)
     choice = choose(objects, keep, wish, time.time())
+    stayed = set[Path]()
     if not dry_run and choice.gone:
-        _remove(Store(root, warn), choice.gone)
-    _report(choice, wish.most, dry_run)
+        stayed = _remove(Store(root, warn), choice.gone)
+    with answering(as_json) as answer:
+        _report(choice, wish.most, dry_run)
+        gone = [each for each in choice.gone if each.path not in stayed]
+        by_kind = [{"kind": kind, **_sizes(same)} for kind, same in _by_kind(gone)]
+        answer(
+            {
+                "store": str(root),
+                "dry_run": dry_run,
+                "gone": by_kind,
+                "spared": _sizes(choice.spared),
+                "in_use": list(map(str, sorted(stayed))),
+                "left": choice.left + sum(each.size for each in choice.gone if each.path in stayed),
+            }
+        )
 
 
 def _listed(store: Path | None) -> tuple[Path, list[StoredObject]]:
@@ -196,17 +225,21 @@ def _check_kinds(named: Iterable[str], objects: Sequence[StoredObject]) -> None:
             raise SpecError(f"--kind {name} is nothing that this store holds; {suggestion(name, known)}")
 
 
-def _remove(store: Store, gone: Iterable[StoredObject]) -> None:
+def _remove(store: Store, gone: Iterable[StoredObject]) -> set[Path]:
+    """Remove objects; return the places of those that another process uses, which stay."""
     from robench.errors import StoreError
     from robench.evidence.stored_objects import DAMAGED, UNFINISHED
 
     if store.read_only:
         raise StoreError(f"The store at {store.root} cannot be written; nothing was removed.")
+    stayed = set[Path]()
     for each in gone:
         if each.kind in (DAMAGED, UNFINISHED):
             store.remove_temporary(each.path)
         elif not store.remove(each.kind, each.key):
             warn(f"{each.path} is in use by another process; it stays.")
+            stayed.add(each.path)
+    return stayed
 
 
 def _report(choice: Choice, most: int | None, dry_run: bool) -> None:
@@ -223,6 +256,17 @@ def _report(choice: Choice, most: int | None, dry_run: bool) -> None:
     over = most is not None and choice.left > most
     above = f", more than --max-size {in_bytes(most or 0)}" if over else ""
     click.echo(f"{freed} {'would be freed' if dry_run else 'freed'}; {in_bytes(choice.left)} left{above}")
+
+
+def _sizes(objects: Sequence[StoredObject]) -> dict[str, int]:
+    return {"objects": len(objects), "bytes": sum(each.size for each in objects)}
+
+
+def _kind(kind: str, objects: Sequence[StoredObject], referred: Collection[Path]) -> dict[str, Any]:
+    """Return a kind of objects as JSON values: how many, their size, what cards refer to, and when they were used."""
+    used = [datetime.fromtimestamp(each.used, UTC).isoformat(timespec="seconds") for each in objects]
+    cards = sum(each.path in referred for each in objects)
+    return {"kind": kind, **_sizes(objects), "of_cards": cards, "first_used": min(used), "last_used": max(used)}
 
 
 def _by_kind(objects: Iterable[StoredObject]) -> list[tuple[str, list[StoredObject]]]:

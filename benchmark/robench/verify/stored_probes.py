@@ -46,8 +46,13 @@ OF_ATTACK: Mapping[str, Mapping[str, str]] = {
 
 
 def probe_keys(card: Card) -> list[str]:
-    """Return the keys of the probes of the defended victim and of the attack, at the level that the card states."""
+    """Return the keys of the probes of the defended victim and of the attack, at the level that the card states.
+
+    Cards of schema 1 and 2 do not state what these follow from, and have none.
+    """
     ids = CardIds(card)
+    if not ids.stated:
+        return []
     gate, version = card.gate, card.cell.stages.get("probe", 0)
     try:
         level = asdict(level_of(gate.level, gate.images or None, gate.limit))
