@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robench import Card, Exporter, SpecError, leaderboard, parameter
+from robench_exports.threat_words import in_words
 
 
 class HFModelIndex(Exporter):
@@ -48,7 +49,7 @@ class HFModelIndex(Exporter):
         target.write_text(f"---\n{text}---\n", encoding="utf-8")
 
     def _result(self, board: Any, row: Any) -> dict[str, Any]:
-        threat = f"{board.norm} eps {board.radius}"
+        threat = in_words(board.norm, board.radius)
         corrupted = board.norm == "corruption"
         worst, what = ("mean over", "corruptions") if corrupted else ("per-image worst case over", "attacks")
         attacks = [attack for attack in row.attacks if corrupted or attack.access == "white-box"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robench import Card, Exporter, leaderboard, parameter
+from robench_exports.threat_words import in_latex
 
 _HEAD = ("rank", "defense", "victim", "robust", "gain", "clean", "tax")
 _TOP5 = ("robust top-5", "clean top-5")
@@ -49,7 +50,7 @@ class LaTeX(Exporter):
         rows = [row for row in board.rows if row.rank]
         top5 = self.top5 and any(row.clean_top5 for row in rows)
         size = r" $\times$ ".join(map(str, board.shape))
-        title = f"{escape(board.dataset)}, {board.norm}, $\\epsilon = {board.radius}$, {size}, $n = {board.n}$"
+        title = f"{escape(board.dataset)}, {in_latex(board.norm, board.radius)}, {size}, $n = {board.n}$"
         attacked = board.norm != "corruption"
         worst = "the per-image worst case over the attacks" if attacked else "the mean over the common corruptions"
         return "\n".join(
@@ -81,7 +82,7 @@ class LaTeX(Exporter):
         return "\n".join(
             [
                 r"\begin{table}",
-                rf"\caption{{{escape(table.victim)}, {table.norm}, $\epsilon = {table.radius}$: clean and robust "
+                rf"\caption{{{escape(table.victim)}, {in_latex(table.norm, table.radius)}: clean and robust "
                 rf"accuracy on each dataset{inner} ($\circ$: trained on it). "
                 r"Means count datasets alike; intervals take datasets and images as samples; "
                 r"rows that share a rank are not told apart (exact McNemar, Holm over "

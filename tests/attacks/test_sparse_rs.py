@@ -93,7 +93,7 @@ def test_its_cards_are_ranked_and_the_gate_says_what_does_not_apply(grey):
     (board,) = boards([card])
     assert board.rows[0].headline.correct == card.robust.correct
     assert board.rows[0].rank == 1
-    assert "L0 2," in board.setting.contest
+    assert "L0 2 px," in board.setting.contest
 
 
 def test_an_attack_that_leaves_the_ball_or_is_too_weak_is_accused(grey):

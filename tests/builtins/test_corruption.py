@@ -78,7 +78,7 @@ def test_a_word_stands_for_nineteen_and_severities_are_threat_models_of_their_ow
 
     assert [cell.attack.component.kind for cell in drawn] == list(WORDS["all"])
     assert len(WORDS["all"]) == 19
-    assert {str(cell.threat) for cell in drawn} == {"corruption 2 black-box"}
+    assert {str(cell.threat) for cell in drawn} == {"corruption severity 2 black-box"}
     assert {str(cell.threat) for cell in cells if cell not in drawn} == {
         "Linf 4/255 white-box",
         "Linf 8/255 white-box",
@@ -156,7 +156,7 @@ def test_cards_and_boards_of_corruptions_are_counted_by_hand_and_accuse_nobody(g
     assert row.rank == 1
     # No image crosses both ways, so each is right under at least one of two: under more than half only if under both.
     assert sum(row.mask) == 32
-    assert "corruption 4" in board.setting.contest
+    assert "corruption severity 4" in board.setting.contest
     assert "mean accuracy over a row's common corruptions of severity 4, of which there are (none: 2)" in board.weak[0]
 
 
@@ -169,4 +169,5 @@ def test_exports_say_that_it_is_a_mean(grey, tmp_path):
     HFModelIndex().write(cards, tmp_path / "card.md")
 
     assert "Robust accuracy is the mean over the common corruptions" in (tmp_path / "table.tex").read_text()
-    assert "corruption eps 4, mean over 1 corruptions" in " ".join((tmp_path / "card.md").read_text().split())
+    assert "corruption, severity 4, " in (tmp_path / "table.tex").read_text()
+    assert "corruption, severity 4, mean over 1 corruptions" in " ".join((tmp_path / "card.md").read_text().split())

@@ -153,7 +153,7 @@ def _attack(card: Card) -> str:
 
 
 def _radius(card: Card) -> str:
-    return f"{card.cell.threat.norm} {card.cell.threat.radius}"
+    return f"{card.cell.threat.norm} {card.cell.threat.counted}"
 
 
 def _percent(outcome: Outcome) -> str:

@@ -88,11 +88,11 @@ def _table(found: list[Published], figure: str) -> None:
 
 def _of(entry: Published) -> str:
     """Return in a line what the figures are of: data set, components by name, radius."""
-    from robench.contracts.threat_model import format_eps
+    from robench.contracts.threat_model import radius_of
 
     named = _ROLES if _attacked(entry) else _ROLES[:3]
     roles = [entry.which[role].name for role in named if role in entry.which and entry.which[role].name]
-    threat = [f"{entry.norm} {format_eps(entry.eps)}"] if entry.eps is not None and _attacked(entry) else []
+    threat = [f"{entry.norm} {radius_of(entry.eps, entry.norm)}"] if entry.eps is not None and _attacked(entry) else []
     split = [] if entry.split == "test" else [f"{entry.split} images"]
     return ", ".join([*(name for name in roles if name != "none"), *threat, *split])
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from robench.contracts.parameters import format_value
-from robench.contracts.threat_model import Access, Norm, format_eps
+from robench.contracts.threat_model import Access, Norm, format_eps, radius_of
 from robench.evidence.statistics import unpack_bits
 
 SCHEMA_VERSION = 3
@@ -93,8 +93,13 @@ class ThreatRecord(Record, frozen=True, kw_only=True):
 
     @property
     def radius(self) -> str:
-        """Return eps as the field writes it, such as ``8/255``."""
+        """Return eps as it is typed, such as ``8/255``."""
         return format_eps(self.eps)
+
+    @property
+    def counted(self) -> str:
+        """Return eps with what it counts, as people read it: ``8/255``, ``24 px``, ``severity 3``."""
+        return radius_of(self.eps, self.norm)
 
 
 class CellRecord(Record, frozen=True, kw_only=True):

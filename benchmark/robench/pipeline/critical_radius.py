@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robench.contracts.components import Attack, Defense
+from robench.contracts.threat_model import radius_of
 from robench.evidence.adversarial_set import KEPT, KIND, AdversarialSet, chunk_keys, whole
 from robench.evidence.card import Card
 from robench.evidence.fingerprint import CHUNK, fingerprint
@@ -102,7 +103,7 @@ def _craft(cell: Cell, rows: list[int], workbench: Workbench) -> tuple[Adversari
     task = workbench.craft_task(cell)
     target = defended.adaptive if cell.surrogate is None else workbench.surrogate(cell, cell.surrogate).model
     key, store = fingerprint("craft", set=cell.craft_id, images=rows), workbench.store
-    text = f"{attack.name} at eps {cell.threat.eps:.4g}"
+    text = f"{attack.name} at eps {radius_of(cell.threat.eps, cell.threat.norm)}"
     adversarial = craft(attack, target, test, None, task, store, key, text, numbers=rows)
     model, draws = defended.prepared.model, defense.draws if defense.randomized else 1
     batches = adversarial.batches(task.batch_size, workbench.device)

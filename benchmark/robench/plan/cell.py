@@ -9,7 +9,7 @@ from typing import Any
 from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Component, Defense, Model
 from robench.contracts.parameters import parameters_of
-from robench.contracts.threat_model import ThreatModel, format_eps
+from robench.contracts.threat_model import ThreatModel, radius_of
 from robench.evidence.card import ComponentRecord, Scalar
 from robench.evidence.fingerprint import of_component, same_json
 from robench.evidence.stage_ids import CURRENT
@@ -216,7 +216,7 @@ class Cell:
     @property
     def title(self) -> str:
         """Return a short name for progress and messages."""
-        return f"{self.subject} at {self.threat.norm} {format_eps(self.threat.eps)}, seed {self.seed}"
+        return f"{self.subject} at {self.threat.norm} {radius_of(self.threat.eps, self.threat.norm)}, seed {self.seed}"
 
     @property
     def subject(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from robench.contracts.parameters import Value, format_value
-from robench.contracts.threat_model import format_eps
+from robench.contracts.threat_model import radius_of
 from robench.evidence.card import Card, ComponentRecord
 from robench.plan.published_figures import UNATTACKED, Published, Stated
 
@@ -132,7 +132,8 @@ def _attacked(entry: Published, card: Card) -> list[str]:
     if entry.norm and cell.threat.norm != entry.norm:
         found.append(f"norm {cell.threat.norm} for {entry.norm}")
     if entry.eps is not None and not math.isclose(cell.threat.eps, entry.eps, rel_tol=1e-9):
-        found.append(f"eps {format_eps(cell.threat.eps)} for {format_eps(entry.eps)}")
+        norm = cell.threat.norm
+        found.append(f"eps {radius_of(cell.threat.eps, norm)} for {radius_of(entry.eps, norm)}")
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from robench.contracts.threat_model import format_eps
 from robench.errors import CardError
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
@@ -194,7 +193,7 @@ def _differences(first: Card, second: Card) -> tuple[str, ...]:
     values = {}
     for role in ("victim", "defense", "attack"):
         values[role] = [getattr(card.cell, role).label for card in (first, second)]
-    values["eps"] = [f"{card.cell.threat.norm} {format_eps(card.cell.threat.eps)}" for card in (first, second)]
+    values["eps"] = [f"{card.cell.threat.norm} {card.cell.threat.counted}" for card in (first, second)]
     values["access"] = [_via(card) for card in (first, second)]
     values["seed"] = [str(card.cell.seed) for card in (first, second)]
     values["weights"] = [card.model.defended[:8] for card in (first, second)]
@@ -226,5 +225,5 @@ def _images(card: Card) -> str:
 
 def _title(row: Row) -> str:
     threat = row.cards[0].cell.threat
-    radius = f"{threat.norm} {format_eps(threat.eps)}"
+    radius = f"{threat.norm} {threat.counted}"
     return plain(f"{row.title} on {row.victim}, {row.cards[0].cell.dataset.label}, n = {row.clean.n:,}, {radius}", 200)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from robench.contracts.class_subset import within
-from robench.contracts.threat_model import format_eps
+from robench.contracts.threat_model import radius_of
 from robench.errors import RobenchError
 from robench_leaderboard.ranking.attack_outcome import Score
 from robench_leaderboard.ranking.board import Board
@@ -113,7 +113,7 @@ class Across:
     def radius(self) -> str:
         """Return norm and radius, such as ``Linf 8/255``."""
         setting = self.boards[0].setting
-        return f"{setting.norm} {format_eps(setting.eps)}"
+        return f"{setting.norm} {radius_of(setting.eps, setting.norm)}"
 
     @property
     def datasets(self) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
-from robench.contracts.threat_model import format_eps
+from robench.contracts.threat_model import radius_of
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench.evidence.row_verdict import judge_together
@@ -57,7 +57,7 @@ class Setting:
         """Return all but the dataset in one phrase, such as ``Linf 8/255, 3x32x32, n = 1,000``."""
         size = "x".join(map(str, self.shape))
         protocol = f", protocol {self.protocol}" if self.protocol else ""
-        return f"{self.norm} {format_eps(self.eps)}, {size}, n = {self.n:,}{protocol}"
+        return f"{self.norm} {radius_of(self.eps, self.norm)}, {size}, n = {self.n:,}{protocol}"
 
 
 @dataclass(frozen=True, eq=False)

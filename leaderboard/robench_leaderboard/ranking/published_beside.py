@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from robench.contracts.threat_model import format_eps
+from robench.contracts.threat_model import radius_of
 from robench.evidence.card import Card
 from robench.evidence.plain_text import plain
 from robench.evidence.statistics import wilson
@@ -71,7 +71,7 @@ def notes(pairings: Iterable[Pairing]) -> list[str]:
 
 def sentence(each: Contradiction) -> str:
     """Return a contradiction in a line: one name, its numbers and who states them."""
-    threat = "" if each.eps is None else f" at {each.norm} {format_eps(each.eps)}"
+    threat = "" if each.eps is None else f" at {each.norm} {radius_of(each.eps, each.norm)}"
     numbers = [
         f"{percent(number)} ({entry.reference}{', quoted by others' if entry.second_hand else ''})"
         for number, entry in each.numbers
@@ -86,7 +86,7 @@ def _title(pairing: Pairing, card: Card) -> str:
     seed = f", seed {cell.seed}" if cell.seed else ""
     roles = ("victim", "defense", "attack") if pairing.figure.startswith("robust") else ("victim", "defense")
     names = [which[role].label if role in which else getattr(cell, role).label for role in roles]
-    radius = f" at {format_eps(cell.threat.eps)}" if len(roles) == 3 else ""
+    radius = f" at {cell.threat.counted}" if len(roles) == 3 else ""
     return plain(f"{' / '.join(names)}{radius}{seed}")
 
 

@@ -27,7 +27,7 @@ def board_title(report: Report, board: Board) -> str:
 
 def radius(threat: ThreatRecord) -> str:
     """Return the norm and eps, such as ``Linf 8/255`` or ``L0 24 px``."""
-    return f"{threat.norm} {radius_of(threat.eps, threat.norm)}"
+    return f"{threat.norm} {threat.counted}"
 
 
 def trade_offs(report: Report) -> Iterator[Plot]:
