@@ -9,6 +9,7 @@ from robench.evidence import card_file
 from robench.evidence.compound_rules import STANDS
 from robench.evidence.gate_consistency import verdict_of
 from robench.evidence.kept_card import effort, together, write_kept
+from robench.evidence.statistics import pack_bits
 from robench_builtins.certificates.crown import CROWN
 from robench_builtins.certificates.interval import Interval
 
@@ -64,6 +65,14 @@ def test_of_two_alike_the_later_one_is_taken_and_a_protocol_stays(measure):
     assert together(replace(new, created="later"), old).created == "later"
     followed = replace(old, cell=replace(old.cell, protocol="tecoa-16"))
     assert together(new, followed).cell.protocol == together(followed, new).cell.protocol == "tecoa-16"
+
+
+def test_nothing_is_kept_of_a_card_that_states_other_answers(measure):
+    old, new = measure(gate="standard", certificate="crown"), measure(gate="quick")
+    mask = [not old.robust.mask()[0], *old.robust.mask()[1:]]
+    other = replace(old, robust=replace(old.robust, bits=pack_bits(mask)))
+    assert together(new, other) == new
+    assert together(new, replace(old, model=replace(old.model, defended="0" * 64))) == new
 
 
 def test_another_cell_or_no_card_is_nothing_to_keep(measure, tmp_path):

@@ -42,9 +42,9 @@ def together(new: Card, old: Card) -> Card:
 
     The gate's figures are those of the recording that tried harder, the later one of two alike, and with them costs
     and machine. The certificates are those of both. Labels are those of the new one, and so is the protocol if it
-    follows one.
+    follows one. Of an old card that states other answers than were measured now, or other weights, nothing is kept.
     """
-    if old.id != new.id or {old.schema_version, new.schema_version} != {SCHEMA_VERSION}:
+    if old.id != new.id or {old.schema_version, new.schema_version} != {SCHEMA_VERSION} or not _same(new, old):
         return new
     base, other = (old, new) if effort(old) > effort(new) else (new, old)
     cell = new.cell if new.cell.protocol or not old.cell.protocol else old.cell
@@ -69,6 +69,12 @@ def effort(card: Card) -> Effort:
     level = GATES.index(gate.level) if gate.level in GATES else -1
     limit = float("inf") if gate.limit is None else gate.limit
     return level, limit, gate.images, card.cell.stages.get("judge", 0), len(gate.probed)
+
+
+def _same(new: Card, old: Card) -> bool:
+    """Return whether two recordings state the same answers of the same weights on the same images."""
+    answers = [(card.data.test, card.model.defended, card.clean.bits, card.robust.bits) for card in (new, old)]
+    return answers[0] == answers[1]
 
 
 def _there(path: Path) -> Card | None:
