@@ -306,6 +306,21 @@ def test_the_fingerprint_is_of_what_is_served(images, served):
     assert Examples.from_tensors(strided, served.labels).fingerprint == served.fingerprint
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_served_as_they_are_laid_out_in_copies_of_their_own(channels):
+    plain = torch.randint(0, 256, (6, channels, 4, 4), dtype=torch.uint8, generator=shuffled(0))
+    for images in (plain, plain.contiguous(memory_format=torch.channels_last), plain.permute(0, 1, 3, 2)):
+        for chosen in ([4, 1, 1], [2, 3, 4], []):
+            served = Examples.from_tensors(images, torch.zeros(6))[chosen].images()
+            assert torch.equal(served, images[chosen])
+            assert not chosen or served.stride() == images[chosen].stride(), (
+                "another layout rounds otherwise in a model"
+            )
+        before, served = images.clone(), Examples.from_tensors(images, torch.zeros(6))
+        served[1:5].images().zero_()
+        assert torch.equal(served.images(), before)
+
+
 def test_the_fingerprint_does_not_depend_on_how_it_is_chunked():
     many = torch.randint(0, 256, (2500, 1, 2, 2), dtype=torch.uint8, generator=shuffled(0))
     served = Examples.from_tensors(many, torch.zeros(2500))

@@ -271,6 +271,37 @@ def test_eps_zero_gives_back_the_image_itself():
         assert torch.equal(ThreatModel(norm, 0.0).project(clean, torch.rand(2, 3, 4, 4)), clean)
 
 
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", 0.1), ("L2", 0.5), ("L1", 2.0), ("L0", 3.0)])
+def test_projection_and_distance_leave_alone_what_they_are_given(norm, eps):
+    threat = ThreatModel(norm, eps)
+    images, moved = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4) * 2 - 0.5
+    for point in (moved, moved.contiguous(memory_format=torch.channels_last)):
+        kept = images.clone(), point.clone()
+        projected, _ = threat.project(images, point), threat.distance(images, point)
+        assert torch.equal(images, kept[0])
+        assert torch.equal(point, kept[1])
+        assert norm == "L0" or projected.stride() == images.stride(), "another layout rounds otherwise in a model"
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", 0.1), ("L2", 0.5)])
+def test_projection_can_be_differentiated(norm, eps):
+    threat = ThreatModel(norm, eps)
+    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    moved = (images + 0.3 * torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))).requires_grad_(True)
+
+    def by_hand(point):
+        delta = point - images
+        if norm == "Linf":
+            return (images + delta.clamp(-eps, eps)).clamp(0.0, 1.0)
+        length = delta.flatten(1).double().norm(dim=1).to(delta).clamp_min(1e-12)
+        return (images + delta * (eps / length).clamp_max(1.0).view(-1, 1, 1, 1)).clamp(0.0, 1.0)
+
+    (found,) = torch.autograd.grad(threat.project(images, moved).square().sum(), moved)
+    (expected,) = torch.autograd.grad(by_hand(moved).square().sum(), moved)
+    assert torch.equal(found, expected)
+    assert found.abs().sum() > 0
+
+
 def test_projection_keeps_nan_visible():
     for threat in (LINF, L2, L1):
         assert threat.project(images([0.5, 0.5]), images([math.nan, 0.5])).isnan().any()

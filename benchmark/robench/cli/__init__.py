@@ -25,7 +25,9 @@ def _run() -> int:
     from robench.errors import RobenchError, unreadable
     from robench.plan import flags_and_arguments as wording
     from robench.runtime.interruption import by_user, reason_of, watching
+    from robench.runtime.large_pages import prefer_large_pages
 
+    prefer_large_pages()  # before torch allocates anything
     out = sys.stdout
     with wording.for_command_line(), watching():
         try:

@@ -41,7 +41,7 @@ def as_floats(images: Tensor) -> Tensor:
     if images.dtype != torch.uint8:
         return images
     if images.device.type == "cpu":
-        return images.to(torch.float32) / 255
+        return images.to(torch.float32).div_(255)
     levels = (torch.arange(256, dtype=torch.float32) / 255).to(images.device)
     return levels.index_select(0, images.flatten().int()).view(images.shape)
 
@@ -96,14 +96,21 @@ class Examples:
             )
         check_images(images, who)
         shape = (images.shape[1], images.shape[2], images.shape[3])
+        all_images: Tensor = images
+        plain = all_images.is_contiguous()
+
+        def fetch(rows: Sequence[int]) -> Tensor:
+            if plain:  # a twelfth of what indexing costs, but it would lay out anew what is laid out otherwise
+                return all_images.index_select(0, torch.tensor(rows, dtype=torch.long))
+            return all_images[list(rows)]
 
         def digest(rows: Sequence[int]) -> bytes:
             hasher = hashlib.sha256()
             for start in range(0, len(rows), 1024):
-                hasher.update(images[list(rows[start : start + 1024])].contiguous().numpy().data)
+                hasher.update(fetch(rows[start : start + 1024]).contiguous().numpy().data)
             return hasher.digest()
 
-        return cls(labels, shape, lambda rows: images[list(rows)], digest)
+        return cls(labels, shape, fetch, digest)
 
     @classmethod
     def from_files(cls, paths: Sequence[Path], labels: Sequence[int], size: int | Resize) -> Examples:

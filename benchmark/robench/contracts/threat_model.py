@@ -59,7 +59,7 @@ class ThreatModel:
         if self.norm == "L0":
             return pixels_changed(images, adversarial)
         delta = (adversarial - images).flatten(1)
-        return _length(delta) if self.norm == "L2" else delta.abs().amax(1)
+        return _length(delta) if self.norm == "L2" else delta.abs_().amax(1)
 
     def project(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """Return a point of the ball around ``images`` and of the box [0, 1] (N, C, H, W).
@@ -75,15 +75,16 @@ class ThreatModel:
         if self.norm == "L0":
             return nearest_in_l0(images, adversarial, int(self.eps))
         delta = adversarial - images
+        # In place, since at 224 px a fresh tensor costs more than what fills it; the sum has the images' own layout.
         if self.norm == "Linf":
-            return (images + delta.clamp(-self.eps, self.eps)).clamp(0.0, 1.0)
+            return (images + delta.clamp_(-self.eps, self.eps)).clamp_(0.0, 1.0)
         length = _length(delta.flatten(1)).clamp_min(1e-12)
-        delta = delta * _per_image((self.eps / length).clamp_max(1.0), delta)
-        moved = (images + delta).clamp(0.0, 1.0)
+        delta.mul_(_per_image((self.eps / length).clamp_max(1.0), delta))
+        moved = (images + delta).clamp_(0.0, 1.0)
         # At 224 x 224 a pixel moves by about 1e-3: shortening that by 1e-5 is less than a rounding of the sum and gets
         # lost, so that an attack of many steps creeps out of its ball. Such an image is rounded towards the clean one.
         outside = self.distance(images, moved) > self.eps + BALL_TOLERANCE / 4
-        longer = (moved - images).abs() > delta.abs()
+        longer = (moved - images).abs_() > delta.abs_()
         return moved.nextafter(images).where(longer & _per_image(outside, moved), moved)
 
     def steepest(self, gradient: Tensor, at: Tensor | None = None) -> Tensor:

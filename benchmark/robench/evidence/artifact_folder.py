@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
-import stat
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,17 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from robench.contracts.hashed_file import HashedFile
 from robench.errors import StoreError
+from robench.evidence import tensor_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 META, DATA, PACKED = "meta.json", "data.safetensors", "data.safetensors.gz"
 
-#: Compression: the level, the bytes below which a file stays as it is, the bytes of it that are tried, and the share
-#: to which they must come down. Weights do not; adversarial images at 32 x 32 take 0.3 of their bytes.
-LEVEL, LEAST, SAMPLE, PAYS = 1, 2**16, 2**17, 0.75
+#: Compression: ISA-L's level (0 to 3), the bytes below which a file stays as it is, the bytes of it that are tried, and
+#: the share to which they must come down. Weights do not; adversarial images at 32 x 32 take 0.3 of their bytes.
+LEVEL, LEAST, SAMPLE, PAYS = 2, 2**16, 2**17, 0.75
 _BLOCK = 2**23
-#: Threads that compress; zlib releases the interpreter lock.
+#: A deflate window of 32 KB (15), and gzip's header and checksum around it (16).
+_GZIP = 15 + 16
+#: Threads that compress; ISA-L's binding releases the interpreter lock.
 COMPRESSORS = min(4, os.cpu_count() or 1)
 
 
@@ -44,22 +45,28 @@ class Artifact:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors, on the CPU, bit for bit as they were stored; none if it was stored without."""
-        from safetensors.torch import load, load_file
+        from safetensors.torch import load_file
 
         if (self.path / DATA).exists():
             return load_file(self.path / DATA)
         if not (self.path / PACKED).exists() and (self.path / META).exists():
             return {}
-        return load(self.content())
+        with self._opened() as file:
+            return tensor_file.read(file)
 
     def content(self) -> bytes:
         """Return the tensors as the bytes of a safetensors file."""
+        with self._opened() as file:
+            return bytes(file.read())
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        from isal import igzip
+
         try:
-            file = data_file(self.path)
-            if file.name == DATA:
-                return file.read_bytes()
-            with gzip.open(file) as packed:  # gzip.decompress copies what is left at each of its parts
-                return packed.read()
+            path = data_file(self.path)
+            with path.open("rb") if path.name == DATA else igzip.IGzipFile(path, "rb") as file:
+                yield file
         except FileNotFoundError:
             raise StoreError(
                 f"{self.path} was removed while it was in use (by robench store prune?); start again, and what is "
@@ -78,16 +85,13 @@ def fill(
     """Write an artifact into an empty folder; return its metadata as it will be read. Its bytes are hashed once."""
     digest = None
     if tensors is not None:
-        _save(folder, kind, key, tensors)
-        digest = _compress(folder) or _digest(folder / DATA)
+        digest = _save(folder, tensor_file.parts(tensors, {"kind": kind, "key": key}))
     # There and back first: as numbers, keys sort in another order than as the strings that are read.
     checks = {"kind": kind, "key": key, "meta": json.loads(json.dumps(meta, allow_nan=False)), "data": digest}
     with (folder / META).open("w", encoding="utf-8") as file:
         json.dump({**checks, "sha256": _checksum(checks)}, file)
         file.flush()
         os.fsync(file.fileno())
-    if tensors is not None:
-        data_file(folder).chmod(stat.S_IMODE((folder / META).stat().st_mode))  # safetensors writes 0600
     found: dict[str, Any] = checks["meta"]
     return found
 
@@ -113,40 +117,41 @@ def read_checked(path: Path, *, tensors: bool = True) -> dict[str, Any]:
     return meta
 
 
-def _save(folder: Path, kind: str, key: str, tensors: Mapping[str, Tensor]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(plain, folder / DATA, metadata={"kind": kind, "key": key})
-    except SafetensorError as error:  # a full disk is no OSError there
-        raise OSError(str(error)) from None
-
-
-def _compress(folder: Path) -> str | None:
-    """Put the compressed file in the place of the plain one if a part of it shrinks enough; return its digest then."""
-    plain, packed = folder / DATA, folder / PACKED
-    size = plain.stat().st_size
-    if size < LEAST:
-        return None
-    with plain.open("rb") as source:
-        source.seek(max(size - SAMPLE, 0) // 2)
-        sample = source.read(SAMPLE)
-        if len(zlib.compress(sample, LEVEL)) > PAYS * len(sample):
-            return None
-        # Part by part, each a member of the file, so that several processors compress at a time.
-        with packed.open("wb") as file, ThreadPoolExecutor(COMPRESSORS) as pool:
-            written = HashedFile(file)
-            for part in pool.map(partial(_member, source.fileno()), range(0, size, _BLOCK)):
+def _save(folder: Path, content: Sequence[memoryview]) -> str:
+    """Write the tensors' file, compressed if a part of it shrinks enough; return its digest."""
+    size = sum(map(len, content))
+    packed = size >= LEAST and _shrinks(b"".join(tensor_file.cut(content, *_sample(size))))
+    with (folder / (PACKED if packed else DATA)).open("wb") as file:
+        written = HashedFile(file)
+        if packed:
+            # Part by part, each a member of the file, so that several processors compress at a time.
+            with ThreadPoolExecutor(COMPRESSORS) as pool:
+                for member in pool.map(partial(_member, content), range(0, size, _BLOCK)):
+                    written.write(member)
+        else:
+            for part in content:
                 written.write(part)
-    plain.unlink()
     return str(written.hash.hexdigest())
 
 
-def _member(source: int, start: int) -> bytes:
-    """Return a part of an open file, compressed; no name and no time in its header."""
-    return gzip.compress(os.pread(source, _BLOCK, start), LEVEL, mtime=0)
+def _sample(size: int) -> tuple[int, int]:
+    """Return where the part begins and ends that is tried, in the middle of so many bytes."""
+    start = max(size - SAMPLE, 0) // 2
+    return start, start + SAMPLE
+
+
+def _shrinks(sample: bytes) -> bool:
+    from isal import isal_zlib
+
+    return len(isal_zlib.compress(sample, LEVEL)) <= PAYS * len(sample)
+
+
+def _member(content: Sequence[memoryview], start: int) -> bytes:
+    """Return the part of the content from ``start`` on, compressed; no name and no time in its header."""
+    from isal import isal_zlib
+
+    packer = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, _GZIP)
+    return b"".join([*map(packer.compress, tensor_file.cut(content, start, start + _BLOCK)), packer.flush()])
 
 
 def _digest(path: Path) -> str:

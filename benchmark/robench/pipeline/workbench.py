@@ -29,6 +29,7 @@ from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.runtime.deterministic import reserve_workspace
 from robench.runtime.float32 import compute_in_float32
 from robench.runtime.inference import Prepared, prepare
+from robench.runtime.large_pages import prefer_large_pages
 from robench.runtime.time_beside import TimeBeside
 
 _LOG = logging.getLogger(__name__)
@@ -324,6 +325,7 @@ def use_device(device: str) -> str:
             last = f" to {kind}:{count - 1}" if count > 1 else ""
             raise DeviceError(f"--device {device} does not exist; this machine has {kind}:0{last}.")
     compute_in_float32()
+    prefer_large_pages()
     _LOG.info("computing on %s, threads: %d", device, torch.get_num_threads())
     if kind == "cuda":
         reserve_workspace()

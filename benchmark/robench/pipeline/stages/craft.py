@@ -287,7 +287,8 @@ def inspect(attack: Attack, images: Tensor, adversarial: Any, task: Task, found:
     """
     check_returned(attack, images, adversarial)
     moved: Tensor = adversarial.detach().to(images.device)
-    lowest, highest = moved.flatten(1).aminmax(dim=1)  # NaN if one of the pixels is
+    pixels = moved.flatten(1)
+    lowest, highest = pixels.amin(1), pixels.amax(1)  # NaN if one of them is; a tenth of what aminmax costs a CPU
     distance = task.threat.distance(images, moved)
     # Written so that NaN counts as outside.
     out_of_ball = ~(distance <= task.threat.eps + BALL_TOLERANCE)

@@ -102,7 +102,7 @@ class ProjectedGradient(Attack):
             return aims.loss(logits[0])
 
         _, gradient = input_gradient(loss, iterate)
-        moved = iterate + self._alpha(threat.eps) * threat.steepest(gradient, iterate)
+        moved = iterate + threat.steepest(gradient, iterate).mul_(self._alpha(threat.eps))
         return logits[0].detach(), threat.project(images, moved)
 
     def _alpha(self, eps: float) -> float:
