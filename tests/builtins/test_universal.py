@@ -82,7 +82,7 @@ def test_it_is_fitted_once_and_on_training_images_only():
 
 @pytest.mark.parametrize("gate", ["quick", "standard"])
 def test_its_card_is_not_accused_of_what_it_leaves_standing_and_ranks_nothing(grey, gate):
-    (card,) = grey.run(("attack", Universal), attack="universal", eps="8/255", gate=gate)
+    (card,) = grey.run(("attack", Universal), attack="universal", eps="8/255", gate=gate, gate_cost=10)
 
     # Bright and dark images pull apart: at most one side can fall, which PGD-like attacks beat at once.
     assert card.robust.correct > grey.survivors[8]
@@ -109,7 +109,7 @@ def test_an_attack_that_is_not_shared_is_accused_as_before(grey):
         def weakness(self, threat):
             return Attack.weakness(self, threat)
 
-    (card,) = grey.run(("attack", Lazy), attack="lazy", eps="8/255", gate="standard")
+    (card,) = grey.run(("attack", Lazy), attack="lazy", eps="8/255", gate="standard", gate_cost=10)
 
     assert card.gate.verdict != "VALID"
 

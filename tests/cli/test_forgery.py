@@ -72,6 +72,16 @@ def figure(name, **changes):
     return lambda raw, other: check_of(raw, name)["figures"].update(changes)
 
 
+def said_to_pass(name, **changes):
+    """Edit figures of a check that may have been on too few images in the real run."""
+
+    def edit(raw, other):
+        figure(name, **changes)(raw, other)
+        in_check(name, status="pass")(raw, other)
+
+    return edit
+
+
 def acquit(raw, other):
     """Let every check pass and the verdict follow, as values and thresholds stay."""
     for one in raw["gate"]["checks"]:
@@ -172,20 +182,24 @@ IN_THE_CARD = {
         "the status of the check 'converged' is pass, but its figures come to suspect",
     ),
     "images that stand at larger radii": Forgery(
-        figure("accuracy falls with eps", rising=4),
+        figure("accuracy falls with eps", rising=4, among=8),
         "the status of the check 'accuracy falls with eps' is pass, but its figures come to suspect",
     ),
     "images recognised where nothing can be": Forgery(
-        figure("accuracy falls with eps", blinding=4),
+        figure("accuracy falls with eps", blinding=4, among=8),
         "the status of the check 'accuracy falls with eps' is pass, but its figures come to suspect",
     ),
     "a gap to validation images": Forgery(
-        figure("generalisation gap", clean_others_right=0),
+        said_to_pass("generalisation gap", clean_others_right=0),
         "the status of the check 'generalisation gap' is pass, but its figures come to invalid",
     ),
     "a gap under attack to validation images": Forgery(
-        figure("generalisation gap", robust_others=200, robust_others_right=0),
+        said_to_pass("generalisation gap", robust_others=200, robust_others_right=0),
         "the status of the check 'generalisation gap' is pass, but its figures come to ",
+    ),
+    "test images that are easier than others": Forgery(
+        said_to_pass("generalisation gap", compared=60, easier=50),
+        "the status of the check 'generalisation gap' is pass, but its figures come to suspect",
     ),
     "an attack that does not work on the undefended victim": Forgery(
         figure("undefended victim falls", lost=0, others=0),
@@ -247,6 +261,10 @@ BESIDE_EVIDENCE = {
     "a figure with its value": Forgery(
         lambda raw, other: (figure("gradients true", count=1)(raw, other), _reweigh(raw, "gradients true")),
         "'gradients true' weighs count = 1, but 0 was found",
+    ),
+    "images that are no easier": Forgery(
+        lambda raw, other: (figure("generalisation gap", easier=0)(raw, other), _reweigh(raw, "generalisation gap")),
+        "'generalisation gap' weighs easier = 0, but ",
     ),
     "a harder gate": Forgery(
         set_in("gate", "level", to="thorough"), "what the gate tried at level thorough is not at hand"

@@ -12,7 +12,7 @@ from robench.gate.binarization import features_of
 from ..grey import accused, attack, checks, victim
 
 #: Small dear probes, so that only the binarization test takes time.
-THOROUGH = {"eps": "8/255", "gate": "thorough", "gate_images": 1, "gate_cost": 1000}
+THOROUGH = {"eps": "8/255", "gate": "thorough", "gate_images": 1, "gate_cost": 10000}
 
 
 class Linear(nn.Module):

@@ -41,9 +41,9 @@ def test_the_harness_wins_exactly_what_a_timid_attack_left(grey, share, status):
         )
     elif status != "pass":
         assert (
-            f"Of {left} images still standing, {won} fall to the harness's own APGD (ce-scaled {won}, margin {won})"
-            in (check.meaning)
-        )
+            f"Of {left} images still standing, {won} fall to 40 steps of the harness's own APGD (ce-scaled {won}, "
+            f"margin {won})"
+        ) in check.meaning
 
 
 def test_single_steps_alone_are_weak_evidence_but_no_broken_attack(grey):

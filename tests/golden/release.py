@@ -19,6 +19,7 @@ REQUEST = {
     "defense": ["tecoa"],
     "attack": ["fgsm", "pgd"],
     "n": 8,
+    "gate_cost": 40,
     "parameters": {"tecoa.epochs": 1, "tecoa.rank": 2, "pgd.steps": 2},
 }
 FILE = Path(__file__).with_name("release.tar.gz")

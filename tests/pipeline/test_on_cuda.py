@@ -50,7 +50,7 @@ def cards(tmp_path_factory):
     store = tmp_path_factory.mktemp("store")
     (expected,) = robench.run(store=store, device="cpu", gate="quick", **REQUEST)
     with pretended_cuda() as counts:
-        (found,) = robench.run(store=store, device="cuda", gate="standard", gallery=True, **REQUEST)
+        (found,) = robench.run(store=store, device="cuda", gate="standard", gate_cost=10, gallery=True, **REQUEST)
         findings = list(verify(found, store, "cuda", Silent()))
     return expected, found, findings, counts
 

@@ -56,20 +56,20 @@ def zero(name: str, count: int, what: str, n: int, good: str, bad: str, fault: S
     return check(name, status, count, f"= 0 {what}", n, bad if count else good, {"count": count, "n": n})
 
 
-def exceeds(count: float, n: float, limit: float) -> bool:
+def exceeds(count: float, n: float, limit: float, chance: float = ONE_SIDED) -> bool:
     """Tell whether ``count`` of ``n`` is certainly a larger share than ``limit``: its 95 % interval lies above.
 
     The interval is the exact one (Clopper and Pearson 1934), which errs on the side of who is accused where images
-    are few. A single image accuses nobody.
+    are few. A single image accuses nobody. ``chance`` is how often a share exactly at the limit may be accused.
     """
     seen, among = math.floor(count + 1e-9), math.ceil(n - 1e-9)
-    return seen > 1 and seen > limit * among and (limit <= 0 or binomial_tail(seen, among, limit) < ONE_SIDED)
+    return seen > 1 and seen > limit * among and (limit <= 0 or binomial_tail(seen, among, limit) < chance)
 
 
-def needed(count: float, n: float, limit: float) -> int:
+def needed(count: float, n: float, limit: float, chance: float = ONE_SIDED) -> int:
     """Return about how many images, of which the same share is at fault, would certainly exceed ``limit``."""
     images = math.ceil(n)
-    while not exceeds(count / n * images, images, limit) and images < MOST_NEEDED:
+    while not exceeds(count / n * images, images, limit, chance) and images < MOST_NEEDED:
         images += max(1, images // 20)
     return images
 
@@ -135,18 +135,20 @@ def lost(
     limits: tuple[float, float] = (TOLERATED, INTOLERABLE),
     worst: Status = "invalid",
     doubtful: bool = False,
+    dear: str = "",
     **figures: float,
 ) -> Check:
     """Return the entry of a check: ``won`` of ``tried`` images fell that the attacks on this model left standing.
 
     ``doubtful`` is a number that needs to be confirmed: more than the limit makes it SUSPECT on few images too.
+    ``dear`` says why nothing was tried although images stand, and how many would be needed.
 
     What is limited is a share of all ``n`` images. To try a part of the ``standing`` ones is to look at that part of
     all images, of which the others are lost already.
     """
     threshold = f"<= {limits[0]:.0%} of the images"
     if not tried:
-        dear = "Not tried: dearer than what the gate may spend on this cell. Give it more with --gate-cost."
+        dear = dear or "Not tried: it climbs a gradient, and there is none that it can use."
         return skip(name, threshold, "No image was left standing to be tried." if not standing else dear)
     counts = {"won": won, "tried": tried, "standing": standing, "of": n, "mild": worst == "suspect", **figures}
     if doubtful:

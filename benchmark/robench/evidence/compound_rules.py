@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from robench.evidence.card import Status
-from robench.evidence.check_verdict import TOLERATED, exceeds, looked_at, weighed
+from robench.evidence.check_verdict import (
+    MOST_NEEDED,
+    ONE_SIDED,
+    TOLERATED,
+    exceeds,
+    looked_at,
+    needed,
+    weighed,
+)
 from robench.evidence.statistics import binomial_tail, wilson
 
 Figures = Mapping[str, float]
@@ -29,6 +37,9 @@ CONFIDENCE = 0.999
 #: Certain gap to validation images, and to moved images, which are strange to an honest model too: above, SUSPECT;
 #: INVALID.
 TO_VALIDATION, TO_MOVED = (0.05, 0.20), (0.25, 1.0)
+#: Share of the pairs of a test and a validation image of which the test image may be the easier one, where images drawn
+#: alike make it half; and how often a share exactly there may be accused (the lower end of a 99 % interval).
+EASIER, MISTAKEN = 0.6, 0.005
 #: An attack hardly moves a model if certainly fewer than this share of the images fall.
 HARDLY = 0.2
 #: Share of the images that an attack certainly has to win without bounds to count as one that works.
@@ -85,19 +96,18 @@ def generalises(figures: Figures) -> Weighed:
     """Weigh how many more of ``of`` test images are right than of others, without and under attack.
 
     The others are validation images (``validation``), or else test images moved by one pixel: ``clean_others_right``
-    of ``clean_others`` and, where they were attacked, ``robust_others_right`` of ``robust_others``.
+    of ``clean_others`` and, where they were attacked, ``robust_others_right`` of ``robust_others``. Beside them, how
+    many of ``pairs`` test images fall only when they are moved, and in how many of ``compared`` pairs of a test and a
+    validation image the test image is the ``easier`` one. Since ``exact`` is 2, what is above a limit but not certainly
+    is no pass.
     """
     validation, of = bool(figures["validation"]), int(figures["of"])
     limits = TO_VALIDATION if validation else TO_MOVED
-    gaps = {
-        kind: certain_gap(figures[kind], of, figures[f"{kind}_others_right"], figures[f"{kind}_others"])
-        for kind in ("clean", "robust")
-        if figures.get(f"{kind}_others")
-    }
-    by = max(gaps, key=lambda kind: gaps[kind])
-    beyond = [gaps[by] > limit and _no_luck(figures, by, limit) for limit in limits]
+    threshold = f"<= {limits[0]:.0%} certainly"
+    kinds = [kind for kind in ("clean", "robust") if figures.get(f"{kind}_others")]
+    by = max(kinds, key=lambda kind: _gap_of(figures, kind))
+    beyond = [_certain(figures, by, limit) for limit in limits]
     status: Status = "invalid" if beyond[1] else "suspect" if beyond[0] else "pass"
-    others, right = int(figures[f"{by}_others"]), figures[f"{by}_others_right"]
     wrong = int(figures["clean_others"] - figures["clean_others_right"])
     if (
         status == "pass"
@@ -106,13 +116,66 @@ def generalises(figures: Figures) -> Weighed:
         and _no_chance(wrong, int(figures["clean_others"]), of)
     ):
         status, by = "suspect", "all right"
-    pairs = int(figures.get("pairs", 0))
-    if status == "pass" and pairs:
-        fewer = figures["pairs_right"] - figures["pairs_moved_right"]
-        if exceeds(fewer, pairs, TO_MOVED[0]):
-            return Weighed("suspect", fewer / pairs, f"<= {TO_MOVED[0]:.0%} certainly", pairs, "moved")
-    value = figures["robust" if by == "robust" else "clean"] / of - right / others
-    return Weighed(status, value, f"<= {limits[0]:.0%} certainly", others, by)
+    kind = "robust" if by == "robust" else "clean"
+    found = Weighed(status, _seen_gap(figures, kind), threshold, int(figures[f"{kind}_others"]), by)
+    if status != "pass":
+        return found
+    more = [one for one in (_of_pairs(figures, name) for name in ("moved", "easier")) if one is not None]
+    accusing = next((one for one in more if one.status == "suspect"), None)
+    if accusing is not None:
+        return accusing
+    if figures.get("exact", 0) < 2:
+        return found
+    for kind in kinds:
+        if (gap := _seen_gap(figures, kind)) > limits[0]:
+            return Weighed("skipped", gap, threshold, int(figures[f"{kind}_others"]), kind)
+    return more[0] if more else found
+
+
+def _seen_gap(figures: Figures, kind: str) -> float:
+    return figures[kind] / figures["of"] - figures[f"{kind}_others_right"] / figures[f"{kind}_others"]
+
+
+def _gap_of(figures: Figures, kind: str) -> float:
+    others = figures[f"{kind}_others"]
+    return certain_gap(figures[kind], int(figures["of"]), figures[f"{kind}_others_right"], others)
+
+
+def _certain(figures: Figures, kind: str, limit: float) -> bool:
+    return _gap_of(figures, kind) > limit and _no_luck(figures, kind, limit)
+
+
+def _of_pairs(figures: Figures, by: str) -> Weighed | None:
+    """Weigh the pairs of one kind; None where there are none, or no more than the limit."""
+    count, pairs, limit, chance = _pairs(figures, by)
+    if not pairs or count <= limit * pairs:
+        return None
+    status: Status = "suspect" if exceeds(count, pairs, limit, chance) else "skipped"
+    return Weighed(status, count / pairs, f"<= {limit:.0%} certainly", pairs, by)
+
+
+def _pairs(figures: Figures, by: str) -> tuple[float, int, float, float]:
+    """Return how many pairs of how many are at fault, the limit, and how often a share exactly there is accused."""
+    if by == "easier":
+        return figures.get("easier", 0), int(figures.get("compared", 0)), EASIER, MISTAKEN
+    fewer = figures.get("pairs_right", 0) - figures.get("pairs_moved_right", 0)
+    return fewer, int(figures.get("pairs", 0)), TO_MOVED[0], ONE_SIDED
+
+
+def gap_needed(figures: Figures, by: str) -> int:
+    """Return of about how many other images, or pairs, the shares seen would certainly exceed the limit ``by`` has."""
+    if by in ("moved", "easier"):
+        return needed(*_pairs(figures, by))
+    limit = (TO_VALIDATION if figures["validation"] else TO_MOVED)[0]
+    others = images = int(figures[f"{by}_others"])
+    while images < MOST_NEEDED:
+        images += max(1, images // 20)
+        scaled = {
+            name: round(figures[name] * images / others) for name in ("of", by, f"{by}_others", f"{by}_others_right")
+        }
+        if _certain({**figures, **scaled}, by, limit):
+            break
+    return images
 
 
 def _no_luck(figures: Figures, kind: str, limit: float) -> bool:

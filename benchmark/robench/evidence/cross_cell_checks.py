@@ -42,13 +42,14 @@ def dearer_check(won: Mapping[str, int], attack: str, n: int) -> Check:
     )  # fmt: skip
 
 
-def one_step_check(won: int, tried: int, standing: int, n: int, shown: int, attack: str) -> Check:
-    """Let one gradient step beat no iterative attack."""
+def one_step_check(won: int, tried: int, standing: int, n: int, shown: int, attack: str, dear: str = "") -> Check:
+    """Let one gradient step beat no iterative attack; ``dear`` says why it was not tried."""
     return lost(
         ONE_STEP, won, tried, standing, n,
         "One gradient step beats no image that the attack left standing, beyond tolerance.",
         f"{shown} images survive {attack} but fall to a single gradient step: its gradients or its step size are "
         "wrong, or the model masks gradients.",
+        dear=dear,
     )  # fmt: skip
 
 

@@ -80,6 +80,10 @@ class Meter:
     def _count_backward(self, count: int) -> None:
         self.backwards += count
 
+    def passes(self) -> int:
+        """Return forwards and backwards together."""
+        return self.forwards + self.backwards
+
     def state(self) -> dict[str, Any]:
         """Return the figures as JSON values, to be stored with an artifact; a running clock counts so far."""
         running = time.perf_counter() - self._begun if self._begun is not None else 0.0

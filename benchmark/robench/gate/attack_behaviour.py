@@ -16,6 +16,7 @@ from robench.evidence.check_rules import SHARES
 from robench.evidence.check_verdict import check, share, skip, zero
 from robench.evidence.compound_rules import MOVING
 from robench.gate.measurement import Measurement
+from robench.gate.pass_budget import Exhausted
 from robench.gate.probe_context import AttackContext
 from robench.gate.query_paths import QueryPath, QueryPaths
 from robench.runtime.out_of_memory import is_out_of_memory
@@ -37,34 +38,31 @@ def probe(probed: AttackContext) -> dict[str, Any]:
     return {"identity": _identity(probed), "trace": _trace(probed)}
 
 
-class _Enough(BaseException):  # no error, and no attack may take it for one
-    """End an attack that has used the passes it was given."""
-
-
 def _identity(probed: AttackContext) -> dict[str, int]:
     """Return how many images move at eps = 0; a dear attack is stopped once it has used its passes.
 
     What is stopped has returned nothing. That it asked about nothing but the clean images is all that is known then.
     """
     task, test = probed.context.task, probed.context.test
-    count = min(probed.budget.attacked(0.2, probed.cost, IDENTITY_IMAGES) or 1, len(test))
+    paid = probed.budget.images("identity", probed.cost, min(IDENTITY_IMAGES, len(test)))
+    count = max(paid, 1)
     batch = next(test[:count].batches(count, task.device))
     nothing = ThreatModel(task.threat.norm, 0.0, task.threat.access)
     task = task.replace(threat_model=nothing, indices=batch.indices)
-    asked = {"images": 0, "elsewhere": 0}
-    most = probed.budget.allowed(0.2, probed.cost * count)
+    asked = {"elsewhere": 0}
+    budget = probed.budget
+    last = budget.spent() + min(budget.left, max(budget.part("identity"), probed.cost * paid))
 
     def note(_module: Any, inputs: tuple[Tensor, ...]) -> None:
-        asked["images"] += len(inputs[0]) * probed.context.price
         known = (inputs[0].detach()[:, None] == batch.images[None]).flatten(2).all(2).any(1)
         asked["elsewhere"] += int((~known).sum())
-        if 2 * asked["images"] > most:  # a forward, and as a rule a backward
-            raise _Enough
+        if budget.spent() + len(inputs[0]) * probed.context.price > last:
+            raise Exhausted
 
     handle = probed.target.register_forward_pre_hook(note)
     try:
         moved = probed.move(batch.images, batch.labels, task)
-    except _Enough:
+    except Exhausted:
         return {"n": count, "moved": 0, "finished": 0, "elsewhere": asked["elsewhere"]}
     except Exception as error:  # a plugin may raise anything
         if is_out_of_memory(error):
@@ -84,7 +82,7 @@ def _trace(probed: AttackContext) -> dict[str, Any]:
     if not probed.climbs:
         return found
     context = probed.context
-    count = probed.budget.attacked(0.3, probed.cost + context.price, TRACE_IMAGES)
+    count = probed.budget.images("trace", probed.cost + context.verdict, min(TRACE_IMAGES, int(probed.survivors.sum())))
     rows = context.some(probed.survivors, count, "trace")
     # Together, unless answers are drawn: then one after the other, so that each draws what it always drew.
     for part in [[row] for row in rows] if context.defense.randomized else [rows]:
@@ -107,6 +105,8 @@ def _trace_queries(probed: AttackContext, images: Tensor, labels: Tensor, task: 
     handle = probed.target.register_forward_hook(paths.note)
     try:
         final = probed.move(images, labels, task)
+    except Exhausted:
+        return [], images
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -202,7 +202,8 @@ def step_size(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     found, name = measured.probes["trace"], "step size"
     threshold = f"<= {BAD_STEPS:.0%} of the paths"
     if not found["n"]:
-        return skip(name, threshold, "No path was recorded: nothing iterative, or no robust image.")
+        why = measured.too_dear("trace") or "No path was recorded: nothing iterative, or no robust image."
+        return skip(name, threshold, why)
     jumps = found["whole"] >= found["short"]
     return share(
         name, max(found["whole"], found["short"]), found["n"], (BAD_STEPS, 1.0),
@@ -221,7 +222,8 @@ def best_iterate(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that no success on the way was thrown away (indicator I3)."""
     found, name = measured.probes["trace"], "best iterate"
     if not found["n"]:
-        return skip(name, "= 0 images", "No path was recorded: nothing iterative, or no robust image.")
+        why = measured.too_dear("trace") or "No path was recorded: nothing iterative, or no robust image."
+        return skip(name, "= 0 images", why)
     if measured.fitted.training.randomized:
         return skip(name, "= 0 images", "Where answers are random, an iterate may err by chance.")
     return zero(

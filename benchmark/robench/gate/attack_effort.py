@@ -17,6 +17,7 @@ from robench.evidence.compound_rules import CONVERGED, EPS, MOVING, RISING, STIL
 from robench.evidence.compound_rules import converged as weigh_convergence
 from robench.evidence.compound_rules import falls_with_eps as weigh_growth
 from robench.gate.measurement import Measurement
+from robench.gate.pass_budget import Exhausted
 from robench.gate.probe_context import AttackContext
 from robench.runtime.out_of_memory import is_out_of_memory
 
@@ -35,10 +36,13 @@ def probe(probed: AttackContext) -> dict[str, Any]:
     if not (probed.context.level.sweep and probed.climbs) or probed.context.task.threat.eps == 0:
         return found
     found["tried"] = True
+    sweep = _Sweep(probed)
+    sweep.at("unbounded", "blinding")  # what works wins there within a few steps
     found["again"] = _on_survivors(probed, probed.attack, 1, "again")
     doubled = twice(probed.attack)
     found["double"] = _on_survivors(probed, doubled, 2, "double") if doubled is not None else {"n": 0, "won": 0}
-    found["sweep"] = _sweep(probed)
+    sweep.at("half", "double")
+    found["sweep"] = sweep.found()
     return found
 
 
@@ -53,39 +57,58 @@ def twice(attack: Attack) -> Attack | None:
 
 def _on_survivors(probed: AttackContext, attack: Attack, factor: int, word: str) -> dict[str, int]:
     context = probed.context
-    count = probed.budget.attacked(0.15, factor * probed.cost, context.level.images)
+    count = probed.budget.images(
+        word, factor * probed.cost + context.verdict, min(context.level.images, int(probed.survivors.sum()))
+    )
     rows = context.some(probed.survivors, count, word)
-    won = 0
+    found = {"n": 0, "won": 0}
     for images, labels, indices in context.batches(rows):
         task = context.task.fork(word).replace(indices=indices)
-        moved = task.threat.project(images, probed.move(images, labels, task, attack, patience=factor))
-        won += int(context.wrong(moved, labels).sum())
-    return {"n": len(rows), "won": won}
-
-
-def _sweep(probed: AttackContext) -> dict[str, Any]:
-    """Return, per radius, which of a few clean-correct images fall."""
-    context, threat = probed.context, probed.context.task.threat
-    tried = radii(threat, context.test.shape)
-    count = probed.budget.attacked(0.4, 4 * probed.cost, IMAGES, least=4)
-    if count < 4:  # of a dear attack it is known at least whether it works at all
-        tried = {"unbounded": tried["unbounded"]}
-        count = probed.budget.attacked(0.4, probed.cost, IMAGES, least=4)
-    rows = context.some(context.clean, count, "sweep")
-    fell: dict[str, list[bool]] = {"own": [not bool(probed.survivors[row]) for row in rows]}
-    for name, eps in tried.items():
         try:
-            fell[name] = _fallen_at(probed, ThreatModel(threat.norm, eps, threat.access), rows)
-        except Exception as error:  # nobody asked for this radius: an attack that refuses it is not at fault
-            if is_out_of_memory(error):
-                raise
-            continue
-    order = [name for name in ("half", "own", "double", "blinding") if name in fell]
-    rising = sum(
-        any(fell[low][row] and not fell[high][row] for low, high in pairwise(order)) for row in range(len(rows))
-    )
-    standing = {name: len(rows) - sum(flags) for name, flags in fell.items()}
-    return {"n": len(rows), "rising": rising, **standing}
+            moved = task.threat.project(images, probed.move(images, labels, task, attack, patience=factor))
+        except Exhausted:
+            break
+        found["n"] += len(images)
+        found["won"] += int(context.wrong(moved, labels).sum())
+    return found
+
+
+class _Sweep:
+    """Attack a few clean-correct images at one radius after another, as long as the passes last."""
+
+    def __init__(self, probed: AttackContext) -> None:
+        context = probed.context
+        self.probed = probed
+        self.cost = probed.cost + context.verdict
+        count = probed.budget.images("sweep", self.cost, min(IMAGES, int(context.clean.sum())))
+        self.rows = context.some(context.clean, count, "sweep")
+        self.fell = {"own": [not bool(probed.survivors[row]) for row in self.rows]}
+
+    def at(self, *names: str) -> None:
+        """Attack at these radii, those of them that there are."""
+        threat = self.probed.context.task.threat
+        tried = radii(threat, self.probed.context.test.shape)
+        for name in names:
+            if name not in tried or len(self.rows) * self.cost > self.probed.budget.left:
+                continue
+            try:
+                at = ThreatModel(threat.norm, tried[name], threat.access)
+                self.fell[name] = _fallen_at(self.probed, at, self.rows)
+            except Exhausted:
+                return
+            except Exception as error:  # nobody asked for this radius: an attack that refuses it is not at fault
+                if is_out_of_memory(error):
+                    raise
+
+    def found(self) -> dict[str, Any]:
+        """Return, per radius, how many images stand, and how many fall at a smaller one only."""
+        order = [name for name in ("half", "own", "double", "blinding") if name in self.fell]
+        rising = sum(
+            any(self.fell[low][row] and not self.fell[high][row] for low, high in pairwise(order))
+            for row in range(len(self.rows))
+        )
+        standing = {name: len(self.rows) - sum(flags) for name, flags in self.fell.items()}
+        return {"n": len(self.rows), "rising": rising, **standing}
 
 
 def _fallen_at(probed: AttackContext, threat: ThreatModel, rows: list[int]) -> list[bool]:
@@ -122,6 +145,7 @@ def more(measured: Measurement, group: Sequence[Measurement]) -> Check:
         "not converged. Give it more steps or restarts.",
         limits=MORE,
         worst="suspect",
+        dear=measured.too_dear(which),
     )  # fmt: skip
 
 
@@ -130,7 +154,8 @@ def converged(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     trace, effort = measured.probes["trace"], measured.probes["effort"]
     if not trace["n"]:
         threshold = f"<= {MOVING:.0%} of the rise in the last 10 iterates"
-        return skip(CONVERGED, threshold, "No path was recorded: nothing iterative, or no robust image.")
+        why = measured.too_dear("trace") or "No path was recorded: nothing iterative, or no robust image."
+        return skip(CONVERGED, threshold, why)
     moving, n, standing = trace["moving"], trace["n"], int(measured.robust.correct.sum())
     double = effort["double"] if effort["tried"] else {"n": 0, "won": 0}
     figures = {"moving": moving, "among": n, "won": double["won"], "tried": double["n"]}
@@ -151,7 +176,8 @@ def falls_with_eps(measured: Measurement, _group: Sequence[Measurement]) -> Chec
     """See that a larger ball never helps the model, and that a blinding one leaves it at chance."""
     threshold, effort = "monotone, and at chance at eps = 0.5", measured.probes["effort"]
     if not effort["tried"] or not effort["sweep"]["n"]:
-        return skip(EPS, threshold, "Not part of --gate quick, or not an iterative attack.")
+        why = measured.too_dear("sweep") or "Not part of --gate quick, or not an iterative attack."
+        return skip(EPS, threshold, why)
     sweep, classes = effort["sweep"], len(measured.data.classes)
     if not {"half", "double", "blinding"} & set(sweep):
         return skip(EPS, threshold, "No other radius was tried: too dear, or refused by the attack.")
@@ -177,7 +203,8 @@ def unbounded(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     name, threshold = "unbounded attack", f"<= {WITHSTANDING:.0%} of the images tried"
     found = measured.probes["effort"]
     if not found["tried"] or not found["sweep"]["n"] or "unbounded" not in found["sweep"]:
-        return skip(name, threshold, "Not part of --gate quick, or not an attack that can be iterated without bounds.")
+        none = "Not part of --gate quick, or not an attack that is iterated without bounds within its share of passes."
+        return skip(name, threshold, measured.too_dear("sweep") or none)
     standing, n = found["sweep"]["unbounded"], found["sweep"]["n"]
     return share(
         name, standing, n, (WITHSTANDING, 1.0),

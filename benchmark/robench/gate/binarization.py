@@ -32,7 +32,10 @@ NOT_FOUND = SHARES["binarization"].limits[0]
 def probe(probed: AttackContext) -> dict[str, Any]:
     """Return on how many readouts the attack succeeds, and how many a random search of the same size solves."""
     found = {"n": 0, "won": 0, "random": 0, "unfit": 0}
-    wanted, task = probed.context.level.binarization, probed.context.task
+    context, task = probed.context, probed.context.task
+    # Each readout is fitted on points in the ball, and met by the attack and by a random search of the same size.
+    cost = INNER + 2 + 2 * probed.cost
+    wanted = context.level.binarization and probed.budget.images("binarization", cost, context.level.binarization)
     if not wanted or not probed.white_box or probed.attack.queries_only or probed.attack.shared or task.threat.eps == 0:
         return found
     features = features_of(probed.target, next(probed.context.test[:1].batches(1, task.device)).images)

@@ -57,7 +57,7 @@ def not_above_clean(measured: Measurement, _group: Sequence[Measurement]) -> Che
 def rescored(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that stored images are answered as they were scored."""
     return _same_again(
-        measured, "re-score from disk", measured.probes["rescored"],
+        measured, "re-score from disk", "rescored",
         "The plain model answers the stored images as they were scored.",
         "The plain model, in other batches, answers stored images differently: predictions depend on batch-mates, "
         "on randomness, on what was asked before, or on the inference rewrites.",
@@ -67,14 +67,17 @@ def rescored(measured: Measurement, _group: Sequence[Measurement]) -> Check:
 def clean_again(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that clean images are answered after all attacks as they were before."""
     return _same_again(
-        measured, "clean answers again", measured.probes["clean again"],
+        measured, "clean answers again", "clean again",
         "After crafting and probing, clean images are answered as they were before.",
         "After crafting and probing, clean images are answered otherwise than before: the model that was attacked is "
         "not the one whose clean accuracy is stated. Keep nothing from one query to the next.",
     )  # fmt: skip
 
 
-def _same_again(measured: Measurement, name: str, found: Mapping[str, Any], good: str, bad: str) -> Check:
+def _same_again(measured: Measurement, name: str, probe: str, good: str, bad: str) -> Check:
+    found: Mapping[str, Any] = measured.probes[probe]
+    if not found["n"]:
+        return skip(name, "= 0 images differ", measured.too_dear(probe))
     if not measured.fitted.training.randomized:
         return zero(name, found["differ"], "images differ", found["n"], good, bad)
     low, high = wilson(round(found["scored"] * found["n"]), found["n"])

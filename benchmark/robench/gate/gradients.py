@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
-from robench.attacks.tile_search import tiles
+from robench.attacks.tile_search import tile_queries, tiles
 from robench.contracts.adaptive import drawing
 from robench.contracts.task import Task
 from robench.contracts.threat_model import SPARSE
@@ -36,7 +36,9 @@ LED, LED_STEP, STUCK = 0.25, 0.5 / 255, SHARES["gradients useful"].limits
 
 def probe(context: ProbeContext) -> dict[str, Any]:
     """Return how many of a few images have no gradient, and how many have one that finite differences contradict."""
-    count = context.budget.images(0.2, 12 * context.price, IMAGES, least=4)
+    # Of a straight-through path there is but the gradient; else it is held to answers, with the draws held still.
+    approximate = context.defense.gradient == "straight-through"
+    count = context.budget.images("gradients", 3 * context.price if approximate else 12, IMAGES)
     rows = context.some(context.standing, count, "gradients")
     if len(rows) < min(4, count):
         among = context.clean & ~context.standing
@@ -72,7 +74,9 @@ def _look(context: ProbeContext, images: Tensor, labels: Tensor, task: Task) -> 
         untrue = contradicted(context.plain, jitter, labels, margin, task.generator("gate", "direction"))
     seen |= {"checked": len(images), "untrue": int(untrue.sum())}
     seen["stuck"] = int((~blind & _stuck(context.task, model, jitter, labels, lead, margin)).sum())
-    seen["flat"] = _withstand(context, images, labels, blind & ~untrue, task)
+    unknown, seen["flat"] = _withstand(context, images, labels, blind & ~untrue, task)
+    seen["n"] -= unknown
+    seen["blind"] -= unknown
     return seen
 
 
@@ -116,17 +120,23 @@ def _stuck(task: Task, model: nn.Module, images: Tensor, labels: Tensor, lead: T
     return stuck
 
 
-def _withstand(context: ProbeContext, images: Tensor, labels: Tensor, flat: Tensor, task: Task) -> int:
-    """Return how many images whose answers are truly flat withstand a search that needs no gradient.
+def _withstand(context: ProbeContext, images: Tensor, labels: Tensor, flat: Tensor, task: Task) -> tuple[int, int]:
+    """Return how many truly flat images nobody searched without a gradient, and how many withstood such a search.
 
-    Where all units that an image reaches are dead, its gradient is zero because the answer does not change.
+    Where all units that an image reaches are dead, its gradient is zero because the answer does not change. Of images
+    that the gate cannot afford to search nobody knows whether there is anything to climb.
     """
     rows = flat.nonzero().flatten()
     if not context.level.tiles or not len(rows) or 2 * len(rows) > len(images):
-        return 0
+        return 0, 0
+    cost = tile_queries(1) * context.price + context.verdict
+    unknown, rows = len(rows), rows[: context.budget.images("flat", cost, len(rows))]
+    if not len(rows):
+        return unknown, 0
     at = task.replace(indices=[task.indices[row] for row in rows.tolist()])
     moved = tiles(context.judge, images[rows], labels[rows], at, rounds=1)
-    return int((~context.wrong(task.threat.project(images[rows], moved), labels[rows])).sum())
+    standing = ~context.wrong(task.threat.project(images[rows], moved), labels[rows])
+    return unknown - len(rows), int(standing.sum())
 
 
 def _jittered(images: Tensor, task: Task) -> Tensor:
@@ -149,6 +159,9 @@ def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor
 def present(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that the images still standing have a gradient to climb."""
     found, name = measured.model_probes["gradients"], "gradients present"
+    dear = measured.too_dear("gradients") or measured.too_dear("flat")
+    if not found["n"] and dear:
+        return skip(name, f"<= {BLIND[0]:.0%} of the images tried", dear)
     if measured.fitted.training.gradient == "none":
         hidden = found["possible"] and found["n"] and found["blind"] / found["n"] <= BLIND[0]
         meaning = (
@@ -179,6 +192,7 @@ def true(measured: Measurement, _group: Sequence[Measurement]) -> Check:
             "Nothing is claimed: the backward pass is declared approximate, there is none, or the defense draws from a "
             "generator of its own."
         )
+        why = measured.too_dear("gradients") or why
         return skip(name, f"<= {UNTRUE[0]:.0%} of the images tried", why)
     return share(
         name, found["untrue"], found["checked"], UNTRUE,
@@ -193,7 +207,8 @@ def useful(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that a step along the gradient does what the gradient says."""
     found, name = measured.model_probes["gradients"], "gradients useful"
     if not found["checked"] or measured.cell.threat.eps == 0:
-        why = "No exact gradient is claimed, or there is no ball to step in."
+        none = "No exact gradient is claimed, or there is no ball to step in."
+        why = measured.too_dear("gradients") or none
         return skip(name, f"<= {STUCK[0]:.0%} of the images tried", why)
     strength = measured.model_probes["strength"]
     other = sum(strength[name]["won"] for name in ("stronger", "tiles", "queries", "noise"))

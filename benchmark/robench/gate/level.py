@@ -22,9 +22,9 @@ class Level:
         name: ``quick``, ``standard`` or ``thorough``.
         images: the most images that a dear probe takes, drawn by the seed from those still standing.
         cost: the most passes (forwards + backwards) that the gate may add, as a share of the cell's own; None is no
-            limit. A few images are always tried, so a cell of very few images can cost more.
-        steps: gradient steps of the gate's own APGD.
-        losses: what it climbs, one run each.
+            limit. A few passes are always there (``pass_budget.limit``), so a cell of very few images can cost more.
+        steps: gradient steps of the gate's own APGD; fewer where so many are dearer than its part of the passes.
+        losses: what it climbs, one run each; likewise.
         tiles: rounds of the gate's own tile search; 0 leaves it out.
         queries: queries of the gate's own random search; 0 leaves it out.
         draws: random points in the ball per image; 0 leaves them out.

@@ -31,7 +31,7 @@ def probe(context: ProbeContext) -> dict[str, Any]:
     draws = context.level.landscape
     if not draws:
         return {"n": 0, "change": 0.0, "worst": 0.0, "rough": 0}
-    count = context.budget.images(0.05, (draws + 1) * context.price, IMAGES)
+    count = context.budget.images("landscape", (draws + 1) * context.price, min(IMAGES, int(context.standing.sum())))
     rows = context.some(context.standing, count, "landscape")
     changes: list[float] = []
     threat = context.task.threat
@@ -64,7 +64,8 @@ def stable(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     name, threshold = "stable loss", f"<= {UNSTABLE:.0%} change on {MOST_ROUGH:.0%} of the images tried"
     found = measured.model_probes["landscape"]
     if not found["n"]:
-        return skip(name, threshold, "Not part of --gate quick, or no image was left standing.")
+        none = "Not part of --gate quick, or no image was left standing."
+        return skip(name, threshold, measured.too_dear("landscape") or none)
     return share(
         name, found["rough"], found["n"], (MOST_ROUGH, 1.0),
         "Noise far smaller than the ball hardly changes the loss.",

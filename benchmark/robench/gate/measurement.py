@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,6 +87,17 @@ class Measurement:
         """Return the cell's own passes: scoring clean images, crafting, and scoring what was crafted."""
         craft = self.adversarial.meter
         return self.clean.cost.forwards + craft.forwards + craft.backwards + self.robust.cost.forwards
+
+    def too_dear(self, probe: str) -> str:
+        """Return why a probe was not made and what it would take, if it did not fit into what the gate may spend."""
+        beyond: Mapping[str, float] = {**self.model_probes.get("beyond", {}), **self.probes.get("beyond", {})}
+        if probe not in beyond or not self.level.cost:
+            return ""
+        images = math.ceil(self.n * beyond[probe] / self.level.cost)
+        return (
+            "Not enough images: what this takes is more than the gate may spend on this cell. About "
+            f"{images:,} would do (--n), or --gate-cost {math.ceil(10 * beyond[probe]) / 10:g}."
+        )
 
     @property
     def gate_share(self) -> float:

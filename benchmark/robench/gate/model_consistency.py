@@ -27,8 +27,10 @@ MOST_SATURATED = SHARES["logit scale"].limits[0]
 
 def probe(context: ProbeContext) -> dict[str, Any]:
     """Return how many of a few images are answered otherwise when asked again, in another batch, under gradients."""
-    count = context.budget.images(0.15, 6 * context.price, IMAGES, least=4)
+    count = context.budget.images("answers", 6 + max(1, context.price - 1), IMAGES)
     rows = context.some(torch.ones_like(context.clean), count, "answers")
+    if not rows:
+        return {"n": 0, "again": 0, "company": 0, "attacked": 0, "training": _training(context.plain)}
     images = torch.cat([batch.images for batch in context.batches(rows)])
     model = context.prepared
     with torch.no_grad():
@@ -69,6 +71,8 @@ def deterministic(measured: Measurement, _group: Sequence[Measurement]) -> Check
     """Hold the declaration of randomness to what two forwards of one image give."""
     found, name = measured.model_probes["answers"], "deterministic"
     n, differ, declared = found["n"], found["again"], measured.fitted.training.randomized
+    if dear := measured.too_dear("answers"):
+        return skip(name, "> 0 images differ" if declared else "= 0 images differ", dear)
     if declared:
         good = bool(differ)
         meaning = (
@@ -109,6 +113,8 @@ def _same_answers(measured: Measurement, name: str, figure: str, good: str, bad:
     found = measured.model_probes["answers"]
     if measured.fitted.training.randomized:
         return skip(name, "= 0 images differ", "Answers of a randomized defense differ anyway.")
+    if dear := measured.too_dear("answers"):
+        return skip(name, "= 0 images differ", dear)
     return zero(name, found[figure], "images differ", found["n"], good, bad)
 
 
@@ -129,6 +135,8 @@ def saturated(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     full = int((measured.clean.confidence[right] >= SATURATED).sum())
     clean = full / max(int(right.sum()), 1)
     blind, tried = measured.model_probes["gradients"]["ce_blind"], measured.model_probes["gradients"]["n"]
+    if dear := measured.too_dear("gradients"):
+        return skip("logit scale", f"<= {MOST_SATURATED:.0%} of the images tried", dear)
     return share(
         "logit scale", blind, tried, (MOST_SATURATED, 1.0),
         "The softmax leaves the cross-entropy a gradient wherever the margin has one.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,7 @@ from robench.contracts.classifier import Classifier
 from robench.contracts.components import Attack, Defense
 from robench.contracts.examples import Batch, Examples
 from robench.contracts.task import Task
+from robench.gate.finite_differences import margin_of
 from robench.gate.level import Level
 from robench.gate.pass_budget import PassBudget
 from robench.runtime.inference import freeze
@@ -78,6 +80,11 @@ class ProbeContext:
         """Return the forwards that one answer costs."""
         return self.defense.draws if self.defense.randomized else 1
 
+    @property
+    def verdict(self) -> int:
+        """Return the most forwards that it costs to tell whether an image is answered wrongly."""
+        return self.price * CONFIRMED if self.defense.randomized else 1
+
     def some(self, among: Tensor, count: int, word: str) -> list[int]:
         """Return at most ``count`` positions where ``among`` holds, drawn by the seed, in order."""
         rows = among.nonzero().flatten()
@@ -91,13 +98,22 @@ class ProbeContext:
 
     def wrong(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return (N,) bool: which of these images are answered wrongly."""
+        return self._answered(images, labels)[0]
+
+    def answered(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (N,) bool, which of these images are answered wrongly, and (N,) by how much each label leads."""
+        lost, logits = self._answered(images, labels)
+        return lost, margin_of(logits, labels)
+
+    def _answered(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            lost: Tensor = self.judge(images).argmax(1) != labels
+            logits = self.judge(images)
+            lost: Tensor = logits.argmax(1) != labels
             for _ in range(CONFIRMED - 1 if self.defense.randomized else 0):
                 rows = lost.nonzero().flatten()
                 if len(rows):
                     lost[rows] = self.judge(images[rows]).argmax(1) != labels[rows]
-            return lost
+            return lost, logits
 
     def fallen(self, rows: list[int], move: Callable[[Tensor, Tensor, Task], Tensor]) -> list[bool]:
         """Return, per row, whether ``move(images, labels, task)``, projected into the ball, fools the model."""
@@ -118,6 +134,7 @@ class AttackContext:
         white_box: whether it went through the defended victim end to end.
         survivors: (N,) bool, right under this attack.
         budget: what may be spent on this cell.
+        crafted: passes that an image took in the cell, on the mean: an attack may state fewer than it takes.
     """
 
     context: ProbeContext
@@ -126,6 +143,7 @@ class AttackContext:
     white_box: bool
     survivors: Tensor
     budget: PassBudget
+    crafted: float = 0.0
 
     @property
     def climbs(self) -> bool:
@@ -136,9 +154,8 @@ class AttackContext:
     @property
     def cost(self) -> int:
         """Return the most passes that this attack takes for one image."""
-        return max(1, sum(self.attack.passes_in(self.context.task.threat))) * (
-            self.context.price if self.white_box else 1
-        )
+        stated = sum(self.attack.passes_in(self.context.task.threat)) * (self.context.price if self.white_box else 1)
+        return max(1, stated, math.ceil(self.crafted))
 
     def move(
         self, images: Tensor, labels: Tensor, task: Task, attack: Attack | None = None, patience: int = 1
@@ -147,10 +164,13 @@ class AttackContext:
 
         As in the cell itself a batch may take ``task.timeout`` seconds (times ``patience``), and whatever the attack
         does to the model is undone.
+
+        Raises:
+            Exhausted: the passes that the gate may spend on this attack are used up.
         """
         attack = attack or self.attack
         try:
-            with time_limit(task.timeout and patience * task.timeout, attack.name):
+            with self.budget.stopping(self.target), time_limit(task.timeout and patience * task.timeout, attack.name):
                 return attack.craft(self.target, images.clone(), labels, task)
         finally:
             freeze(self.target, task.device)

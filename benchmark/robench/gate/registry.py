@@ -24,23 +24,24 @@ from robench.gate import (
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import AttackContext, ProbeContext
 
-#: What is tried once for a defended victim under one threat model.
+#: What is tried once for a defended victim under one threat model; the last ones get the passes that are left.
 MODEL_PROBES: Mapping[str, Callable[[ProbeContext], dict[str, Any]]] = {
     "answers": model_consistency.probe,
     "path": straight_through_path.probe,
     "gradients": gradients.probe,
+    "unseen": generalisation.probe,
     "strength": stronger_attacks.probe,
     "landscape": loss_landscape.probe,
-    "unseen": generalisation.probe,
     "copies": duplicates.probe,
 }
 
-#: What is tried for each attack on it.
+#: What is tried for each attack on it, in this order too.
 ATTACK_PROBES: Mapping[str, Callable[[AttackContext], dict[str, Any]]] = {
     "behaviour": attack_behaviour.probe,
+    "unseen": generalisation.probe_attack,
     "effort": attack_effort.probe,
     "binarization": binarization.probe,
-    "unseen": generalisation.probe_attack,
+    "moved": generalisation.probe_moved,
 }
 
 CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (

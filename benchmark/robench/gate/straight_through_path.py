@@ -40,8 +40,10 @@ def probe(context: ProbeContext) -> dict[str, Any]:
 def _answers(context: ProbeContext) -> dict[str, int]:
     if context.defense.randomized:
         return {"n": 0, "differ": 0}
-    count = context.budget.images(0.05, 2, IMAGES, least=4)
+    count = context.budget.images("path", 2, IMAGES)
     rows = context.some(torch.ones_like(context.clean), count, "path")
+    if not rows:
+        return {"n": 0, "differ": 0}
     images = torch.cat([batch.images for batch in context.batches(rows)])
     # As attacks meet it: with gradients on, and on points off the pixel grid.
     moved = context.task.threat.from_uniform(images, context.task.replace(indices=rows).uniform(images, "path"))
@@ -53,7 +55,7 @@ def _answers(context: ProbeContext) -> dict[str, int]:
 
 def _follow(context: ProbeContext) -> dict[str, int]:
     """Step to the edge of the ball along the declared gradient, and to corners of it at random."""
-    count = context.budget.images(0.1, (4 + CORNERS) * context.price, FOLLOWED, least=8)
+    count = context.budget.images("leads", (4 + CORNERS) * context.price, FOLLOWED)
     astray, rows = 0, context.some(context.clean, count, "follow")
     for images, labels, indices in context.batches(rows):
         task = context.task.replace(indices=indices)
@@ -89,7 +91,8 @@ def path(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """Hold the forward of the straight-through path to that of the defense."""
     name, found = "straight-through path", measured.model_probes["path"]
     if not found["n"]:
-        return skip(name, "= 0 images differ", "The defense declares no straight-through path.")
+        why = measured.too_dear("path") or "The defense declares no straight-through path."
+        return skip(name, "= 0 images differ", why)
     return zero(
         name, found["differ"], "images differ", found["n"],
         "The straight-through path answers as the defense does.",
@@ -102,7 +105,8 @@ def leads(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     """See that a step along the declared gradient leads lower than steps at random."""
     name, found = "straight-through leads", measured.model_probes["path"]
     if not found["followed"] or measured.cell.threat.eps == 0:
-        why = "The defense declares no straight-through path, or none that a gradient comes through."
+        none = "The defense declares no straight-through path, or none that a gradient comes through."
+        why = measured.too_dear("leads") or none
         return skip(name, f"<= {ASTRAY[0]:.0%} of the images tried", why)
     return share(
         name, found["astray"], found["followed"], ASTRAY,

@@ -31,6 +31,8 @@ from robench.runtime.out_of_memory import is_out_of_memory
 ONE_STEP_IMAGES = 256
 #: Share of the images tried that one loss may win beyond another.
 MASKED = SHARES["another loss"].limits[0]
+#: Fewest steps of the gate's own APGD, and images of which a stronger form has to be afforded to be taken.
+FEWEST_STEPS, ENOUGH = 10, 4
 #: Draws of the random-noise control that are answered at a time.
 NOISE_BATCH = 4
 
@@ -41,15 +43,16 @@ def probe(context: ProbeContext) -> dict[str, Any]:
     found["one_step"] = _one_step(context)
     found["stronger"] = _stronger(context)
     found["tiles"] = _tiles(context)
-    found["queries"] = _queries(context)
     found["noise"] = _noise(context)
+    found["queries"] = _queries(context)
     return found
 
 
 def _one_step(context: ProbeContext) -> dict[str, int]:
     """Return how many images fall to one gradient step; beyond quick, also to one that stops short of the edge."""
     short = SHORT_STEPS if context.level.sweep else 0
-    count = context.budget.images(0.1 if short else 0.15, (3 + short) * context.price, ONE_STEP_IMAGES)
+    cost = 2 * context.price + (1 + short) * context.verdict
+    count = context.budget.images("one step", cost, min(ONE_STEP_IMAGES, int(context.standing.sum())))
     rows = context.some(context.standing, count, "one step")
 
     def step(images: Tensor, labels: Tensor, task: Task) -> Tensor:
@@ -85,16 +88,14 @@ def _cut_short(context: ProbeContext, images: Tensor, labels: Tensor, whole: Ten
 def _stronger(context: ProbeContext) -> dict[str, Any]:
     """Attack the same images with APGD on one loss after another; an image is won when any of them wins it."""
     if context.task.threat.norm == "L0":
-        return {"n": 0, "won": 0, "by": {}}
-    losses = [loss for loss in context.level.losses if loss != "dlr" or context.target.classes > 2]
-    cost = len(losses) * (2 * context.level.steps + 3) * context.price
-    count = context.budget.images(0.4, cost, context.level.images, least=4)
+        return {"n": 0, "won": 0, "by": {}, "steps": 0}
+    losses, steps, count = _effort(context)
     rows = context.some(context.standing, count, "stronger")
     fell: dict[str, list[bool]] = {}
     for loss in losses:
 
         def climb(images: Tensor, labels: Tensor, task: Task, loss: Loss = loss) -> Tensor:
-            return apgd(context.target, images, labels, task, loss=loss, steps=context.level.steps)
+            return apgd(context.target, images, labels, task, loss=loss, steps=steps)
 
         try:
             fell[loss] = context.fallen(rows, climb)
@@ -103,14 +104,35 @@ def _stronger(context: ProbeContext) -> dict[str, Any]:
                 raise
             continue
     any_of = [any(flags) for flags in zip(*fell.values(), strict=True)]
-    return {"n": len(rows) if fell else 0, "won": sum(any_of), "by": {loss: sum(flags) for loss, flags in fell.items()}}
+    by = {loss: sum(flags) for loss, flags in fell.items()}
+    return {"n": len(rows) if fell else 0, "won": sum(any_of), "by": by, "steps": steps}
+
+
+def _effort(context: ProbeContext) -> tuple[Sequence[Loss], int, int]:
+    """Return the losses, the steps and how many images: of dear models fewer steps, and then one loss, for more images.
+
+    The first form is taken of which a few images can be afforded, else the last one.
+    """
+    level, budget, left = context.level, context.budget, int(context.standing.sum())
+    losses = tuple(loss for loss in level.losses if loss != "dlr" or context.target.classes > 2)
+    halves = [steps for steps in (level.steps, level.steps // 2, level.steps // 4) if steps >= FEWEST_STEPS]
+    forms = [*((losses, steps) for steps in halves), (losses[-1:], halves[-1])]
+    balls = 2 if context.task.threat.norm == "L1" else 0  # a forward more for each larger one that APGD starts in
+
+    def cost(form: tuple[Sequence[Loss], int]) -> int:
+        return len(form[0]) * ((2 * form[1] + 1 + balls) * context.price + context.verdict)
+
+    room = min(budget.part("stronger"), budget.left)
+    form = next((form for form in forms if min(ENOUGH, left) * cost(form) <= room), forms[-1])
+    return (*form, budget.images("stronger", cost(form), min(level.images, left)))
 
 
 def _tiles(context: ProbeContext) -> dict[str, int]:
     rounds = context.level.tiles
     if not rounds or context.task.threat.norm == "L0":
         return {"n": 0, "won": 0}
-    count = context.budget.images(0.2, (tile_queries(rounds) + 1) * context.price, context.level.images)
+    cost = tile_queries(rounds) * context.price + context.verdict
+    count = context.budget.images("tiles", cost, min(context.level.images, int(context.standing.sum())))
     rows = context.some(context.standing, count, "tiles")
 
     def search(images: Tensor, labels: Tensor, task: Task) -> Tensor:
@@ -122,7 +144,8 @@ def _tiles(context: ProbeContext) -> dict[str, int]:
 def _queries(context: ProbeContext) -> dict[str, int]:
     if not context.level.queries:
         return {"n": 0, "won": 0}
-    count = context.budget.images(0.1, (context.level.queries + 2) * context.price, context.level.images, least=0)
+    cost = context.level.queries * context.price + context.verdict
+    count = context.budget.images("queries", cost, min(context.level.images, int(context.standing.sum())))
     rows = context.some(context.standing, count, "queries")
 
     def ask(images: Tensor, labels: Tensor, task: Task) -> Tensor:
@@ -135,7 +158,8 @@ def _queries(context: ProbeContext) -> dict[str, int]:
 def _noise(context: ProbeContext) -> dict[str, int]:
     if not context.level.draws:
         return {"n": 0, "won": 0}
-    count = context.budget.images(0.1, context.level.draws * context.price, context.level.images)
+    cost = context.level.draws * context.verdict + (context.verdict if context.defense.randomized else 0)
+    count = context.budget.images("noise", cost, min(context.level.images, int(context.standing.sum())))
     rows = context.some(context.standing, count, "noise")
     won = 0
     for images, labels, indices in context.batches(rows):
@@ -171,7 +195,7 @@ def one_step(measured: Measurement, group: Sequence[Measurement]) -> Check:
     won, tried, left = found["won"], found["n"], standing(measured, group)
     if max(beaten, default=0) > won:
         won, tried, left = max(beaten), measured.n, measured.n
-    return one_step_check(won, tried, left, measured.n, shown, measured.attack_name)
+    return one_step_check(won, tried, left, measured.n, shown, measured.attack_name, measured.too_dear("one step"))
 
 
 def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
@@ -181,11 +205,13 @@ def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
     return lost(
         "stronger attack", found["won"], found["n"], standing(measured, group), measured.n,
         "APGD on other losses wins little beyond what the attacks on this model won.",
-        f"Of {found['n']} images still standing, {found['won']} fall to the harness's own APGD ({names}): the attacks "
-        "on this model are too weak, so the robust accuracy is too high. Add --attack apgd or autoattack.",
+        f"Of {found['n']} images still standing, {found['won']} fall to {found['steps']} steps of the harness's own "
+        f"APGD ({names}): the attacks on this model are too weak, so the robust accuracy is too high. Add --attack "
+        "apgd or autoattack.",
         limits=STRONGER,
         worst="suspect" if one_step_only(measured, group) else "invalid",
         doubtful=one_step_only(measured, group),
+        dear=measured.too_dear("stronger"),
     )  # fmt: skip
 
 
@@ -194,7 +220,8 @@ def another_loss(measured: Measurement, group: Sequence[Measurement]) -> Check:
     name, threshold = "another loss", f"<= {MASKED:.0%} of the images tried"
     found = measured.model_probes["strength"]["stronger"]
     if not found["n"] or len(found["by"]) < 2:
-        return skip(name, threshold, "No image, or fewer than two losses, were tried.")
+        why = measured.too_dear("stronger") or "No image, or fewer than two losses, were tried."
+        return skip(name, threshold, why)
     best, least = max(found["by"], key=found["by"].get), min(found["by"], key=found["by"].get)
     return share(
         name, found["by"][best] - found["by"][least], found["n"], (MASKED, 1.0),
@@ -254,4 +281,5 @@ def _searched(
         name, found["won"], found["n"], standing(measured, group), measured.n, good,
         f"{found['won']} of {found['n']} {what_fell}",
         worst="suspect" if one_step_only(measured, group) else "invalid",
+        dear=measured.too_dear(probe),
     )  # fmt: skip

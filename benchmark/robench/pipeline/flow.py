@@ -18,7 +18,7 @@ from robench.evidence.statistics import proportion
 from robench.evidence.work_queue import free_first
 from robench.gate.images_and_labels import shows_few
 from robench.gate.measurement import Measurement
-from robench.gate.pass_budget import PassBudget
+from robench.gate.pass_budget import MODEL_SHARE, OF_ATTACK, OF_MODEL, PassBudget
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.worst_case import end_to_end, standing_mask
 from robench.pipeline.kept_images import needs_images
@@ -33,9 +33,6 @@ from robench.pipeline.workbench import Workbench
 from robench.plan.cell import Cell, SelectedComponent, type_of
 from robench.runtime.interruption import reason_of
 from robench.runtime.lost_device import check_device
-
-#: How much of what the gate may spend on a cell goes to the defended victim; the rest goes to the attack.
-MODEL_SHARE = 0.7
 
 T = TypeVar("T")
 Failed = Callable[[Cell, RobenchError], None]
@@ -188,7 +185,7 @@ def examine_model(
             threat_model=cell.threat, stop_early=not type_of(cell.defense, Defense).randomized
         ),
         level=level,
-        budget=PassBudget(dearest.own, level, MODEL_SHARE),
+        budget=PassBudget(dearest.own, level, MODEL_SHARE, OF_MODEL),
         train_thumbnails=dearest.train_signatures.thumbnails,
         serve_unseen=partial(workbench.validation, cell),
     )
@@ -206,13 +203,15 @@ def examine_attack(measured: Measurement, context: ProbeContext, workbench: Work
             threat_model=cell.threat, stop_early=context.task.stop_early and not measured.transfer
         ),
     )
+    crafting = measured.adversarial.meter.forwards + measured.adversarial.meter.backwards
     probed = AttackContext(
         context=seeded,
         attack=type_of(cell.attack, Attack),
         target=target,
         white_box=not measured.transfer,
         survivors=measured.robust.correct,
-        budget=PassBudget(measured.own, level, 1 - MODEL_SHARE),
+        budget=PassBudget(measured.own, level, 1 - MODEL_SHARE, OF_ATTACK, seeded.price),
+        crafted=crafting / max(measured.adversarial.total("attacked"), 1),
     )
     stored = measured.adversarial.batches(seeded.task.batch_size, workbench.device)
     return probe_attack(

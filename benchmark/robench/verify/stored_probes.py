@@ -32,6 +32,12 @@ OF_MODEL: Mapping[str, Mapping[str, str]] = {
     "queries <= gradients": {"won": "strength.queries.won", "tried": "strength.queries.n"},
     "noise <= gradients": {"won": "strength.noise.won", "tried": "strength.noise.n"},
     "stable loss": {"count": "landscape.rough", "among": "landscape.n"},
+    "generalisation gap": {
+        "clean_others": "unseen.n",
+        "clean_others_right": "unseen.right",
+        "compared": "unseen.compared",
+        "easier": "unseen.easier",
+    },
 }
 #: And the probe of the attack.
 OF_ATTACK: Mapping[str, Mapping[str, str]] = {
@@ -42,6 +48,13 @@ OF_ATTACK: Mapping[str, Mapping[str, str]] = {
     "re-score from disk": {"count": "rescored.differ", "n": "rescored.n"},
     "clean answers again": {"count": "clean again.differ", "n": "clean again.n"},
     "binarization": {"among": "binarization.n"},
+    "generalisation gap": {
+        "robust_others": "unseen.n",
+        "robust_others_right": "unseen.right",
+        "pairs": "moved.pairs",
+        "pairs_right": "moved.pairs_right",
+        "pairs_moved_right": "moved.pairs_moved_right",
+    },
 }
 
 

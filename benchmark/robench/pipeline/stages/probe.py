@@ -22,6 +22,7 @@ from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.gate.applicability import seen_by
 from robench.gate.level import Level
+from robench.gate.pass_budget import ASKED_AGAIN
 from robench.gate.probe_context import AttackContext, ProbeContext
 from robench.gate.registry import ATTACK_PROBES, MODEL_PROBES
 from robench.runtime.out_of_memory import retry_smaller
@@ -33,8 +34,8 @@ _LOG = logging.getLogger(__name__)
 
 KIND = "probes"
 
-#: Images re-scored from the store with the plain model, in other batches of this size.
-RESCORED_IMAGES, OTHER_BATCH = 64, 17
+#: Images are re-scored from the store with the plain model in other batches of this size.
+OTHER_BATCH = 17
 
 ProbeResults = dict[str, Any]
 
@@ -51,6 +52,7 @@ def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:
         _LOG.info("probes of %s: %s", context.defense.name, "in the store" if artifact else "are made")
         if artifact is None:
             meter = Meter(device=context.task.device, batch_size=context.task.batch_size)
+            context.budget.spent = meter.passes
             with (
                 _counting(meter, [counted(context.target), context.prepared, context.plain]),
                 meter.clock(),
@@ -60,7 +62,7 @@ def probe_model(context: ProbeContext, store: Store, key: str) -> ProbeResults:
                     MODEL_PROBES.items(), len(MODEL_PROBES), f"probe {context.defense.name}"
                 )
                 found: ProbeResults = {name: _fitting(probe, seen_by(name, context)) for name, probe in probes}
-            artifact = store.put(KIND, key, {**found, "meter": meter.state()})
+            artifact = store.put(KIND, key, {**found, "beyond": context.budget.beyond, "meter": meter.state()})
     return artifact.meta
 
 
@@ -83,6 +85,7 @@ def probe_attack(
         if artifact is None:
             context = probed.context
             meter = Meter(device=context.task.device, batch_size=context.task.batch_size)
+            probed.budget.spent = meter.passes
             models = [counted(probed.target), counted(context.target), context.prepared, context.plain]
             with (
                 _counting(meter, models),
@@ -101,10 +104,10 @@ def probe_attack(
                     seen = _fitting_attack(probe, probed)
                     found |= seen if name == "behaviour" else {name: seen}
                 batch = next(stored)
-                count = probed.budget.images(0.2, context.price, min(RESCORED_IMAGES, len(batch.images)), least=8)
+                count = probed.budget.images("rescored", context.price, min(ASKED_AGAIN, len(batch.images)))
                 found["rescored"] = _rescore(context, context.plain, batch, scored, count)
                 found["clean again"] = _clean_again(probed, clean)
-            artifact = store.put(KIND, key, {**found, "meter": meter.state()})
+            artifact = store.put(KIND, key, {**found, "beyond": probed.budget.beyond, "meter": meter.state()})
     return artifact.meta
 
 
@@ -141,6 +144,8 @@ def _counting(meter: Meter, models: Iterable[nn.Module]) -> Iterator[None]:
 
 def _rescore(context: ProbeContext, model: nn.Module, batch: Batch, scored: Outcomes, count: int) -> ProbeResults:
     """Return on how many of a batch's first ``count`` images ``model``, in other batches, now answers otherwise."""
+    if not count:
+        return {"n": 0, "differ": 0, "rate": 0.0, "scored": 0.0}
     draws = context.price
     images, places = batch.images[:count], batch.indices[:count]
     labels = batch.labels[:count].cpu()
@@ -164,7 +169,7 @@ def _rescore(context: ProbeContext, model: nn.Module, batch: Batch, scored: Outc
 def _clean_again(probed: AttackContext, clean: Outcomes) -> ProbeResults:
     """Return what has become of the clean answers, of the model that was scored and of the plain one."""
     context = probed.context
-    count = probed.budget.images(0.1, 2 * context.price, min(RESCORED_IMAGES, len(context.test)), least=8)
-    batch = next(context.test[:count].batches(count, context.task.device))
+    count = probed.budget.images("clean again", 2 * context.price, min(ASKED_AGAIN, len(context.test)))
+    batch = next(context.test[: max(count, 1)].batches(max(count, 1), context.task.device))
     found = [_rescore(context, model, batch, clean, count) for model in (context.prepared, context.plain)]
     return max(found, key=lambda seen: (seen["differ"], abs(seen["rate"] - seen["scored"])))
