@@ -196,7 +196,11 @@ for norm, hint in (("L3", ""), ("l1", "L1"), ("1", "L1"), ("l2", "L2"), ("linf",
     hint = hint and f"did you mean '{hint}'?"
     for command in ("run", "audit tiny-clip"):
         lines(
-            (f"{command} --norm={norm}", f"norm '{norm}' is unknown; {hint}", "choose Linf, L2, L1, L0 or corruption.")
+            (
+                f"{command} --norm={norm}",
+                f"norm '{norm}' is unknown; {hint}",
+                "choose Linf, L2, L1, L0, patch or corruption.",
+            )
         )
 for gate in ("hard", "Quick", "0"):
     lines((f"run --gate={gate}", f"--gate {gate} is unknown", "Known: quick, standard, thorough."))
@@ -410,7 +414,7 @@ SUITES: dict[str, tuple[str, str]] = {
     'attack = [""]': ("attack is empty", "give it a value, or leave the key out."),
     'defense = ["none", " "]': ("defense is empty", "give it a value, or leave the key out."),
     'norm = ""': ("norm is empty", "give it a value, or leave the key out."),
-    'norm = "l2"': ("norm 'l2' is unknown; did you mean 'L2'?", "choose Linf, L2, L1, L0 or corruption."),
+    'norm = "l2"': ("norm 'l2' is unknown; did you mean 'L2'?", "choose Linf, L2, L1, L0, patch or corruption."),
     "norm = 2": ("norm must be text, not 2", "."),
     'baseline = "no"': ("baseline must be true or false, not 'no'", "."),
     "baseline = 1": ("baseline must be true or false, not 1", "."),

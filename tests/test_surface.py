@@ -64,6 +64,8 @@ NAMES = [
     "noise",
     "parameter",
     "parse_eps",
+    "patch",
+    "patch_rs",
     "run",
     "seeded_globally",
     "sparse_rs",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from robench.attacks.autoattack import autoattack as autoattack
     from robench.attacks.fab import fab as fab
     from robench.attacks.noise import noise as noise
+    from robench.attacks.patch import patch as patch
+    from robench.attacks.patch_rs import patch_rs as patch_rs
     from robench.attacks.sparse_rs import sparse_rs as sparse_rs
     from robench.attacks.square import square as square
     from robench.bounds.linear_bounds import certified as certified
@@ -126,6 +128,8 @@ _HOME = {
     "load_test": "pipeline.load_test",
     "parameter": "contracts.parameters",
     "parse_eps": "contracts.threat_model",
+    "patch": "attacks.patch",
+    "patch_rs": "attacks.patch_rs",
     "run": "api",
     "seeded_globally": "contracts.global_generators",
     "sparse_rs": "attacks.sparse_rs",

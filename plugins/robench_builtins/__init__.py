@@ -89,6 +89,8 @@ def robench_attacks() -> list[type[Attack]]:
     from robench_builtins.attacks.mi_fgsm import MIFGSM
     from robench_builtins.attacks.ni_fgsm import NIFGSM
     from robench_builtins.attacks.noise import Noise
+    from robench_builtins.attacks.patch import Patch
+    from robench_builtins.attacks.patch_rs import PatchRS
     from robench_builtins.attacks.pgd import PGD
     from robench_builtins.attacks.pgd_targeted import TargetedPGD
     from robench_builtins.attacks.sparse_rs import SparseRS
@@ -114,6 +116,8 @@ def robench_attacks() -> list[type[Attack]]:
         MIFGSM,
         NIFGSM,
         Noise,
+        Patch,
+        PatchRS,
         PGD,
         SparseRS,
         Square,

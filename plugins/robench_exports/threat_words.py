@@ -17,4 +17,5 @@ def in_words(norm: str, radius: str) -> str:
 
 def _counted(norm: str, radius: str) -> str:
     """Return a radius that is a count; empty for one that is a length."""
-    return {"L0": f"{radius} pixels", "corruption": f"severity {radius}"}.get(norm, "")
+    counted = {"L0": f"{radius} pixels", "patch": f"{radius} pixels wide", "corruption": f"severity {radius}"}
+    return counted.get(norm, "")

@@ -66,6 +66,8 @@ SHORT = {
     "autoattack": {"steps": 5, "queries": 50},
     "cw": {"steps": 20, "searches": 2},
     "fab": {"steps": 5},
+    "patch": {"steps": 5, "places": 2, "tries": 4},
+    "patch-rs": {"queries": 100},
     "sparse-rs": {"queries": 100},
     "square": {"queries": 100},
 }

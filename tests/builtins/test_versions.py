@@ -64,7 +64,8 @@ def figures(tensor, count=4):
 
 def of_attack(offer):
     network, images = fixtures.network(USUAL), fixtures.pictures(USUAL, 4)
-    task = USUAL.attack("L0" if offer.component.norms == ("L0",) else "Linf", 4)
+    (norm, *_) = offer.component.norms
+    task = USUAL.attack(norm if norm in ("L0", "patch") else "Linf", 4)
     with seeded_globally(0):
         moved = offer.build({}).craft(network, images.clone(), network(images).argmax(1), task)
     return figures(moved - images)

@@ -38,7 +38,7 @@ PLANNED = {
         ("--n", "0"),
         "--n 0 leaves no image to test on; give at least 1, or leave --n out for the whole spli",
     ),
-    "norm": (("--norm", "L3"), "norm 'L3' is unknown; choose Linf, L2, L1, L0 or corruption."),
+    "norm": (("--norm", "L3"), "norm 'L3' is unknown; choose Linf, L2, L1, L0, patch or corruption."),
     "seed": (("--seed", "one"), "--seed takes whole numbers, not 'one'; write numbers from 0"),
     "no victim": (("--dataset", "imagefolder"), "The dataset 'imagefolder' has no usual victim; name one with --victi"),
 }

@@ -155,7 +155,7 @@ def test_a_suite_that_cannot_be_read_as_written(robench, tmp_path, text, sentenc
         ("eps = nan", "--eps nan is no finite number; write a fraction such as '8/255' or a decimal such as 0.03."),
         ("eps = 8", "eps 8 is larger than the whole pixel range"),
         ("attack = []", "No attack is named; give at least one with --attack."),
-        ('norm = "L3"', "norm 'L3' is unknown; choose Linf, L2, L1, L0 or corruption."),
+        ('norm = "L3"', "norm 'L3' is unknown; choose Linf, L2, L1, L0, patch or corruption."),
     ],
 )
 def test_a_suite_that_asks_for_the_impossible(robench, tmp_path, text, sentence):

@@ -128,7 +128,7 @@ def test_a_threat_model_checks_its_radius(eps):
 def test_a_threat_model_checks_its_norm():
     with pytest.raises(SpecError) as raised:
         ThreatModel("L3", 0.1)
-    assert str(raised.value) == "norm 'L3' is unknown; robench measures Linf, L2, L1, L0 and corruption."
+    assert str(raised.value) == "norm 'L3' is unknown; robench measures Linf, L2, L1, L0, patch and corruption."
 
 
 def test_parse_number_takes_integers_as_floats():
@@ -167,6 +167,7 @@ def test_eps_is_written_as_the_field_does(eps, text):
         (12.0, "L1", "12"),
         (24.0, "L0", "24 px"),
         (17.6, "L0", "17.6 px"),
+        (5.0, "patch", "5 px"),
         (3.0, "corruption", "severity 3"),
         (0.0, "L0", "0 px"),
     ],

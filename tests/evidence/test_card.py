@@ -277,7 +277,11 @@ def test_what_is_no_card_is_said_to_be_none(text, sentence):
         ("cell.seed", "0", "at cell.seed, '0' is not of type 'integer'"),
         ("cell.seed", 1.5, "at cell.seed, 1.5 is not of type 'integer'"),
         ("cell.n", 0, "at cell.n, 0 is less than the minimum of 1"),
-        ("cell.threat.norm", "L3", "at cell.threat.norm, 'L3' is not one of ['L0', 'L1', 'L2', 'Linf', 'corruption']"),
+        (
+            "cell.threat.norm",
+            "L3",
+            "at cell.threat.norm, 'L3' is not one of ['L0', 'L1', 'L2', 'Linf', 'corruption', 'patch']",
+        ),
         ("cell.threat.eps", -1, "at cell.threat.eps, -1 is less than the minimum of 0"),
         ("cell.undefended", "yes", "at cell.undefended, 'yes' is not of type 'boolean'"),
         ("clean.correct", -1, "at clean.correct, -1 is less than the minimum of 0"),

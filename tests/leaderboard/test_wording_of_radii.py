@@ -22,6 +22,7 @@ def cards_of(make_card, norm, attack, *radii):
     ("norm", "attack", "radii", "words"),
     [
         ("L0", "sparse-rs", (8.0, 24.0), ("L0 8 px", "L0 24 px")),
+        ("patch", "patch", (3.0, 5.0), ("patch 3 px", "patch 5 px")),
         ("corruption", "corruption", (1.0, 3.0), ("corruption severity 1", "corruption severity 3")),
         ("Linf", "pgd", (4 / 255, 8 / 255), ("Linf 4/255", "Linf 8/255")),
     ],

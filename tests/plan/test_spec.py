@@ -366,7 +366,7 @@ def test_broken_references_are_refused(text, sentence):
         ({"defense": ()}, "No defense is named; give at least one with --defense."),
         ({"eps": ()}, "No eps is named; give at least one with --eps."),
         ({"seed": ()}, "No seed is named; give at least one with --seed."),
-        ({"norm": "L3"}, "norm 'L3' is unknown; choose Linf, L2, L1, L0 or corruption."),
+        ({"norm": "L3"}, "norm 'L3' is unknown; choose Linf, L2, L1, L0, patch or corruption."),
         (
             {"n": 0},
             "--n 0 leaves no image to test on; give at least 1, or leave --n out for the whole split.",

@@ -48,7 +48,8 @@ def evaluate(
             (N, C, H, W), and (N,), as tensors, arrays or lists. None is the default dataset.
         attack: an attack's name, with parameters in brackets if need be: ``pgd[steps=50]``.
         eps: radius in pixel units.
-        norm: ``Linf``, ``L2``, ``L1``, ``L0``, whose eps counts pixels, or ``corruption``, whose is a severity.
+        norm: ``Linf``, ``L2``, ``L1``, ``L0``, whose eps counts pixels, ``patch``, whose eps is the side of a
+            square in pixels, or ``corruption``, whose eps is a severity.
         n: number of test images; None takes all.
         seed: determines everything that is drawn.
         certificate: what proves of images that they stand, such as ``crown``; one or several.

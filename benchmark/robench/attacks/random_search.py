@@ -22,3 +22,9 @@ def ask(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tens
 def place_in_schedule(query: int, queries: int, rescale: bool) -> int:
     """Return which query of the published schedule this one stands for; ``rescale`` stretches it to ``queries``."""
     return int(query / queries * SCHEDULED) if rescale else query
+
+
+def random_place(generator: torch.Generator, rows: int, columns: int) -> tuple[int, int]:
+    """Return one of ``rows * columns`` places, each as likely as any other, by its row and column."""
+    drawn = int(torch.randint(rows * columns, (), generator=generator))
+    return drawn // columns, drawn % columns

@@ -22,7 +22,7 @@ from robench.cli.values import joined, read_parameters
 @click.option("--defense", type=Names(), multiple=True, help="Defenses to put in front of it [default: none].")
 @click.option("--attack", type=Names(), multiple=True, help="Attacks whose numbers are judged [default: pgd].")
 @click.option("--eps", type=Names(), multiple=True, help="Radii in pixel units, images in [0, 1] [default: 8/255].")
-@click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf, L2, L1, L0 or corruption.")
+@click.option("--norm", default="Linf", show_default=True, metavar="NORM", help="Linf, L2, L1, L0, patch, corruption.")
 @click.option(
     "--limit", "--n", "n", type=WholeNumber(None, "100"), metavar="N", help="Number of test images [default: all]."
 )

@@ -75,7 +75,7 @@ NAMES = Names()
     "--norm",
     default=None,
     metavar="NORM",
-    help="Linf, L2, L1, L0 (eps counts pixels) or corruption (eps is a severity) [default: Linf].",
+    help="Linf, L2, L1, L0 (eps counts pixels), patch (eps is a side) or corruption (a severity) [default: Linf].",
 )
 @parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(

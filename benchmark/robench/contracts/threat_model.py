@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from robench.contracts.l0_ball import highest_in_l0, nearest_in_l0, pixels_changed, sparse_directions
 from robench.contracts.l1_ball import highest_in_l1, l1_length, nearest_in_l1, sparse_signs
+from robench.contracts.patch_square import (
+    highest_in_patch,
+    nearest_in_patch,
+    painted_by_draws,
+    patch_directions,
+    side_changed,
+)
 from robench.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Balls around the image (L0: eps counts pixels), and common corruptions, which are no ball: eps is then the severity.
-Norm = Literal["Linf", "L2", "L1", "L0", "corruption"]
+#: Balls around the image (L0: eps counts pixels; patch: eps is the side of a square in pixels), and common corruptions,
+#: which are no ball: eps is then the severity.
+Norm = Literal["Linf", "L2", "L1", "L0", "patch", "corruption"]
 Access = Literal["white-box", "transfer", "black-box"]
 
 #: Severities of common corruptions (Hendrycks and Dietterich 2019).
@@ -53,19 +61,24 @@ class ThreatModel:
         return has_ball(self.norm)
 
     def distance(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        """Return the norm of each image's perturbation, shape (N,); of corruptions the largest change of a pixel."""
+        """Return the norm of each image's perturbation, shape (N,); of corruptions the largest change of a pixel.
+
+        Of a patch it is the side of the least square that holds everything that changed.
+        """
         if self.norm == "L1":
             return l1_length(images, adversarial)
         if self.norm == "L0":
             return pixels_changed(images, adversarial)
+        if self.norm == "patch":
+            return side_changed(images, adversarial)
         delta = (adversarial - images).flatten(1)
         return _length(delta) if self.norm == "L2" else delta.abs_().amax(1)
 
     def project(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """Return a point of the ball around ``images`` and of the box [0, 1] (N, C, H, W).
 
-        Linf and L1: the nearest. L0: the eps pixels that moved farthest stay moved. L2: shortened to eps, then clamped,
-        which may end nearer to the image than it had to.
+        Linf and L1: the nearest. L0: the eps pixels that moved farthest stay moved; of a patch the square
+        in which most moved. L2: shortened to eps, then clamped, which may end nearer to the image than it had to.
         Of corruptions any image of the box is one, and the image itself where the severity is 0.
         """
         if not self.ball:
@@ -74,6 +87,8 @@ class ThreatModel:
             return nearest_in_l1(images, adversarial, self.eps, BALL_TOLERANCE / 4)
         if self.norm == "L0":
             return nearest_in_l0(images, adversarial, int(self.eps))
+        if self.norm == "patch":
+            return nearest_in_patch(images, adversarial, int(self.eps))
         delta = adversarial - images
         # In place, since at 224 px a fresh tensor costs more than what fills it; the sum has the images' own layout.
         if self.norm == "Linf":
@@ -93,10 +108,12 @@ class ThreatModel:
         Linf: the sign; L2: the normalised gradient; L1: the signs of the hundredth of the coordinates with the largest
         slopes, evenly, since the very largest alone soon meets the box (Tramer and Boneh 2019, arXiv 1904.13000); there
         coordinates that would leave the box from the points ``at`` are passed over. L0: the signs in the eps pixels of
-        steepest slope. An all-zero gradient gives a zero direction.
+        steepest slope; of a patch in the square of steepest slope. An all-zero gradient gives a zero direction.
         """
         if self.norm == "L0":
             return sparse_directions(gradient, int(self.eps))
+        if self.norm == "patch":
+            return patch_directions(gradient, int(self.eps))
         if self.norm == "L1":
             return sparse_signs(gradient, math.ceil(SPARSE * gradient.shape[1:].numel()), at)
         if self.norm == "Linf":
@@ -109,11 +126,13 @@ class ThreatModel:
     def one_step(self, images: Tensor, gradient: Tensor) -> Tensor:
         """Return where one step of length eps along this gradient leads, in the ball and the box (N, C, H, W).
 
-        Linf and L2: ``project(images, images + eps * steepest(gradient))``. L1 and L0: the point of ball and box where
-        a linear loss is highest, of which a step along the steepest direction would fall short.
+        Linf and L2: ``project(images, images + eps * steepest(gradient))``. L1, L0 and a patch: the point of
+        ball and box where a linear loss is highest, of which a step along the steepest direction would fall short.
         """
         if self.norm == "L0":
             return highest_in_l0(images, gradient, int(self.eps))
+        if self.norm == "patch":
+            return highest_in_patch(images, gradient, int(self.eps))
         if self.norm == "L1":
             return self.project(images, highest_in_l1(images, gradient, self.eps))
         return self.project(images, images + self.eps * self.steepest(gradient))
@@ -121,13 +140,16 @@ class ThreatModel:
     def from_uniform(self, images: Tensor, unit: Tensor) -> Tensor:
         """Map draws ``unit`` from U[-1, 1] to a start inside the ball and the box (N, C, H, W).
 
-        Linf: uniform in the cube of half-width eps. L2 and L1: the draw rescaled to lie in the ball.
+        Linf: uniform in the cube of half-width eps. L2 and L1: the draw rescaled to lie in the ball. Patch: the draw in
+        a square whose place it chooses.
         """
+        if self.norm == "patch":
+            return painted_by_draws(images, unit, int(self.eps))
         return self.project(images, images + unit * self.reach(unit.shape[1:].numel()))
 
     def reach(self, size: int) -> float:
         """Return how far each of ``size`` coordinates can move at the same time: eps, eps / sqrt(size), eps / size."""
-        if not self.ball or self.norm == "L0":
+        if counts(self.norm):
             return 1.0
         return self.eps / {"Linf": 1.0, "L2": math.sqrt(size), "L1": size}[self.norm]
 
@@ -141,8 +163,8 @@ def has_ball(norm: str) -> bool:
 
 
 def counts(norm: str) -> bool:
-    """Tell whether a norm's eps is a whole number: pixels in L0, a severity of common corruptions."""
-    return norm == "L0" or not has_ball(norm)
+    """Tell whether a norm's eps is a whole number: pixels in L0, the side of a patch, a severity of corruptions."""
+    return norm in ("L0", "patch") or not has_ball(norm)
 
 
 def _length(delta: Tensor) -> Tensor:
@@ -195,6 +217,8 @@ def check_eps(eps: float, norm: Norm) -> None:
         raise SpecError(f"eps {eps:g} is not a radius; give a number of at least 0, such as 8/255.")
     if norm == "L0" and eps != int(eps):
         raise SpecError(f"eps {eps:g} is no number of pixels, which L0 counts; give a whole one, such as --eps 24.")
+    if norm == "patch" and eps != int(eps):
+        raise SpecError(f"eps {eps:g} is no side of a patch in pixels; give a whole number, such as --eps 5.")
     if not has_ball(norm) and eps not in (0, *SEVERITIES):
         raise SpecError(
             f"eps {eps:g} is no severity of a corruption; give a whole number from {SEVERITIES[0]} to {SEVERITIES[-1]}."
@@ -219,11 +243,11 @@ def format_eps(eps: float) -> str:
 
 
 def radius_of(eps: float, norm: str) -> str:
-    """Write eps with what it counts: ``8/255`` or ``0.5``, in L0 ``24 px``, of common corruptions ``severity 3``.
+    """Write eps with what it counts: ``8/255``, ``0.5``, in L0 ``24 px``, of a patch ``5 px``, or ``severity 3``.
 
     A radius of Linf that is no short decimal is written in grey levels, whatever their fraction: ``3.27/255``.
     """
-    if norm == "L0":
+    if norm in ("L0", "patch"):
         return f"{eps:.4g} px"
     if not has_ball(norm):
         return f"severity {eps:.4g}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from robench.contracts.components import Attack, Defense
+from robench.contracts.threat_model import ThreatModel
 from robench.evidence.card import Check
 from robench.evidence.check_verdict import NOT_APPLICABLE, skip
 from robench.gate.measurement import Measurement
@@ -54,12 +55,26 @@ COUNTED = (
     "harness's own Sparse-RS, by one exact step on the linearised model, and by random pixels."
 )
 
+#: Checks that search a ball in ways in which no square is searched.
+OF_NO_SQUARE: Set[str] = frozenset({"measured slopes <= gradients", "binarization"})
+
+PATCHED = (
+    f"{NOT_APPLICABLE}a patch is one square anywhere, which this check does not search; what stands is tried by the "
+    "harness's own patches, climbed or found by queries, by one exact step on the linearised model, and by random "
+    "patches."
+)
+
+#: Inside a square any colour may be, so that gradients are looked at where pixels are climbed, as in this ball.
+CLIMBED = ThreatModel("Linf", 8 / 255)
+
 #: Probes of a defended victim that search the ball, by the norms in which they have none to search.
 SEARCHING = {"corruption": ("path", "gradients", "strength", "landscape"), "L0": ("gradients",)}
 
 
 def seen_by(probe: str, context: ProbeContext) -> ProbeContext:
     """Return what a probe may look at: no image where it would search a ball and there is none."""
+    if probe == "gradients" and context.task.threat.norm == "patch" and context.task.threat.eps:
+        return replace(context, task=context.task.replace(threat_model=CLIMBED))
     if probe not in SEARCHING.get(context.task.threat.norm, ()):
         return context
     nothing = torch.zeros_like(context.clean)
@@ -78,6 +93,8 @@ def where_applicable(made: Check, measured: Measurement) -> Check:
         return skip(made.name, made.threshold, CORRUPTED)
     if measured.cell.threat.norm == "L0" and made.name in OF_SLOPES and made.status == "skipped":
         return skip(made.name, made.threshold, COUNTED)
+    if measured.cell.threat.norm == "patch" and made.name in OF_NO_SQUARE and made.status == "skipped":
+        return skip(made.name, made.threshold, PATCHED)
     attack: Attack = type_of(measured.cell.attack, Attack)
     if attack.shared and made.name in IMAGE_BY_IMAGE and made.status != "pass":
         return skip(made.name, made.threshold, SHARED)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from robench.contracts.task import Task
-from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel
+from robench.contracts.threat_model import BALL_TOLERANCE, ThreatModel, counts
 from robench.errors import ContractError
 from robench.evidence.card import Check
 from robench.evidence.check_rules import SHARES
@@ -120,7 +120,8 @@ def _describe(path: QueryPath, stands: bool, reached: float, threat: ThreatModel
     moved = [step for step in path.steps if step > 1e-7]
     return {
         # Every move is as long as the ball is wide: the attack only jumps between its corners.
-        "whole": len(moved) > 1 and min(moved) >= WHOLE * threat.eps,
+        # The side of a square, or how many pixels moved, says nothing of how far they did.
+        "whole": not counts(threat.norm) and len(moved) > 1 and min(moved) >= WHOLE * threat.eps,
         # All moves together could not have reached the edge of the ball, and did not.
         # One that finds no way at all is no matter of step size.
         "short": len(moved) > 0 and reached < 0.5 * threat.eps - BALL_TOLERANCE and sum(path.steps) < threat.eps,

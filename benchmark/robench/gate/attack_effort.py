@@ -123,8 +123,10 @@ def _fallen_at(probed: AttackContext, threat: ThreatModel, rows: list[int]) -> l
 def radii(threat: ThreatModel, shape: tuple[int, int, int]) -> dict[str, float]:
     """Return the radii that are tried in addition to the cell's own; a parameter check refuses none of them."""
     size = math.prod(shape)
-    whole = {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size), "L0": float(size // shape[0])}[threat.norm]
-    found = {"half": threat.eps / 2, "double": min(2 * threat.eps, whole), "unbounded": whole}
+    largest = {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size), "L0": float(size // shape[0])}
+    whole = (largest | {"patch": float(max(shape[1:]))})[threat.norm]
+    half = threat.eps // 2 if threat.norm == "patch" else threat.eps / 2
+    found = {"half": half, "double": min(2 * threat.eps, whole), "unbounded": whole}
     if threat.norm == "Linf":
         found["blinding"] = BLINDING
     return found

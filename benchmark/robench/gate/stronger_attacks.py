@@ -11,6 +11,8 @@ from torch import Tensor
 
 from robench.attacks.apgd import apgd
 from robench.attacks.losses import Loss
+from robench.attacks.patch import patch
+from robench.attacks.patch_rs import patch_rs
 from robench.attacks.sparse_rs import sparse_rs
 from robench.attacks.square import square
 from robench.attacks.tile_search import SIDE, tile_queries, tiles
@@ -33,6 +35,14 @@ ONE_STEP_IMAGES = 256
 MASKED = SHARES["another loss"].limits[0]
 #: Fewest steps of the gate's own APGD, and images of which a stronger form has to be afforded to be taken.
 FEWEST_STEPS, ENOUGH = 10, 4
+#: Where the gate's own patches are climbed, one place after the other, and how many places it looks at.
+PATCH_PLACES, PATCH_TRIES = 2, 12
+#: What the gate's own climb is called, and which attacks to add where it wins; elsewhere than for a patch, APGD.
+CLIMB = {"patch": ("patch search", "patch")}
+#: What its own search by queries is called, and which attacks to add, by the norms in which that is not Square.
+SEARCH = {"L0": ("Sparse-RS", "sparse-rs"), "patch": ("Patch-RS", "patch-rs")}
+#: Forwards that the climb takes of an image beside its steps: larger balls that it starts in, places that it looks at.
+BEFORE = {"L1": 2, "patch": PATCH_TRIES + 6}
 #: Draws of the random-noise control that are answered at a time.
 NOISE_BATCH = 4
 
@@ -90,11 +100,17 @@ def _stronger(context: ProbeContext) -> dict[str, Any]:
     if context.task.threat.norm == "L0":
         return {"n": 0, "won": 0, "by": {}, "steps": 0}
     losses, steps, count = _effort(context)
+    patched = context.task.threat.norm == "patch"
     rows = context.some(context.standing, count, "stronger")
     fell: dict[str, list[bool]] = {}
     for loss in losses:
 
         def climb(images: Tensor, labels: Tensor, task: Task, loss: Loss = loss) -> Tensor:
+            if patched:
+                each = max(steps // PATCH_PLACES, 1)
+                return patch(
+                    context.target, images, labels, task, loss=loss, steps=each, places=PATCH_PLACES, tries=PATCH_TRIES
+                )
             return apgd(context.target, images, labels, task, loss=loss, steps=steps)
 
         try:
@@ -117,10 +133,10 @@ def _effort(context: ProbeContext) -> tuple[Sequence[Loss], int, int]:
     losses = tuple(loss for loss in level.losses if loss != "dlr" or context.target.classes > 2)
     halves = [steps for steps in (level.steps, level.steps // 2, level.steps // 4) if steps >= FEWEST_STEPS]
     forms = [*((losses, steps) for steps in halves), (losses[-1:], halves[-1])]
-    balls = 2 if context.task.threat.norm == "L1" else 0  # a forward more for each larger one that APGD starts in
+    before = BEFORE.get(context.task.threat.norm, 0)
 
     def cost(form: tuple[Sequence[Loss], int]) -> int:
-        return len(form[0]) * ((2 * form[1] + 1 + balls) * context.price + context.verdict)
+        return len(form[0]) * ((2 * form[1] + 1 + before) * context.price + context.verdict)
 
     room = min(budget.part("stronger"), budget.left)
     form = next((form for form in forms if min(ENOUGH, left) * cost(form) <= room), forms[-1])
@@ -129,7 +145,7 @@ def _effort(context: ProbeContext) -> tuple[Sequence[Loss], int, int]:
 
 def _tiles(context: ProbeContext) -> dict[str, int]:
     rounds = context.level.tiles
-    if not rounds or context.task.threat.norm == "L0":
+    if not rounds or context.task.threat.norm in ("L0", "patch"):
         return {"n": 0, "won": 0}
     cost = tile_queries(rounds) * context.price + context.verdict
     count = context.budget.images("tiles", cost, min(context.level.images, int(context.standing.sum())))
@@ -149,7 +165,7 @@ def _queries(context: ProbeContext) -> dict[str, int]:
     rows = context.some(context.standing, count, "queries")
 
     def ask(images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        search = sparse_rs if task.threat.norm == "L0" else square
+        search = {"L0": sparse_rs, "patch": patch_rs}.get(task.threat.norm, square)
         return search(context.judge, images, labels, task, queries=context.level.queries)
 
     return {"n": len(rows), "won": sum(context.fallen(rows, ask))}
@@ -199,15 +215,16 @@ def one_step(measured: Measurement, group: Sequence[Measurement]) -> Check:
 
 
 def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
-    """Let the harness's own APGD win little that the attacks on this model left standing."""
+    """Let the harness's own climb (APGD, or patches) win little that the attacks on this model left standing."""
     found = measured.model_probes["strength"]["stronger"]
     names = ", ".join(f"{loss} {won}" for loss, won in found["by"].items())
+    own, more = CLIMB.get(measured.cell.threat.norm, ("APGD", "apgd or autoattack"))
     return lost(
         "stronger attack", found["won"], found["n"], standing(measured, group), measured.n,
-        "APGD on other losses wins little beyond what the attacks on this model won.",
+        f"{own[0].upper()}{own[1:]} on other losses wins little beyond what the attacks on this model won.",
         f"Of {found['n']} images still standing, {found['won']} fall to {found['steps']} steps of the harness's own "
-        f"APGD ({names}): the attacks on this model are too weak, so the robust accuracy is too high. Add --attack "
-        "apgd or autoattack.",
+        f"{own} ({names}): the attacks on this model are too weak, so the robust accuracy is too high. Add --attack "
+        f"{more}.",
         limits=STRONGER,
         worst="suspect" if one_step_only(measured, group) else "invalid",
         doubtful=one_step_only(measured, group),
@@ -246,11 +263,12 @@ def slopes(measured: Measurement, group: Sequence[Measurement]) -> Check:
 
 def queries(measured: Measurement, group: Sequence[Measurement]) -> Check:
     """Let a search without gradients win nothing that gradients left."""
+    own, more = SEARCH.get(measured.cell.threat.norm, ("Square", "square or autoattack"))
     return _searched(
         "queries <= gradients", "queries", measured.level.queries, measured, group,
-        "A random search without gradients (Square) wins nothing that gradients left, beyond tolerance.",
+        f"A random search without gradients ({own}) wins nothing that gradients left, beyond tolerance.",
         f"images survive the attacks on this model but fall to {measured.level.queries} queries of a random search "
-        "(Square): the gradients are masked. Add --attack square or autoattack.",
+        f"({own}): the gradients are masked. Add --attack {more}.",
     )  # fmt: skip
 
 

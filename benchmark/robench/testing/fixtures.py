@@ -17,7 +17,7 @@ from robench.contracts.threat_model import Norm, ThreatModel
 from robench.runtime.inference import freeze
 
 #: Sides of the crafted images' budgets: the field's usual ones.
-EPS: dict[Norm, float] = {"Linf": 8 / 255, "L2": 0.5, "L1": 12.0, "L0": 24.0, "corruption": 3.0}
+EPS: dict[Norm, float] = {"Linf": 8 / 255, "L2": 0.5, "L1": 12.0, "L0": 24.0, "patch": 8.0, "corruption": 3.0}
 
 #: Training images that an attack is given.
 TRAINING = 16

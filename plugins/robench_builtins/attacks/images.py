@@ -28,7 +28,7 @@ class Images(Attack):
 
     name = "images"
     source = "the file's own"
-    norms = ("Linf", "L2", "L1", "L0")
+    norms = ("Linf", "L2", "L1", "L0", "patch")
     queries_only: ClassVar[bool] = True
     made_elsewhere: ClassVar[bool] = True
 
