@@ -60,6 +60,12 @@ class Browser:
     def run(self, script: str, *given: Any) -> Any:
         return self.driver.execute_script(script, *given)
 
+    def wait_until(self, script: str, *given: Any) -> None:
+        """Wait for what a page does only after a click has returned, as where it hears of a new address."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 60).until(lambda _: self.run(script, *given))
+
     def find(self, selector: str) -> Any:
         from selenium.webdriver.common.by import By
 

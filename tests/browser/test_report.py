@@ -154,7 +154,7 @@ def test_a_row_leads_to_its_card(browser, run_page):
     link = browser.find("#table tbody a")
     target = link.get_attribute("href").rpartition("#")[2]
     link.click()
-    assert browser.run("return document.getElementById(arguments[0]).open", target)
+    browser.wait_until("return document.getElementById(arguments[0]).open", target)
     assert "box and ball" in browser.find(f"#{target}").text
 
 
