@@ -99,7 +99,7 @@ def test_a_word_stands_for_nineteen_and_severities_are_threat_models_of_their_ow
         ({"attack": ("corruption:fog",), "norm": "corruption", "eps": ("2.5",)}, "eps 2.5 is no severity of a corrup"),
         (
             {"attack": ("pgd",), "norm": "corruption", "eps": ("2",)},
-            "pgd works in Linf and L2 and L1, not in corruption",
+            "pgd works in Linf, L2 and L1, not in corruption",
         ),
         (
             {"attack": ("corruption:fog[severity=1]",), "norm": "corruption", "eps": ("2",)},

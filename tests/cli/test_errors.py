@@ -29,6 +29,16 @@ PLANNED = {
     "eps 8": (("--eps", "8"), "For 8 grey levels of 255 write --eps 8/255."),
     "eps 8/0": (("--eps", "8/0"), "eps '8/0' is not a number (division by zero). Write a fraction such as 8/255 or"),
     "eps words": (("--eps", "big"), "eps 'big' is not a number ("),
+    "eps with its unit": (("--norm", "L0", "--eps", "24px"), "Write the number of pixels alone, such as 24."),
+    "side with its unit": (
+        ("--norm", "patch", "--eps", "5px"),
+        "Write the side of the square in pixels alone, such as 5.",
+    ),
+    "eps is no severity": (("--norm", "corruption", "--eps", "fog"), "Write the severity alone, from 1 to 5."),
+    "attack of another norm": (
+        ("--norm", "L0", "--eps", "24"),
+        "pgd works in Linf, L2 and L1, not in L0; choose another --norm or attack. In L0: sparse-rs.",
+    ),
     "negative eps": (("--eps=-8/255",), "is not a radius; give a number of at least 0, such as 8/255."),
     "eps NaN": (("--eps", "nan"), "eps 'nan' is not a number ("),
     "eps infinite": (("--eps", "inf"), "eps 'inf' is not a number ("),

@@ -269,7 +269,7 @@ def test_what_is_no_card_is_said_to_be_none(text, sentence):
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("schema_version", 4, "at schema_version, 4 is not one of [1, 2, 3]"),
+        ("schema_version", 0, "at schema_version, 0 is not one of [1, 2, 3]"),
         ("id", "x", "at id, 'x' does not match '^[0-9a-f]{64}$'"),
         ("id", 5, "at id, 5 is not of type 'string'"),
         ("extra", 1, "at the top level, Additional properties are not allowed ('extra' was unexpected)"),

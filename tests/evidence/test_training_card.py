@@ -279,7 +279,8 @@ def test_other_images_than_were_paid_for(raw):
         ({"id": "short"}, "x.json does not follow training schema 1: at id, 'short' does not match '^[0-9a-f]{64}$'."),
         ({"seed": "0"}, "x.json does not follow training schema 1: at seed, '0' is not of type 'integer'."),
         ({"extra": 1}, "x.json does not follow training schema 1: at the top level, Additional properties"),
-        ({"schema_version": 2}, "x.json does not follow training schema 1: at schema_version, 2 is not one of [1]."),
+        ({"schema_version": 0}, "x.json does not follow training schema 1: at schema_version, 0 is not one of [1]."),
+        ({"schema_version": 2}, "x.json is of training schema 2, which a newer robench wrote; this one reads up to 1."),
     ],
 )
 def test_what_leaves_the_schema(raw, change, said):

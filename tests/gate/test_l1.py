@@ -88,5 +88,5 @@ def test_an_attack_that_leaves_the_ball_is_projected_and_caught(grey):
 def test_an_attack_that_does_not_name_the_norm_is_refused_before_any_work(grey):
     with pytest.raises(SpecError) as raised:
         grey.run(norm="L1", eps="0.5", attack="steps")
-    assert str(raised.value) == "steps works in Linf and L2, not in L1."
+    assert str(raised.value) == "steps works in Linf and L2, not in L1; choose another norm or attack."
     assert Attack.norms == ("Linf", "L2")

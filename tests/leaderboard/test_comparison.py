@@ -123,11 +123,6 @@ def test_folders_without_a_common_row_are_refused(make_card: MakeCard, change):
         compare_sets([make_card()], [make_card(**change)])
 
 
-def test_empty_folders_have_nothing_in_common():
-    with pytest.raises(CardError, match="no row in common"):
-        compare_sets([], [])
-
-
 # Shown
 
 
@@ -196,3 +191,9 @@ def test_hostile_names_are_text(make_card: MakeCard, name: str):
     assert not set(page + shown) & set("\x1b\u202e")
     assert max(map(len, shown.splitlines())) <= 120 or "images" in shown
     json.loads(json.dumps(comparison_json(found)))
+
+
+def test_a_folder_without_cards_is_said_to_be_one(make_card):
+    for first, second, place in (([], [], "first"), ([], [make_card()], "first"), ([make_card()], [], "second")):
+        with pytest.raises(CardError, match=f"^There are no cards in the {place} folder; name folders that"):
+            compare_sets(first, second)

@@ -377,7 +377,7 @@ def test_broken_references_are_refused(text, sentence):
         ({"victim": ("x",)}, "There is no victim 'x'; Known: net, other."),
         ({"defense": ("x",)}, "There is no defense 'x'; Known: hard, plain, soft."),
         ({"surrogate": ("x",)}, "There is no surrogate 'x'; Known: net, other."),
-        ({"norm": "L2"}, "climb works in Linf, not in L2."),
+        ({"norm": "L2"}, "climb works in Linf, not in L2; choose another --norm or attack. In L2: jump."),
         (
             {"eps": ("8",)},
             "eps 8 is larger than the whole pixel range: images are in [0, 1], so eps is too. "

@@ -194,7 +194,8 @@ class Attack(Component):
     def check(self, threat: ThreatModel) -> None:
         """Raise SpecError if these parameters make no sense under ``threat``; called before any work."""
         if threat.norm not in self.norms:
-            raise SpecError(f"{self.name} works in {' and '.join(self.norms)}, not in {threat.norm}.")
+            norms = " and ".join(", ".join(self.norms).rsplit(", ", 1))
+            raise SpecError(f"{self.name} works in {norms}, not in {threat.norm}; choose another --norm or attack.")
 
     def weakness(self, threat: ThreatModel) -> str:
         """Return what is known to be wrong with the attack as it is asked for, as where a paper is repeated.

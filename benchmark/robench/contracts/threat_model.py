@@ -204,9 +204,14 @@ def parse_eps(text: str | float, norm: Norm = "Linf") -> float:
     try:
         value = parse_number(text)
     except ValueError as error:
-        raise SpecError(
-            f"eps '{text}' is not a number ({error}). Write a fraction such as 8/255 or a decimal such as 0.03."
-        ) from None
+        write = "a fraction such as 8/255 or a decimal such as 0.03"
+        if norm == "L0":
+            write = "the number of pixels alone, such as 24"
+        elif norm == "patch":
+            write = "the side of the square in pixels alone, such as 5"
+        elif not has_ball(norm):
+            write = f"the severity alone, from {SEVERITIES[0]} to {SEVERITIES[-1]}"
+        raise SpecError(f"eps '{text}' is not a number ({error}). Write {write}.") from None
     check_eps(value, norm)
     return value
 

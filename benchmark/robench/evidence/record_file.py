@@ -97,6 +97,12 @@ class RecordFile(Generic[T]):
 
     def _validate(self, raw: Any, where: str) -> None:
         self.refuse(raw, where)
+        stated = raw.get("schema_version") if isinstance(raw, dict) else None
+        if isinstance(stated, int) and stated > self.version:
+            raise CardError(
+                f"{where} is of {self.name} schema {stated}, which a newer robench wrote; this one reads up to "
+                f"{self.version}. Update it: pip install -U robench."
+            )
         problem = fault(raw, self.schema_file)
         if problem:
             raise CardError(f"{where} does not follow {self.name} schema {self.version}: {problem}.")

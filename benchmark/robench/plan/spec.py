@@ -105,7 +105,7 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
                 access: Access = "transfer" if surrogate is not None else _access(way)
                 own = type_of(way, Attack).threat(threat)
                 own = ThreatModel(own.norm, own.eps, access)
-                type_of(way, Attack).check(own)
+                _check_norm(type_of(way, Attack), own, known)
                 # A bound of a ball says nothing of what is in none.
                 known_bounds = certificates if own.ball else []
                 proofs = tuple(one for one in known_bounds if type_of(one, Certificate).covers(defense.component))
@@ -113,6 +113,23 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
                 cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1))
     _check_covered(certificates, cells)
     return cells, chooser
+
+
+def _check_norm(attack: Attack, threat: ThreatModel, known: Catalog) -> None:
+    """Refuse a threat model that an attack does not know; of a norm, naming attacks that do."""
+    try:
+        attack.check(threat)
+    except SpecError as error:
+        others = [offer.name for offer in known.of("attack") if threat.norm in _norms(offer)]
+        if threat.norm in attack.norms or not others:
+            raise
+        raise SpecError(f"{error} In {threat.norm}: {', '.join(others)}.") from None
+
+
+def _norms(offer: Offer) -> tuple[str, ...]:
+    """Return the norms of an attack whatever its parameters; those of a library's depend on its name."""
+    kind: Any = offer.component
+    return kind.norms if isinstance(kind.norms, tuple) and not kind.made_elsewhere else ()
 
 
 def _certificates(spec: Spec, threats: Sequence[ThreatModel], chooser: _Chooser) -> list[SelectedComponent]:

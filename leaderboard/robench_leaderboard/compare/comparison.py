@@ -123,8 +123,11 @@ def compare_sets(first: Sequence[Card], second: Sequence[Card]) -> Comparison:
     """Compare the rows of two sets of cards that agree in images, threat model, victim, defense and seed.
 
     Raises:
-        CardError: they have no such row in common.
+        CardError: they have no such row in common, or one has no cards.
     """
+    for place, cards in (("first", first), ("second", second)):
+        if not cards:
+            raise CardError(f"There are no cards in the {place} folder; name folders that robench run wrote (--out).")
     before, after = _rows(first), _rows(second)
     pairs = [_pair(before[key], after[key]) for key in before if key in after]
     if not pairs:
