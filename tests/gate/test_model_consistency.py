@@ -88,7 +88,7 @@ def test_undeclared_noise_is_invalid_even_if_it_changes_no_decision(grey):
 
     assert card.clean.correct == 40
     assert (card.gate.verdict, check.status, check.n) == ("INVALID", "invalid", 8)
-    assert check.value >= 6  # of 8; two draws may come close to each other
+    assert check.value >= 4  # of 8; two draws may come close to each other
     assert "does not declare randomized = True" in check.meaning
     assert "the harness attacks the expectation (EOT)" in check.meaning
 

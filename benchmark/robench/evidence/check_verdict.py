@@ -91,8 +91,8 @@ def weighed(count: float, n: float, limits: tuple[float, float], worst: Status =
 
 
 def confirmed(status: Status, count: float, doubtful: bool) -> Status:
-    """Return what a share says of a number that is doubted, as that of one step alone: two images are enough."""
-    return "suspect" if doubtful and status == "skipped" and math.floor(count + 1e-9) > 1 else status
+    """Return what a share says of a number that is doubted, as that of one step alone: one image is enough."""
+    return "suspect" if doubtful and status == "skipped" and math.floor(count + 1e-9) >= 1 else status
 
 
 def too_few(count: float, n: float, limit: float, more: str = "--n") -> str:
