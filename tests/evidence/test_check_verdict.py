@@ -76,10 +76,17 @@ def test_two_survivors_of_forty_images_accuse_nobody():
 
 
 @pytest.mark.parametrize(
-    ("won", "doubtful", "status"),
-    [(2, False, "skipped"), (2, True, "suspect"), (1, False, "skipped"), (1, True, "suspect"), (0, True, "pass")],
+    ("won", "doubtful", "enough", "status"),
+    [
+        (2, False, 2, "skipped"),
+        (2, True, 2, "suspect"),
+        (1, False, 1, "skipped"),
+        (1, True, 1, "suspect"),
+        (1, True, 2, "skipped"),
+        (0, True, 1, "pass"),
+    ],
 )
-def test_a_number_of_one_step_alone_does_not_stand_on_too_few_images(won, doubtful, status):
-    found = lost("stronger attack", won, 4, 24, 60, "good.", "bad.", STRONGER, doubtful=doubtful)
+def test_a_number_of_one_step_alone_does_not_stand_on_too_few_images(won, doubtful, enough, status):
+    found = lost("stronger attack", won, 4, 24, 60, "good.", "bad.", STRONGER, doubtful=doubtful, enough=enough)
     assert found.status == status
     assert weigh("stronger attack", found.figures).status == status

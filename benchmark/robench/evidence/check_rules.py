@@ -118,7 +118,8 @@ def _lost(name: str, figures: Figures) -> Weighed:
     among = looked_at(tried, figures["standing"], figures["of"])
     worst: Status = "invalid" if invalid and not figures.get("mild") else "suspect"
     won = figures["won"]
-    status = confirmed(weighed(won, among, limits, worst), won, bool(figures.get("doubtful")))
+    enough = min(figures.get("enough", 2), 2)
+    status = confirmed(weighed(won, among, limits, worst), won, bool(figures.get("doubtful")), enough)
     return Weighed(status, figures["won"] / among, threshold, tried)
 
 

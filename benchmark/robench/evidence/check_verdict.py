@@ -90,9 +90,9 @@ def weighed(count: float, n: float, limits: tuple[float, float], worst: Status =
     return worst if exceeds(count, n, limits[1]) else "suspect"
 
 
-def confirmed(status: Status, count: float, doubtful: bool) -> Status:
-    """Return what a share says of a number that is doubted, as that of one step alone: one image is enough."""
-    return "suspect" if doubtful and status == "skipped" and math.floor(count + 1e-9) >= 1 else status
+def confirmed(status: Status, count: float, doubtful: bool, enough: float = 2) -> Status:
+    """Return what a share says of a number that is doubted, as that of one step alone: so many images are enough."""
+    return "suspect" if doubtful and status == "skipped" and math.floor(count + 1e-9) >= enough else status
 
 
 def too_few(count: float, n: float, limit: float, more: str = "--n") -> str:
@@ -135,12 +135,14 @@ def lost(
     limits: tuple[float, float] = (TOLERATED, INTOLERABLE),
     worst: Status = "invalid",
     doubtful: bool = False,
+    enough: int = 2,
     dear: str = "",
     **figures: float,
 ) -> Check:
     """Return the entry of a check: ``won`` of ``tried`` images fell that the attacks on this model left standing.
 
-    ``doubtful`` is a number that needs to be confirmed: more than the limit makes it SUSPECT on few images too.
+    ``doubtful`` is a number that needs to be confirmed: more than the limit makes it SUSPECT on few images too, if at
+    least ``enough`` of them fell.
     ``dear`` says why nothing was tried although images stand, and how many would be needed.
 
     What is limited is a share of all ``n`` images. To try a part of the ``standing`` ones is to look at that part of
@@ -152,9 +154,9 @@ def lost(
         return skip(name, threshold, "No image was left standing to be tried." if not standing else dear)
     counts = {"won": won, "tried": tried, "standing": standing, "of": n, "mild": worst == "suspect", **figures}
     if doubtful:
-        counts["doubtful"] = True
+        counts |= {"doubtful": True, "enough": enough}
     among = looked_at(tried, standing, n)
-    status = confirmed(weighed(won, among, limits, worst), won, doubtful)
+    status = confirmed(weighed(won, among, limits, worst), won, doubtful, enough)
     meaning = good if status == "pass" else bad
     if status == "skipped":
         more = "--n" if tried >= standing else "--n, --gate-images or --gate-cost"

@@ -34,8 +34,9 @@ def explained(one: Check, cell: RowCell, row: DefendedRow) -> Check:
     among = n if whole else looked_at(min(one.n, left), left, n) if left else 0.0
     mild = one.name == DEARER or (one.name in PROBES and row.one_step_only)
     doubtful = bool(one.figures.get("doubtful")) and row.one_step_only
+    enough = min(one.figures.get("enough", 2), 2)
     won = round((one.value - since / n) * among, 4)  # a check's value has nine digits
-    status = confirmed(weighed(won, among, limits, "suspect" if mild else "invalid"), won, doubtful)
+    status = confirmed(weighed(won, among, limits, "suspect" if mild else "invalid"), won, doubtful, enough)
     if not since:
         return one if status == one.status or one.name not in PROBES else msgspec.structs.replace(one, status=status)
     meaning = (
