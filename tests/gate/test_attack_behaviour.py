@@ -43,6 +43,16 @@ def test_half_of_the_images_left_as_they_are_still_counts_as_moved(grey):
     assert (check.status, check.value, check.n) == ("pass", 0.5, 40)
 
 
+def test_clean_images_sold_as_corrupted_ones_are_accused(grey):
+    role, kind = attack("clear-weather", lambda model, images, labels, task: images.clone())
+    kind = type(kind.__name__, (kind,), {"norms": ("corruption",), "__doc__": kind.__doc__, "name": kind.name})
+    (card,) = grey.run((role, kind), attack="clear-weather", norm="corruption", eps="3", gate="quick")
+    check = checks(card)["images moved"]
+
+    assert (card.gate.verdict, check.status) == ("INVALID", "invalid")
+    assert check.meaning == "clear-weather returned every image as it was: nothing was attacked."
+
+
 class Elsewhere(Attack):
     """Know the answer without asking the model, and claim to have climbed to it in many steps."""
 
