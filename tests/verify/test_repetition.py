@@ -180,3 +180,14 @@ def test_mcnemars_p_is_scipys(one, other):
 
     expected = binomtest(one, one + other).pvalue if one + other else 1.0
     assert mcnemar(one, other) == pytest.approx(expected, rel=1e-9)
+
+
+def test_too_few_images_to_tell_and_a_pass_are_rounding_and_a_check_that_was_not_made_is_not(card, judged):
+    def gate(**change):
+        check = replace(card.gate.checks[0], **change)
+        return replace(card, gate=replace(card.gate, checks=[check, *card.gate.checks[1:]]))
+
+    assert card.gate.checks[0].status == "pass"
+    assert judged(gate(status="skipped", value=0.25))[0] == ROUNDING
+    assert judged(gate(status="skipped", value=None))[0] == OTHER
+    assert judged(gate(status="suspect", value=0.25))[0] == OTHER

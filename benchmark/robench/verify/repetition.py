@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from robench.evidence.card import Card, Outcome
+from robench.evidence.card import Card, Check, Outcome
 from robench.evidence.statistics import mcnemar
 
 SCORED, CRAFTED, FEW = 1e-3, 0.02, 0.01
@@ -187,11 +187,17 @@ def _costs(card: Card, again: Card) -> tuple[bool, str]:
     return True, "passes differ as images leave an attack a step sooner or later"
 
 
+def _undecided(was: Check, now: Check) -> bool:
+    """Tell whether a check accuses nobody either way: its share lies below the limit, or above on too few images."""
+    found = {check.status: check for check in (was, now)}
+    return found.keys() == {"pass", "skipped"} and found["skipped"].value is not None
+
+
 def _gate(card: Card, again: Card) -> tuple[bool, str]:
     one, other = card.gate, again.gate
     names = [check.name for check in one.checks] == [check.name for check in other.checks]
     pairs = zip(one.checks, other.checks, strict=False)
-    changed = [was.name for was, now in pairs if was.status != now.status]
+    changed = [was.name for was, now in pairs if was.status != now.status and not _undecided(was, now)]
     if not names or one.verdict != other.verdict or (one.level, one.images) != (other.level, other.images) or changed:
         return False, f"'{changed[0]}' is otherwise" if changed else ""
     return True, "the same verdict by the same checks; their values differ"
