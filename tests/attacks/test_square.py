@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robench import ThreatModel, square
-from robench.attacks.square import _share
+from robench.attacks.random_search import halved_share
 from robench.attacks.square_patches import patches_for, two_pyramids
 
 SHAPE = (4, 3, 16, 12)
@@ -31,12 +31,12 @@ def draws(norm, count=4, seed=0):
      (2001, 0.0125), (4001, 0.00625), (6001, 0.003125), (8001, 0.0015625)],
 )  # fmt: skip
 def test_the_share_is_halved_where_the_paper_says(query, share):
-    assert _share(query, 5000, 0.8, rescale=False) == pytest.approx(share)
+    assert halved_share(query, 5000, 0.8, rescale=False) == pytest.approx(share)
 
 
 def test_a_rescaled_schedule_reaches_its_end():
-    assert _share(99, 100, 0.8, rescale=True) == pytest.approx(0.8 / 512)
-    assert _share(5000, 10_000, 0.8, rescale=True) == _share(5000, 10_000, 0.8, rescale=False)
+    assert halved_share(99, 100, 0.8, rescale=True) == pytest.approx(0.8 / 512)
+    assert halved_share(5000, 10_000, 0.8, rescale=True) == halved_share(5000, 10_000, 0.8, rescale=False)
 
 
 def test_the_side_of_a_window():

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from robench.attacks.best_so_far import Best
-from robench.attacks.random_search import ask, place_in_schedule, random_place
+from robench.attacks.random_search import ask, halved_share, random_place, starts
 from robench.contracts.classifier import Classifier
 from robench.contracts.patch_square import fitting
 from robench.contracts.task import Task
 
-#: Queries after which the share of repainted pixels is halved, in a schedule made for 10,000 queries.
-_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 #: Every so manyth query moves the square instead of repainting it.
 _MOVES = 4
 
@@ -55,13 +52,8 @@ def patch_rs(
     best = Best(images)
     if task.threat.eps == 0:
         return best.images
-    numbers = task.indices if len(task.indices) else range(len(images))
-    for restart in range(restarts):
-        rows = best.left(task.stop_early)
-        if not len(rows):
-            break
-        draws = [task.generator("patch-rs", restart, numbers[row]) for row in rows.tolist()]
-        plan = [_query(query, queries, share, rescale) for query in range(1, queries)]
+    plan = [_query(query, queries, share, rescale) for query in range(1, queries)]
+    for rows, draws in starts(best, task, restarts, "patch-rs"):
         _search(model, images, labels, rows, draws, best, task, plan)
     return best.images
 
@@ -157,6 +149,5 @@ def _painted(images: Tensor, changes: list[tuple[tuple[int, int], Tensor]]) -> T
 
 def _query(query: int, queries: int, share: float, rescale: bool) -> _Query:
     """Return what a query changes, by the schedule."""
-    at = place_in_schedule(query, queries, rescale)
     reach = 1.0 if query % (2 * _MOVES) == 0 else (1 - query / queries) ** 2
-    return _Query(query % _MOVES == 0, share / 2 ** bisect_left(_HALVINGS, at), reach)
+    return _Query(query % _MOVES == 0, halved_share(query, queries, share, rescale), reach)

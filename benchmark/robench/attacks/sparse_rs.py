@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robench.attacks.best_so_far import Best
-from robench.attacks.random_search import ask, place_in_schedule
+from robench.attacks.random_search import ask, place_in_schedule, starts
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
 
@@ -53,16 +53,11 @@ def sparse_rs(
     best = Best(images)
     if task.threat.eps == 0:
         return best.images
-    numbers = task.indices if len(task.indices) else range(len(images))
     count = images[0, 0].numel()
     pixels = min(int(task.threat.eps), count)
     shares = [_share(query, queries, share, rescale) for query in range(1, queries)]
     exchanged = [min(max(int(part * pixels), 1), count - pixels) for part in shares]
-    for restart in range(restarts):
-        rows = best.left(task.stop_early)
-        if not len(rows):
-            break
-        draws = [task.generator("sparse", restart, numbers[row]) for row in rows.tolist()]
+    for rows, draws in starts(best, task, restarts, "sparse"):
         _search(model, images, labels, rows, draws, best, task, pixels, exchanged)
     return best.images
 

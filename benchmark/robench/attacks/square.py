@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from robench.attacks.best_so_far import Best
-from robench.attacks.random_search import ask, place_in_schedule
+from robench.attacks.random_search import ask, halved_share
 from robench.attacks.square_patches import Patches, patches_for
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
-
-#: Queries after which the share of changed pixels is halved, in a schedule made for 10,000 queries.
-_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 def square(
@@ -60,7 +56,7 @@ def square(
         start = patches.start(images, task, restart)
         # Drawn for the whole batch, so that an image's windows do not depend on who has left.
         draws = task.uniform(images.new_empty(len(images), queries - 1, patches.width), "square", restart)
-        sides = [patches.side(_share(query, queries, share, rescale)) for query in range(queries - 1)]
+        sides = [patches.side(halved_share(query, queries, share, rescale)) for query in range(queries - 1)]
         search = _Search(rows, images[rows], labels[rows], start[rows], draws[rows], best.values[rows])
         _search(model, search, best, task, patches, sides)
     return best.images
@@ -100,9 +96,3 @@ def _search(model: Classifier, search: _Search, best: Best, task: Task, patches:
             here=torch.where(better.view(-1, 1, 1, 1), candidate, search.here),
             value=torch.where(better, value, search.value),
         )
-
-
-def _share(query: int, queries: int, first: float, rescale: bool) -> float:
-    """Return the share of the pixels that a query changes."""
-    halvings = bisect_left(_HALVINGS, place_in_schedule(query, queries, rescale))
-    return first * 0.5**halvings
