@@ -110,5 +110,6 @@ def test_what_no_bound_is_known_for_is_refused():
             chain_of(Classifier(layers, 2))
         assert str(raised.value) == (
             f"{name} has no bound here: certificates take chains of Linear, Conv2d, ReLU, BatchNorm, AvgPool2d and "
-            "Flatten (nn.Sequential), normalised at most."
+            "Flatten (nn.Sequential), normalised at most. Of any other model randomized smoothing certifies the vote "
+            "over noisy copies, in L2."
         )

@@ -518,10 +518,10 @@ def test_same_images_as_torchattacks_least_likely():
 # --- parameters ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step_size", [8 / 255, 0.1])
-def test_a_step_as_large_as_the_ball_is_refused_with_the_reason_and_the_way_out(step_size):
+@pytest.mark.parametrize(("step_size", "written"), [(8 / 255, "8/255"), (0.1, "0.1"), (2.0, "2")])
+def test_a_step_as_large_as_the_ball_is_refused_with_the_reason_and_the_way_out(step_size, written):
     message = (
-        f"pgd.step_size {step_size:g} is not smaller than eps 0.0313725: "
+        f"pgd.step_size {written} is not smaller than eps 8/255: "
         "a step as large as the ball only jumps between its corners "
         "(it left CLIP at 6.57 % where 0.53 % was true). "
         "Give a smaller step_size, or leave it out for 2.5 * eps / steps; "

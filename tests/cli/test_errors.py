@@ -42,7 +42,7 @@ PLANNED = {
     "negative eps": (("--eps=-8/255",), "is not a radius; give a number of at least 0, such as 8/255."),
     "eps NaN": (("--eps", "nan"), "eps 'nan' is not a number ("),
     "eps infinite": (("--eps", "inf"), "eps 'inf' is not a number ("),
-    "step of eps": (("-p", "attack.step_size=8/255"), "is not smaller than eps 0.0313725: a step as large as the ball"),
+    "step of eps": (("-p", "attack.step_size=8/255"), "is not smaller than eps 8/255: a step as large as the ball"),
     "step of nothing": (("-p", "attack.step_size=0"), "pgd.step_size 0 does not move an image;"),
     "no image": (
         ("--n", "0"),

@@ -113,6 +113,16 @@ def test_what_a_run_would_do(parsed):
     assert [cell["stored"] for cell in values["cells"]] == [False]
 
 
+def test_a_curve(parsed, tmp_path):
+    words = ("curve", "--victim", "linear", "--attack", "fgsm", "--gate", "quick", "--n", "20", "--eps", "2/255,8/255")
+    out = tmp_path / "out"
+    values = parsed(*words, "--certificate", "interval", "--store", tmp_path / "store", "-o", out)
+    check(values, shape("curve"))
+    files, failures = values.pop("files"), values.pop("failures")
+    assert (str(out / "curve.json") in files, failures) == (True, [])
+    assert json.loads((out / "curve.json").read_text()) == values
+
+
 def test_cells_that_fail_and_what_plugins_print(parsed, tmp_path):
     (tmp_path / "net.py").write_text("def build():\n    print('loud')\n    raise ValueError('no weights')\n")
     values = parsed("run", "--n", "20", "--attack", "fgsm", "--victim", "tiny-clip,net.py:build", code=1)

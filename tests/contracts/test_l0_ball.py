@@ -82,5 +82,5 @@ def test_a_flat_gradient_moves_nothing_and_a_direction_has_as_many_pixels():
 
 def test_eps_is_a_whole_number_of_pixels():
     assert parse_eps("24", "L0") == 24.0
-    with pytest.raises(SpecError, match=r"eps 0.0313725 is no number of pixels, which L0 counts; give a whole one"):
+    with pytest.raises(SpecError, match=r"eps 8/255 is no number of pixels, which L0 counts; give a whole one"):
         parse_eps("8/255", "L0")

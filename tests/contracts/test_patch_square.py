@@ -115,5 +115,5 @@ def test_eps_is_a_whole_number_and_written_with_its_unit():
     assert parse_eps("5", "patch") == 5.0
     assert str(ThreatModel("patch", 5)) == "patch 5 px white-box"
     assert format_eps(5.0) == "5"
-    with pytest.raises(SpecError, match=r"eps 0.0313725 is no side of a patch in pixels; give a whole number, such as"):
+    with pytest.raises(SpecError, match=r"eps 8/255 is no side of a patch in pixels; give a whole number, such as"):
         parse_eps("8/255", "patch")

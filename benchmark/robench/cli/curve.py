@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from robench.cli.options import warn
+from robench.cli.output import answering, json_option
 from robench.cli.request import requests
 from robench.cli.run import run_command
 from robench.cli.strict import Command, Number
@@ -36,7 +37,8 @@ FINEST = 1e-5
     metavar="WIDTH",
     help="Halve each image's bracket, attacking that image alone, until it is no wider than this.",
 )
-def curve_command(store: Path | None, out: Path, bisect: float | None, **options: Any) -> None:
+@json_option
+def curve_command(store: Path | None, out: Path, bisect: float | None, as_json: bool, **options: Any) -> None:
     """Measure robust accuracy over several radii, and of each image the smallest radius at which it fell.
 
     Each radius is a run of its own, with cards, from the store where it has them. An image that fell has fallen at all
@@ -50,9 +52,9 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
     robench curve --attack cw --norm L2 --eps 0.5,1,2
     robench curve --victim mlp --defense pgd-at --attack apgd --certificate crown --eps 1/255,2/255,4/255
     """
-    from robench.cli.curve_files import print_curves, write_curves
+    from robench.cli.curve_files import curves_json, print_curves, write_curves
     from robench.cli.curve_run import lines, measured
-    from robench.cli.run_results import print_failures
+    from robench.cli.run_results import failed, print_failures
     from robench.contracts.threat_model import counts
     from robench.errors import SpecError
     from robench.gate.level import level_of
@@ -75,11 +77,14 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, **options
     asked = requests(None, options)
     for note in asked.notes:
         warn(note)
-    cards, failures = measured(asked.runs, store, out, {**options, **FIXED})
-    found, shared = lines(asked.runs, cards, store, {**options, **FIXED}, bisect)
-    print_curves(found, shared)
-    for path in write_curves(found, shared, out, bisect):
-        click.echo(f"written: {path}")
-    print_failures(failures)
+    with answering(as_json) as answer:
+        cards, failures = measured(asked.runs, store, out, {**options, **FIXED})
+        found, shared = lines(asked.runs, cards, store, {**options, **FIXED}, bisect)
+        print_curves(found, shared)
+        written = write_curves(found, shared, out, bisect)
+        for path in written:
+            click.echo(f"written: {path}")
+        print_failures(failures)
+        answer({**curves_json(found, shared, bisect), **failed(failures), "files": list(map(str, written))})
     if failures:
         raise click.exceptions.Exit(1)

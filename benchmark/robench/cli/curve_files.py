@@ -170,13 +170,14 @@ def write_curves(found: Sequence[Line], shared: str, out: Path, width: float | N
     if not found:
         return []
     end = _ending(found, out, width)
-    tables = [(line, radii(line, place), images(line, place)) for place, line in enumerate(found, 1)]
+    tables = _tables(found)
     by_radius = [row for _, rows, _ in tables for row in rows]
     by_image = [row for _, _, rows in tables for row in rows]
+    values = {"format": FORMAT, **curves_json(found, shared, width)}
     written = [
         _write(out / f"curve{end}.csv", _csv(RADII, by_radius)),
         _write(out / f"critical-eps{end}.csv", _csv(IMAGES, by_image)),
-        _write(out / f"curve{end}.json", _json(tables, shared, width)),
+        _write(out / f"curve{end}.json", json.dumps(values, indent=1, allow_nan=False) + "\n"),
     ]
     from robench_leaderboard.report.radius_chart import write_chart
 
@@ -203,7 +204,12 @@ def _ending(found: Sequence[Line], out: Path, width: float | None) -> str:
     return f"-{hashlib.sha256(json.dumps([cards, width]).encode()).hexdigest()[:8]}"
 
 
-def _json(tables: Sequence[tuple[Line, Rows, Rows]], shared: str, width: float | None) -> str:
+def _tables(found: Sequence[Line]) -> list[tuple[Line, Rows, Rows]]:
+    return [(line, radii(line, place), images(line, place)) for place, line in enumerate(found, 1)]
+
+
+def curves_json(found: Sequence[Line], shared: str, width: float | None) -> dict[str, Any]:
+    """Return what all curves share, and of each its radii, its images and its summaries, as JSON values."""
     curves = [
         {
             "title": line.title,
@@ -217,12 +223,9 @@ def _json(tables: Sequence[tuple[Line, Rows, Rows]], shared: str, width: float |
                 for what, one in summaries(line).items()
             },
         }
-        for line, by_radius, by_image in tables
+        for line, by_radius, by_image in _tables(found)
     ]
-    return (
-        json.dumps({"format": FORMAT, "shared": shared, "curves": curves}, indent=1, ensure_ascii=True, allow_nan=False)
-        + "\n"
-    )
+    return {"shared": shared, "curves": curves}
 
 
 def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:

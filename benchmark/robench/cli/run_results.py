@@ -76,6 +76,11 @@ def finish(cards: list[Card], out: Path) -> list[Card]:
     return [card for card in judge_together(shown) if card.id in made]
 
 
+def failed(failures: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return which cells failed, by title, and why, as JSON values."""
+    return {"failures": [{"cell": title, "reason": reason} for title, reason in failures]}
+
+
 def results_json(cards: list[Card], failures: list[tuple[str, str]], trained: list[Path], out: Path) -> dict[str, Any]:
     """Return what a run made as JSON values: a record a card, as judged, with its file."""
     from robench.api.results import record
@@ -83,7 +88,7 @@ def results_json(cards: list[Card], failures: list[tuple[str, str]], trained: li
     return {
         "cards": [{**record(card), "path": str(out / "cards" / card.file_name)} for card in cards],
         "trainings": list(map(str, trained)),
-        "failures": [{"cell": title, "reason": reason} for title, reason in failures],
+        **failed(failures),
         "leaderboard": str(out / "LEADERBOARD.md") if cards else None,
     }
 

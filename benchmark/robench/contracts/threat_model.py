@@ -60,6 +60,11 @@ class ThreatModel:
         """Tell whether it is a ball around each image, in which an attacker searches; common corruptions are none."""
         return has_ball(self.norm)
 
+    @property
+    def radius(self) -> str:
+        """Return eps as it is written, with what it counts: ``8/255``, ``0.5``, ``24 px`` or ``severity 3``."""
+        return radius_of(self.eps, self.norm)
+
     def distance(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """Return the norm of each image's perturbation, shape (N,); of corruptions the largest change of a pixel.
 
@@ -154,7 +159,7 @@ class ThreatModel:
         return self.eps / {"Linf": 1.0, "L2": math.sqrt(size), "L1": size}[self.norm]
 
     def __str__(self) -> str:
-        return f"{self.norm} {radius_of(self.eps, self.norm)} {self.access}"
+        return f"{self.norm} {self.radius} {self.access}"
 
 
 def has_ball(norm: str) -> bool:
@@ -221,9 +226,11 @@ def check_eps(eps: float, norm: Norm) -> None:
     if not math.isfinite(eps) or eps < 0:
         raise SpecError(f"eps {eps:g} is not a radius; give a number of at least 0, such as 8/255.")
     if norm == "L0" and eps != int(eps):
-        raise SpecError(f"eps {eps:g} is no number of pixels, which L0 counts; give a whole one, such as --eps 24.")
+        raise SpecError(
+            f"eps {format_eps(eps)} is no number of pixels, which L0 counts; give a whole one, such as --eps 24."
+        )
     if norm == "patch" and eps != int(eps):
-        raise SpecError(f"eps {eps:g} is no side of a patch in pixels; give a whole number, such as --eps 5.")
+        raise SpecError(f"eps {format_eps(eps)} is no side of a patch in pixels; give a whole number, such as --eps 5.")
     if not has_ball(norm) and eps not in (0, *SEVERITIES):
         raise SpecError(
             f"eps {eps:g} is no severity of a corruption; give a whole number from {SEVERITIES[0]} to {SEVERITIES[-1]}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 from robench import Attack, SpecError, ThreatModel, parameter
@@ -151,8 +152,9 @@ def check_step(
     if size <= 0:
         raise SpecError(f"{name}.step_size {size:g} does not move an image; leave step_size out for {usual}.")
     if iterative and size >= threat.eps:
+        step = dataclasses.replace(threat, eps=size).radius if size <= 1 else f"{size:g}"
         raise SpecError(
-            f"{name}.step_size {size:g} is not smaller than eps {threat.eps:g}: "
+            f"{name}.step_size {step} is not smaller than eps {threat.radius}: "
             "a step as large as the ball only jumps between its corners "
             "(it left CLIP at 6.57 % where 0.53 % was true). "
             f"Give a smaller step_size, or leave it out for {usual}{repeat}."
