@@ -132,7 +132,7 @@ def paper(model, image, label, job, steps, larger):
 
     eps, size = job.threat.eps, image.numel()
     schedule = [(3, 0.3), (2, 0.3), (1, 0.4)] if larger else [(1, 1.0)]
-    noise = torch.special.ndtri(((job.uniform(image, "apgd", 0, 0) + 1) / 2).clamp(1e-6, 1 - 1e-6))
+    noise = job.normal(image, "apgd", 0, 0)
     point = image + noise
     for factor, share in schedule:
         threat, count = ThreatModel("L1", factor * eps), round(share * steps)

@@ -14,7 +14,6 @@ from robench_builtins.defenses.fgsm_at import FgsmAT
 from robench_builtins.defenses.gaussian import Gaussian
 from robench_builtins.defenses.pgd_at import PgdAT
 from robench_builtins.defenses.pmg_aft import PmgAFT
-from robench_builtins.defenses.shared.cross_entropy_objectives import normal
 from robench_builtins.defenses.shared.divergence_objectives import ascend, divergence
 from robench_builtins.defenses.trades import TradesAT
 
@@ -136,7 +135,7 @@ def test_one_update_of_trades_is_algorithm_1(linear, batch):
     images = loop.objective.craft(batch, TASK)
 
     p = softmax(x @ weight.T + bias)
-    noise = flat(normal(batch.images, TASK.replace(indices=batch.indices), "start"))
+    noise = flat(TASK.replace(indices=batch.indices).normal(batch.images, "start"))
     start = clipped(x + 1e-3 * noise, x)
     climbing = (softmax(start @ weight.T + bias) - p) @ weight  # d KL(p || q) / d x' = (q - p) W
     adversarial = clipped(start + 0.03 * np.sign(climbing), x)
@@ -258,22 +257,6 @@ def test_ascent_stays_in_ball_and_box_and_climbs(batch):
     moved = ascend(lambda x: (x - aim).square().flatten(1).sum(1), batch.images, batch.images, PgdAT(eps=EPS))
     torch.testing.assert_close(moved, (batch.images + EPS).clamp(0, 1))
     assert not moved.requires_grad
-
-
-def test_normal_draws_are_normal_and_do_not_depend_on_the_batch():
-    images, task = torch.zeros(40, 3, 20, 20), TASK.replace(indices=range(40))
-    drawn = normal(images, task, "noise")
-    assert drawn.mean().item() == pytest.approx(0, abs=0.03)
-    assert drawn.std().item() == pytest.approx(1, abs=0.03)
-    assert drawn.abs().gt(1.96).float().mean().item() == pytest.approx(0.05, abs=0.01)
-    assert torch.isfinite(drawn).all()
-    assert torch.equal(normal(images[7:9], TASK.replace(indices=[7, 8]), "noise"), drawn[7:9])
-
-
-def test_the_ends_of_the_uniform_draw_give_finite_normals(monkeypatch):
-    ends = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)
-    monkeypatch.setattr(Task, "uniform", lambda *_: ends)
-    assert normal(ends, TASK).flatten().abs().tolist() == pytest.approx([5.1, 5.1], abs=0.2)
 
 
 def test_gaussian_noise_has_its_deviation_and_stays_in_the_box(linear):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
+from robench.contracts.task import Silent
 from robench.evidence.card_file import read
 from robench.evidence.statistics import mcnemar, pack_bits, proportion
+from robench.verify import recompute
 from robench.verify.repetition import CRAFTED, IDENTICAL, OTHER, ROUNDING, SCORED, Finding, compare, word
 
 N = 200
@@ -191,3 +194,19 @@ def test_too_few_images_to_tell_and_a_pass_are_rounding_and_a_check_that_was_not
     assert judged(gate(status="skipped", value=0.25))[0] == ROUNDING
     assert judged(gate(status="skipped", value=None))[0] == OTHER
     assert judged(gate(status="suspect", value=0.25))[0] == OTHER
+
+
+def test_a_card_of_a_release_that_computed_otherwise_is_told_so(monkeypatch):
+    """As when noise came from another generator: the differences that follow are those of two releases."""
+    card = read(OLD.with_name("card-v3.json"))
+    raised = {stage: version + (stage in ("fit", "craft")) for stage, version in card.cell.stages.items()}
+    again = replace(card, id="3" * 64, cell=replace(card.cell, stages=raised))
+    monkeypatch.setattr(recompute, "plan", lambda *_: [SimpleNamespace(score_id=again.id)])
+    monkeypatch.setattr(recompute, "foreign_code", lambda _: "")
+    monkeypatch.setattr(recompute, "run", lambda *_, **__: [again])
+    first, *_ = recompute.rerun(card, "cpu", Silent())
+    assert (first.what, first.good) == ("code", None)
+    assert first.detail == (
+        "this installation gives the cell another id: the release that made the card computed fit, craft otherwise (the"
+        " stages have other versions here), so what follows compares two releases"
+    )

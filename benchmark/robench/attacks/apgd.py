@@ -76,8 +76,8 @@ def apgd(
             inputs = Inputs(rows, images[rows], labels[rows], targeted[rows])
             # Drawn for the whole batch, so that an image's start does not depend on who has left.
             if task.threat.norm == "L1":
-                unit = task.uniform(images, "apgd", rank, restart)[rows]
-                climb_in_l1(probe, inputs, unit, best, task, steps, larger_radii)
+                start = task.normal(images, "apgd", rank, restart)[rows]
+                climb_in_l1(probe, inputs, start, best, task, steps, larger_radii)
                 continue
             unit = random_direction(images, task, "apgd", rank, restart)
             start = task.threat.project(images, images + task.threat.eps * unit)

@@ -25,7 +25,7 @@ APART, SHRINK, LEAST, SPARSER, THINNING = 0.04, 1.5, 0.1, 0.95, 1.5
 
 
 def climb_in_l1(
-    probe: LossProbe, inputs: Inputs, unit: Tensor, best: Best, task: Task, steps: int, larger_radii: bool
+    probe: LossProbe, inputs: Inputs, noise: Tensor, best: Best, task: Task, steps: int, larger_radii: bool
 ) -> None:
     """Take the steps of one start, offering every iterate of the ball of ``task`` to ``best``.
 
@@ -39,16 +39,13 @@ def climb_in_l1(
     Args:
         probe: the loss that is climbed.
         inputs: the images.
-        unit: U[-1, 1] in their shape; the start is the image plus the normal noise of these quantiles, projected.
+        noise: N(0, 1) in their shape; the start is the image plus it, projected.
         best: what each image's attack has found.
         task: threat model and ``stop_early``.
         steps: of all balls together.
         larger_radii: whether to begin in the larger balls.
     """
-    # Kept off the ends of the distribution, where the quantiles are infinite; in float64, since in float32 processors
-    # give other bits.
-    quantiles = torch.special.ndtri(((unit.double() + 1) / 2).clamp(1e-6, 1 - 1e-6))
-    here = inputs.images + quantiles.to(unit.dtype)
+    here = inputs.images + noise
     for radius, count in balls(steps, larger_radii):
         threat = dataclasses.replace(task.threat, eps=radius * task.threat.eps)
         start = threat.project(inputs.images, here)

@@ -55,11 +55,8 @@ def noise(
 
 
 def _draw(images: Tensor, task: Task, distribution: Distribution, draw: int) -> Tensor:
-    unit = task.uniform(images, "noise", draw)
-    if distribution == "gaussian":
-        # The normal distribution's quantiles of the draw, kept off its ends, where they are infinite.
-        unit = torch.special.ndtri(((unit + 1) / 2).clamp(1e-6, 1 - 1e-6))
-    elif distribution == "corners":
+    unit = (task.normal if distribution == "gaussian" else task.uniform)(images, "noise", draw)
+    if distribution == "corners":
         unit = torch.where(unit > 0, 1.0, -1.0)
     if task.threat.norm != "Linf":
         unit = unit / length(task.threat, unit).clamp_min(1e-12)

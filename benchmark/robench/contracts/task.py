@@ -217,22 +217,36 @@ class Task:
         return torch.Generator().manual_seed(derive_seed(self.seed, *words))
 
     def uniform(self, images: Tensor, *words: object) -> Tensor:
-        """Draw U[-1, 1] in the shape of ``images``, image by image.
+        """Draw U[-1, 1) in the shape of ``images``, image by image, in multiples of 2^-23.
 
-        Each image's draw depends on the seed, on ``words`` and on the image's place in the test set, never on
-        its batch: another batch size, a dropped neighbour or a second GPU gives the same noise.
+        Each image's draw depends on the seed, on ``words`` and on the image's place in the test set, and on nothing
+        else: another batch, batch size, device or processor gives the same bits (see :mod:`robench.contracts.philox`).
+        """
+        return self._uniform(images, words).to(images.dtype)
+
+    def normal(self, images: Tensor, *words: object) -> Tensor:
+        """Draw N(0, 1) in the shape of ``images``, image by image: the quantiles of :meth:`uniform`'s draw.
+
+        They end at 5.4 standard deviations, and are computed in float64, so that no processor rounds them otherwise.
         """
         import torch
+
+        unit = self._uniform(images, words)
+        # MPS has no float64.
+        exact = unit.cpu().double() if unit.device.type == "mps" else unit.double()
+        # In the middle of each step of 2^-23, so that neither end is infinite.
+        quantiles: Tensor = torch.special.ndtri((exact + 1 + 2**-24) / 2)
+        return quantiles.to(torch.float32).to(images)
+
+    def _uniform(self, images: Tensor, words: Sequence[object]) -> Tensor:
+        """Return the draw in float32."""
+        from robench.contracts import philox
 
         rows = self.indices if len(self.indices) else range(len(images))
         if len(rows) != len(images):
             raise ContractError(f"task.uniform was given {len(images)} images for {len(rows)} indices.")
-        generator = torch.Generator()
-        noise = torch.empty(images.shape, dtype=images.dtype)
-        for row, index in enumerate(rows):
-            generator.manual_seed(derive_seed(self.seed, *words, index))
-            noise[row].uniform_(-1.0, 1.0, generator=generator)
-        return noise.to(images.device)
+        key, values = derive_seed(self.seed, *words), images.shape[1:].numel()
+        return philox.uniform([int(row) for row in rows], values, key, images.device).view(images.shape)
 
     def keep(self, mask: Tensor) -> Task:
         """Return the task of the images that ``mask`` (N,) keeps."""

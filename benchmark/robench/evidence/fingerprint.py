@@ -21,7 +21,7 @@ from robench.evidence.file_digest import of_files
 
 #: Raise a stage's number when robench itself begins to compute something else there.
 STAGES = {
-    "load": 1, "train": 1, "fit": 4, "craft": 2, "score": 3, "certify": 1, "illustrate": 2, "probe": 4, "judge": 8,
+    "load": 1, "train": 2, "fit": 5, "craft": 3, "score": 3, "certify": 2, "illustrate": 2, "probe": 5, "judge": 8,
     "record": 3,
 }  # fmt: skip
 

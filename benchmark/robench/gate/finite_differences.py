@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +25,10 @@ def margin_of(logits: Tensor, labels: Tensor) -> Tensor:
     return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
-def contradicted(
-    model: nn.Module, images: Tensor, labels: Tensor, gradient: Tensor, generator: torch.Generator
-) -> Tensor:
+def contradicted(model: nn.Module, images: Tensor, labels: Tensor, gradient: Tensor, drawn: Tensor) -> Tensor:
     """Return (N,) bool: where ``gradient``, which attacks climb in float32, is not the slope that the answers have.
 
-    Central differences of the margin along the gradient and along a random direction, in float64; a model that only
+    Central differences of the margin along the gradient and along the signs of ``drawn``, in float64; a model that only
     computes in float32, or hands its answers over in it, is measured with a wider step and along the gradient only. A
     gradient that was computed in low precision, as under autocast, is allowed what rounding does to the answers.
     """
@@ -38,7 +36,7 @@ def contradicted(
         exact = copy_module(model).double()
         with torch.no_grad():
             true = exact(images.double())
-        step, directions = (STEP, 2) if true.dtype == torch.float64 else (COARSE_STEP, 1)
+        fine = true.dtype == torch.float64
         allowed = DISAGREEMENT + _rounding(model, true.double(), images)
 
         def answers(points: Tensor) -> Tensor:
@@ -46,11 +44,12 @@ def contradicted(
             return found.double()
 
         points, climbed = images.double(), gradient.double()
-        return slopes_disagree(answers, points, labels, climbed, step, directions, generator, allowed)
+        ways = [drawn.sign().double()] if fine else []
+        return slopes_disagree(answers, points, labels, climbed, STEP if fine else COARSE_STEP, ways, allowed)
     except Exception as error:  # it holds float32 constants, casts to float32, or cannot be copied
         if is_out_of_memory(error) and len(images) > 1:  # in float64 one image alone may not fit
             raise
-        return slopes_disagree(model, images, labels, gradient, COARSE_STEP, 1, generator)
+        return slopes_disagree(model, images, labels, gradient, COARSE_STEP)
 
 
 def _rounding(model: nn.Module, true: Tensor, images: Tensor) -> float:
@@ -67,11 +66,13 @@ def slopes_disagree(
     labels: Tensor,
     gradient: Tensor,
     step: float,
-    directions: int,
-    generator: torch.Generator,
+    others: Sequence[Tensor] = (),
     allowed: float = DISAGREEMENT,
 ) -> Tensor:
-    """Return (N,) bool: where central differences of the margin differ from what ``gradient`` says."""
+    """Return (N,) bool: where central differences of the margin differ from what ``gradient`` says.
+
+    They are taken along the gradient and along the directions ``others``.
+    """
     with torch.no_grad():
         logits = model(images)
     if logits.dtype != images.dtype:
@@ -83,9 +84,7 @@ def slopes_disagree(
         return logits.gather(1, labels[:, None]).squeeze(1) - logits.gather(1, rivals[:, None]).squeeze(1)
 
     length = gradient.flatten(1).norm(dim=1)
-    ways = [gradient / length.clamp_min(1e-30).view(-1, 1, 1, 1)]
-    if directions > 1:
-        ways.append(torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device).sign())
+    ways = [gradient / length.clamp_min(1e-30).view(-1, 1, 1, 1), *others]
     wrong = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for way in ways:
         wrong |= _disagrees(lead, images, way, gradient, length, step, allowed)

@@ -69,9 +69,9 @@ def _look(context: ProbeContext, images: Tensor, labels: Tensor, task: Task) -> 
     if not possible or approximate or (held and not _repeats(model, jitter)):
         return seen
     if held:
-        untrue = slopes_disagree(model, jitter, labels, margin, COARSE_STEP, 1, task.generator("gate", "direction"))
+        untrue = slopes_disagree(model, jitter, labels, margin, COARSE_STEP)
     else:
-        untrue = contradicted(context.plain, jitter, labels, margin, task.generator("gate", "direction"))
+        untrue = contradicted(context.plain, jitter, labels, margin, task.uniform(jitter, "direction"))
     seen |= {"checked": len(images), "untrue": int(untrue.sum())}
     seen["stuck"] = int((~blind & _stuck(context.task, model, jitter, labels, lead, margin)).sum())
     unknown, seen["flat"] = _withstand(context, images, labels, blind & ~untrue, task)

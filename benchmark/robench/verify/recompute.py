@@ -227,9 +227,7 @@ def rerun(
         again = next((found for found in cards if found.id == card.id), None)
         if again is None:
             again = _same_cell(card, cards)
-            yield Finding(
-                "code", None, "this installation gives the cell another id: a version, file or plugin differs"
-            )
+            yield Finding("code", None, f"this installation gives the cell another id: {_otherwise(card, again)}")
         if again is None:
             yield Finding("rerun", False, "this installation plans no such cell")
             return
@@ -257,6 +255,18 @@ def level_of_card(card: Card) -> dict[str, Any]:
 
 def _untrusted(code: str) -> str:
     return f"it names {code[:200]!r}, which runs code of a file; read that file, and if you trust it add --trust-code"
+
+
+def _otherwise(card: Card, again: Card | None) -> str:
+    """Say why a cell has another id here: another release, if stages have other versions."""
+    here = again.cell.stages if again is not None else {}
+    stages = [stage for stage, version in card.cell.stages.items() if here.get(stage, version) != version]
+    if not stages:
+        return "a version, file or plugin differs"
+    return (
+        f"the release that made the card computed {', '.join(stages)} otherwise (the stages have other versions here), "
+        "so what follows compares two releases"
+    )
 
 
 def _same_cell(card: Card, cards: list[Card]) -> Card | None:

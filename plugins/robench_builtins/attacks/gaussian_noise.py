@@ -39,12 +39,8 @@ class GaussianNoise(Attack):
 
     def craft(self, model: Classifier, images: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Return one noisy version of each image."""
-        import torch
-
         from robench import noise
 
         if self.std is None or task.threat.eps == 0:
             return noise(model, images, labels, task, distribution="gaussian")
-        unit = (task.uniform(images, "noise", 0) + 1) / 2
-        normal = torch.special.ndtri(unit.clamp(1e-6, 1 - 1e-6))  # the quantiles, kept off their infinite ends
-        return task.threat.project(images, images + self.std * normal)
+        return task.threat.project(images, images + self.std * task.normal(images, "noise", 0))

@@ -72,11 +72,10 @@ class RandomizedSmoothing(Certificate):
 
     def _count(self, model: Voting, image: Tensor, label: int, index: int, task: Task) -> int:
         """Return how many noisy copies of one image (C, H, W) are answered by the label."""
-        import torch
-
-        generator, right, size = task.generator("noise", index), 0, max(task.batch_size, 1)
+        right, size = 0, max(task.batch_size, 1)
         for start in range(0, self.samples, size):
             count = min(size, self.samples - start)
-            noise = torch.randn(count, *image.shape, generator=generator).to(image.device)
-            right += int((model.answers(image.expand(count, *image.shape), noise).argmax(1) == label).sum())
+            copies = image.expand(count, *image.shape)
+            noise = task.replace(indices=range(start, start + count)).normal(copies, "noise", index)
+            right += int((model.answers(copies, noise).argmax(1) == label).sum())
         return right

@@ -58,7 +58,7 @@ class NoisyCrossEntropy(CrossEntropy):
 
     def move(self, batch: Batch, task: Task) -> Tensor:
         """Return the images under new noise."""
-        return (batch.images + self.sigma * normal(batch.images, task, "noise")).clamp(0, 1)
+        return (batch.images + self.sigma * task.normal(batch.images, "noise")).clamp(0, 1)
 
 
 class AdversarialCrossEntropy(CrossEntropy):
@@ -128,9 +128,3 @@ class ContrastiveCrossEntropy(AdversarialCrossEntropy):
 def tecoa_loss(cosines: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Return the mean of -log softmax(cosines / temperature) at the label; cosines (N, K) with all texts."""
     return -(cosines / temperature).log_softmax(dim=1).gather(1, labels[:, None]).mean()
-
-
-def normal(images: Tensor, task: Task, *words: object) -> Tensor:
-    """Draw N(0, 1) in the shape of ``images``, image by image, from uniform draws; it ends at 5.2 deviations."""
-    drawn = task.uniform(images, *words).clamp(-1 + 2**-22, 1 - 2**-22)
-    return drawn.erfinv() * 2**0.5

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor
 
 from robench import Batch, Classifier, Task, ThreatModel, ZeroShotClassifier, input_gradient
-from robench_builtins.defenses.shared.cross_entropy_objectives import AdversarialCrossEntropy, normal
+from robench_builtins.defenses.shared.cross_entropy_objectives import AdversarialCrossEntropy
 from robench_builtins.defenses.shared.trained_defense import AdversarialDefense
 from robench_builtins.training.model_modes import at_temperature, under_attack
 from robench_builtins.training.objective import Objective
@@ -30,7 +30,7 @@ class Trades(Objective):
     def craft(self, batch: Batch, task: Task) -> Tensor:
         """Return the images whose answers are farthest from the clean images', the model in eval mode."""
         task = task.replace(indices=batch.indices)
-        start = batch.images + TRADES_START * normal(batch.images, task, "start")
+        start = batch.images + TRADES_START * task.normal(batch.images, "start")
         with under_attack(self.model):
             with torch.no_grad():
                 aims = self.model(batch.images)
