@@ -1,4 +1,7 @@
-"""Copy modules, those too that copy.deepcopy refuses because they keep what they computed."""
+"""Copy modules, those too that copy.deepcopy refuses because they keep what they computed.
+
+Only what is written to is copied: see :mod:`robench.contracts.shared_weights`.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,22 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from robench.contracts.shared_weights import shared
 from robench.errors import ContractError
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def copy_module(module: Module, name: str = "module") -> Module:
+def copy_module(module: Module, name: str = "module", *, whole: bool = False) -> Module:
     """Return a deep copy; tensors that were computed and kept (weight_norm's weight, activations) become plain ones.
 
     torch copies leaves only. Such a tensor is computed again in the next forward, or is only looked at.
+    A parameter takes memory of its own once it is written to, in the copy or in the original; with ``whole`` at once,
+    as it has to be where the original is somebody else's who may have other views of its memory.
     """
     kept = {id(tensor): tensor.detach().clone() for tensor in _computed(module)}
+    if not whole:
+        kept |= {id(weight): twin for weight in module.parameters() if (twin := shared(weight)) is not None}
     try:
         with torch.no_grad():  # recorded, the copy of a TorchScript module would have no leaves
             return copy.deepcopy(module, kept)

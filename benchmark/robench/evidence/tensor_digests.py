@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor, nn
+
+from robench.contracts.shared_weights import octets
 
 
 def weights_digest(model: nn.Module, computed: Iterable[str] = ()) -> str:
@@ -46,8 +47,7 @@ def derived(model: nn.Module) -> set[str]:
 
 def digest(tensor: Tensor) -> str:
     """Return the sha256 over a tensor's shape, type and bytes."""
-    flat = tensor.detach().cpu().contiguous()
-    header = f"{tuple(flat.shape)} {flat.dtype}".encode()
-    hasher = hashlib.sha256(header)
-    hasher.update(flat.reshape(-1).view(torch.uint8).numpy().data)
+    hasher = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+    for part in octets(tensor):
+        hasher.update(part)
     return hasher.hexdigest()

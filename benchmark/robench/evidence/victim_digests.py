@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from robench.contracts.shared_weights import address, same_memory, shared
 from robench.evidence.tensor_digests import derived, digest, digest_of_digests
 
 #: Bytes of a tensor that are looked at before all of it is.
@@ -26,6 +27,8 @@ class VictimDigests:
     def __init__(self, victim: nn.Module) -> None:
         self.by_name = {name: digest(tensor) for name, tensor in _tensors(victim)}
         self._seen = {name: _sample(tensor) for name, tensor in _tensors(victim)}
+        # Held, so that whatever torch writes to the victim goes to another address.
+        self._held = [twin for weight in victim.parameters() if (twin := shared(weight)) is not None]
         self._states = _states(victim)
         self._derived = derived(victim)
 
@@ -64,19 +67,19 @@ def _tensors(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
 
 
 def _states(model: nn.Module) -> list[tuple[str, int, int]]:
-    return [(name, tensor.data_ptr(), tensor._version) for name, tensor in _tensors(model)]
+    return [(name, address(tensor), tensor._version) for name, tensor in _tensors(model)]
 
 
 def _sample(tensor: Tensor) -> Sample:
     """Return shape, type and a few bytes from all over a tensor."""
     octets = _octets(tensor)
     step = max(1, -(-len(octets) // SAMPLED)) | 1  # odd, so that not the same byte of each number is seen
-    return tuple(tensor.shape), tensor.dtype, octets[::step].cpu().numpy().tobytes()
+    return tuple(tensor.shape), tensor.dtype, octets[::step].clone().cpu().numpy().tobytes()
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors of one shape and type have the same bits: 0 and -0 differ, NaN is equal to itself."""
-    return one.device == other.device and torch.equal(_octets(one), _octets(other))
+    return same_memory(one, other) or (one.device == other.device and torch.equal(_octets(one), _octets(other)))
 
 
 def _octets(tensor: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def user_model(module: nn.Module, label: str) -> type[Model]:
         def load(self, task: Any) -> Classifier:
             from robench.contracts.module_copy import copy_module
 
-            copied = copy_module(module, label)
+            copied = copy_module(module, label, whole=True)  # the user may have other views of its memory
             return copied if isinstance(copied, Classifier) else Classifier(copied, classes=len(task.classes))
 
     return UserModel
@@ -130,7 +130,7 @@ def first_answer(module: nn.Module, images: Tensor, name: str) -> Any:
 
     from robench.contracts.module_copy import copy_module
 
-    probe = copy_module(module, name).cpu().eval()
+    probe = copy_module(module, name, whole=True).cpu().eval()
     mode = torch.is_grad_enabled()
     try:
         with torch.no_grad():

@@ -117,7 +117,7 @@ def _fold_batch_norms(model: Classifier) -> Classifier | None:
     from torch.fx.experimental.optimization import fuse
 
     folded = model.inference_copy()
-    folded.network = fuse(folded.network)
+    folded.network = fuse(folded.network, inplace=True)  # the copy is made: not another one, and a whole one
     return folded
 
 

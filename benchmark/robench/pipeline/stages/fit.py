@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -207,8 +207,9 @@ def _fit_metered(
     checkpoint = Checkpoint(unfinished, _resumable(meter, touched, task.history), task.progress.note)
     with ExitStack() as stack:
 
+        @cache
         def surrogate(name: str) -> Classifier:
-            model = task.load_model(name)
+            model = copy_module(task.load_model(name), name)  # others use it too, the victim among them
             stack.enter_context(meter.counting(model.network))
             return model
 

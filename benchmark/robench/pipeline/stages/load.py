@@ -10,6 +10,7 @@ import torch
 from robench.contracts.classifier import Classifier, check_logits
 from robench.contracts.components import Dataset, Model, Split
 from robench.contracts.examples import Examples
+from robench.contracts.shared_weights import own_memory
 from robench.contracts.task import Progress, Task, derive_seed
 from robench.errors import DataError, attributed_to, require
 from robench.evidence.image_signatures import KnownSignatures
@@ -82,7 +83,7 @@ def load_model(model: Model, data: Data, task: Task) -> Classifier:
         f"{model.name}.load must return a robench.Classifier, not {type(classifier).__name__}; wrap the network: "
         "Classifier(network, classes=len(task.classes)).",
     )
-    freeze(classifier, task.device)
+    own_memory(freeze(classifier, task.device))
     probe = next(data.test[: min(2, len(data.test))].batches(2, task.device)).images
     with attributed_to(f"{model.name} on the dataset's images"):
         contain_side_effects(classifier, probe, model.name)
