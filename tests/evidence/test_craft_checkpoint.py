@@ -47,6 +47,17 @@ def test_finished_images_and_counts_come_back(opened):
 
 
 @pytest.mark.usefixtures("at_once")
+def test_what_is_still_being_copied_is_waited_for(opened, tmp_path):
+    images = torch.zeros(6, 1, 2, 2)
+    path, found = tmp_path / "chunk.partial", {"outside_ball": 0, "largest": 0.0}
+    Unfinished(path, images, found, Meter(), settle=lambda: images.fill_(0.5)).finish([1, 3])
+
+    _, images, *_ = opened()
+
+    assert images.flatten(1).amax(1).tolist() == [0, 0.5, 0, 0.5, 0, 0]
+
+
+@pytest.mark.usefixtures("at_once")
 def test_the_attacks_state_comes_back_for_exactly_its_images(opened):
     chunk, _, _, meter = opened()
     meter.forwards = 7

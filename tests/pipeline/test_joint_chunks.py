@@ -12,6 +12,7 @@ from robench.evidence.store import Store
 from robench.pipeline.joint_chunks import by_part, groups, shared
 from robench.pipeline.stages import craft as stage
 from robench.pipeline.stages.craft import craft
+from robench.runtime.host_copies import HostCopies
 from robench.testing import pretended_cuda
 from robench.testing.fixtures import USUAL, network, pictures
 from robench_builtins.attacks.pgd import PGD
@@ -83,6 +84,34 @@ def test_a_gpu_is_given_fewer_kernels(crafted):
         after = sum(counts.launches.values())
     assert joint.fingerprint == one.fingerprint
     assert after < 0.5 * before
+
+
+def test_crafted_images_are_copied_from_a_gpu_while_the_next_batch_is_attacked(crafted, monkeypatch):
+    put, settle, seen = HostCopies.put, HostCopies.settle, []
+
+    def noted(self, places, images):
+        seen.append(("put", len(Counted.sizes)))
+        put(self, places, images)
+
+    def waited(self):
+        seen.extend(("arrived", len(Counted.sizes)) for _ in self._under_way)
+        settle(self)
+
+    monkeypatch.setattr(HostCopies, "put", noted)
+    monkeypatch.setattr(HostCopies, "settle", waited)
+    expected, _ = crafted(2, "cpu", worth=None)
+    seen.clear()
+    with pretended_cuda() as counts:
+        made, sizes = crafted(2, "gpu", worth=None, device="cuda")
+    assert made.fingerprint == expected.fingerprint
+    # The first batch is attacked twice, since an operation of its network has no kernel that repeats its bits.
+    assert sizes == (2,) * 23
+    # Of a chunk's two batches the first arrives when the second has been attacked, and that before the chunk is stored.
+    assert seen == [
+        one for n in range(2, 23, 2) for one in (("put", n), ("arrived", n + 1), ("put", n + 1), ("arrived", n + 1))
+    ]
+    # What is waited for at once is what the harness found in each batch, seven numbers.
+    assert (counts.launches["to cpu"], counts.waits["to cpu"]) == (22, 22)
 
 
 def test_random_answers_are_drawn_chunk_by_chunk_whatever_the_batch(crafted):

@@ -32,6 +32,7 @@ class Unfinished:
         meter: likewise.
         sound: says of places and their images from an earlier process whether the harness would have let them pass.
         note: told when damaged work is dropped.
+        settle: waits until the finished images are in ``images``, to which a GPU may still be copying them.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class Unfinished:
         meter: Meter,
         sound: Callable[[list[int], Tensor], bool] = lambda places, images: True,
         note: Callable[[str], None] = lambda text: None,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         self._file = Checkpoint(path, note=note)
-        self._sound = sound
+        self._sound, self._settle = sound, settle
         self._images, self._found, self._meter = images, found, meter
         self._batch: tuple[list[int], Any] | None = None
         self._written, self._pause = time.monotonic(), EVERY
@@ -83,6 +85,7 @@ class Unfinished:
         begun = time.monotonic()
         if begun - self._written < self._pause:
             return
+        self._settle()
         self._file.save(
             {
                 "done": self.done,

@@ -83,7 +83,8 @@ class Counts:
 
     Attributes:
         launches: kernels by operation, about one each; views and allocations start none.
-        waits: for what the host waited for the GPU, by operation; ``to cpu`` is a copy.
+        waits: for what the host waited for the GPU, by operation; ``to cpu`` is a copy, one that is not waited for
+            (``non_blocking``) counts among the launches.
         bytes_up: bytes copied to the GPU.
         bytes_down: and back.
         unrepeatable: operations for which CUDA has no deterministic kernel.
@@ -111,7 +112,7 @@ class Counts:
         if name in UNREPEATABLE:
             self._unrepeatable(name)
         if to_cpu:
-            self.waits["to cpu"] += 1
+            (self.launches if _not_waited_for(name, args, kwargs) else self.waits)["to cpu"] += 1
             self.bytes_down += _bytes(args[1] if name == "copy_" else args[0])
         elif name in ("_to_copy", "copy_") and came_up:
             self.launches["to cuda"] += 1
@@ -140,6 +141,11 @@ class Counts:
         if self._refused is not None and torch._C._current_graph_task_id() == -1:
             error, self._refused = self._refused, None
             raise error
+
+
+def _not_waited_for(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Tell whether a copy to the CPU was asked for without waiting for it."""
+    return bool(kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]))
 
 
 def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:

@@ -30,6 +30,7 @@ from robench.evidence.tensor_digests import digest
 from robench.pipeline.joint_chunks import by_part, groups, shared
 from robench.runtime.deterministic import repeatably
 from robench.runtime.float32 import held_to_float32
+from robench.runtime.host_copies import HostCopies
 from robench.runtime.inference import freeze
 from robench.runtime.model_guard import unchanged
 from robench.runtime.out_of_memory import is_out_of_memory, retry_in_halves
@@ -182,6 +183,7 @@ def _craft_chunks(
     """Return what is stored of each of the chunks of these ``lengths`` that ``part`` holds one behind another."""
     meter = Meter(device=task.device)
     result = torch.empty(len(part), *part.shape)
+    copies = HostCopies(result)
     nothing = {"outside_ball": 0, "outside_box": 0, "unmoved": 0, "excess": 0.0, "largest": 0.0}
     # By chunk; one alone lies open, as it lay in the unfinished work of earlier releases.
     single = len(lengths) == 1
@@ -191,7 +193,7 @@ def _craft_chunks(
         clean = [batch.images.cpu() for batch in part[places].batches(task.batch_size)] if places else []
         return not clean or _inside(torch.cat(clean), images, task)
 
-    unfinished = Unfinished(path, result, found, meter, sound, task.progress.note)
+    unfinished = Unfinished(path, result, found, meter, sound, task.progress.note, copies.settle)
     counts: list[dict[str, Any]] = [found] if single else [found[str(one)] for one in range(len(lengths))]
 
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
@@ -203,14 +205,16 @@ def _craft_chunks(
             one["unrepeatable"] = sorted({*one.get("unrepeatable", ()), *names})
         return made
 
-    for images, labels, places, over in (_as_they_lie if single else _filled)(part, mask, unfinished, result, task):
+    for images, labels, places, over in (_as_they_lie if single else _filled)(part, mask, unfinished, copies, task):
         adversarial = retry_in_halves(on_batch, images, labels, places, task, model)
         check_returned(attack, images, adversarial)
+        copies.settle()  # those of the batch before, which were copied while this one was attacked
         for number, rows in by_part(places, lengths):
-            result[places[rows]] = inspect(attack, images[rows], adversarial[rows], task, counts[number]).cpu()
+            copies.put(places[rows], inspect(attack, images[rows], adversarial[rows], task, counts[number]))
         meter.images += len(places)
         meter.batch_size = max(meter.batch_size, len(places))
         unfinished.finish(over)
+    copies.settle()
     attacked = [int(chunk.sum()) for chunk in mask.split(list(lengths))]
     crafted: list[Crafted] = []
     chunks = zip(counts, attacked, shared(meter.state(), attacked), result.split(list(lengths)), strict=True)
@@ -221,14 +225,14 @@ def _craft_chunks(
 
 
 def _as_they_lie(
-    part: Examples, mask: Tensor, unfinished: Unfinished, result: Tensor, task: Task
+    part: Examples, mask: Tensor, unfinished: Unfinished, copies: HostCopies, task: Task
 ) -> Iterator[Attacked]:
     """Yield what is to be attacked of each batch of the images, and the whole batch's places; the rest stays clean."""
     for batch in part.batches(task.batch_size, task.device):
         missing = ~unfinished.done[batch.indices]
         clean = (~mask[batch.indices] & missing).nonzero().flatten().tolist()
         if clean:
-            result[[batch.indices[row] for row in clean]] = batch.images[clean].cpu()
+            copies.put([batch.indices[row] for row in clean], batch.images[clean])
         rows = (mask[batch.indices] & missing).nonzero().flatten().tolist()
         if not rows:
             continue
@@ -237,12 +241,12 @@ def _as_they_lie(
         yield images, labels, [batch.indices[row] for row in rows], batch.indices
 
 
-def _filled(part: Examples, mask: Tensor, unfinished: Unfinished, result: Tensor, task: Task) -> Iterator[Attacked]:
+def _filled(part: Examples, mask: Tensor, unfinished: Unfinished, copies: HostCopies, task: Task) -> Iterator[Attacked]:
     """Yield full batches of what is to be attacked; the rest stays clean, and is there before."""
     clean = (~mask & ~unfinished.done).nonzero().flatten().tolist()
     for batch in part[clean].batches(task.batch_size):
         places = [clean[row] for row in batch.indices]
-        result[places] = batch.images
+        copies.put(places, batch.images)
         unfinished.done[places] = True
     rows = (mask & ~unfinished.done).nonzero().flatten().tolist()
     for batch in part[rows].batches(task.batch_size, task.device):
