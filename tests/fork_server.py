@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import atexit
 import gc
-import json
+import marshal
 import os
 import pkgutil
 import runpy
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module, invalidate_caches
@@ -48,18 +49,20 @@ READ = ("HF_", "TRANSFORMERS_", "TORCH_", "OMP_", "MKL_", "CUDA_", "PYTHONHASHSE
 
 CLIENT = """\
 #!{python} -IS
-import json, os, signal, socket, sys
+import array, marshal, os, sys  # what takes 3 ms to import; json and socket take 14
+from _socket import AF_UNIX, SCM_RIGHTS, SOL_SOCKET, socket
 read = {{name: value for name, value in os.environ.items() if name.startswith({read!r})}}
 first = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 hidden = any(os.path.exists(os.path.join(path, name)) for path in filter(None, first) for name in {files!r})
 if hidden or read != {known!r}:
     os.execv({installed!r}, [{installed!r}, *sys.argv[1:]])
-server = socket.socket(socket.AF_UNIX)
+server = socket(AF_UNIX)
 server.connect({address!r})
 request = {{"name": {name!r}, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
-socket.send_fds(server, [b"-"], [0, 1, 2])
-server.sendall(json.dumps(request).encode() + b"\\n")
-code = int(server.makefile().readline())
+server.sendmsg([b"-"], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+text = marshal.dumps(request)
+server.sendall(len(text).to_bytes(8, "big") + text)
+code = int(server.recv(64))
 if code < 0:
     os.kill(os.getpid(), -code)
 os._exit(code)
@@ -121,8 +124,9 @@ def serve(address: str) -> Callable[[], None]:
         if listener in ready:
             asked, _ = listener.accept()
             _, streams, _, _ = socket.recv_fds(asked, 1, 3)
-            with asked.makefile() as lines:
-                request = json.loads(lines.readline())
+            with asked.makefile("rb") as given:
+                size = int.from_bytes(given.read(8), "big")
+                request = marshal.loads(given.read(size))  # noqa: S302 - from our own script
             import_all()  # at the first question: few test files ask at all
             gc.freeze()  # or each child's collector walks through all the libraries hold
             with warnings.catch_warnings():
@@ -210,6 +214,7 @@ def become(name: str, words: list[str], folder: str, environment: dict[str, str]
 
 def finish(main: Callable[[], object]) -> None:
     """Run ``main`` and end as an interpreter does, without taking apart, object by object, what was forked."""
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
     code = 0
     try:
         main()

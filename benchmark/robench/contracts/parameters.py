@@ -114,6 +114,8 @@ def _field_types(component: type) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(component)}
     for base in reversed(component.__mro__):
         own = {name: kind for name, kind in inspect.get_annotations(base).items() if name in names}
+        if not own:
+            continue
         holder = type(base.__name__, (), {"__annotations__": own, "__module__": base.__module__})
         found.update(typing.get_type_hints(holder))
     return found

@@ -93,6 +93,8 @@ def _pairs(varied: Tensor, others: Tensor) -> list[tuple[int, int, int]]:
         # Brightness and contrast taken out, two pictures are one if they differ by less than SAME at their contrast.
         near: Any = tree.query_ball_point(asked[rows] @ axes, SAME * INNER / own[rows])
         for row, places in zip(rows, near, strict=True):
+            if not places:
+                continue
             gap = np.linalg.norm(known[places] - asked[row], axis=1) * np.maximum(contrast[places], own[row])
             found += [(variant, int(row), int(shows[places[k]])) for k in np.flatnonzero(gap < SAME * INNER)]
     return found

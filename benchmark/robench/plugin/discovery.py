@@ -95,6 +95,9 @@ def _entry_points() -> dict[str, list[tuple[str, str, EntryPoint]]]:
     found: dict[str, list[tuple[str, str, EntryPoint]]] = defaultdict(list)
     seen: set[tuple[str, str, str]] = set()
     for dist in distributions():
+        # Hundreds are installed, and to parse what each says of itself takes longer than all else a short command does.
+        if hookspecs.GROUP not in (dist.read_text("entry_points.txt") or ""):
+            continue
         name = dist.metadata["Name"] or "?"
         for entry in dist.entry_points.select(group=hookspecs.GROUP):
             # A distribution can be met twice on sys.path (an editable install inside its own folder).

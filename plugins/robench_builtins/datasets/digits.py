@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from robench import Dataset, parameter
 from robench_builtins.datasets.shared.stratified_splits import stratified_order
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from robench import Examples, Split
 
 TEST, VAL = 500, 200
@@ -53,22 +56,30 @@ class Digits(Dataset):
 
     def load(self, split: Split) -> Examples:
         """Return one split as uint8 images (N, 3, 32, 32), or (N, 1, 8, 8)."""
-        import torch
-        import torch.nn.functional as F  # noqa: N812 - torch's own spelling
-        from sklearn.datasets import load_digits
-
         from robench import Examples
 
-        scans, labels = load_digits(return_X_y=True)
-        # Sixteenths, enlarged by 4: exact in float32, so the bytes are the same on every machine.
-        small = torch.from_numpy(scans).float().div(16).view(-1, 1, 8, 8)
-        large = small if self.native else F.interpolate(small, (32, 32), mode="bilinear")
-        rows = _rows(labels.tolist(), split, self.split_seed)
-        images = large.mul(255).round().to(torch.uint8)[rows].expand(-1, 1 if self.native else 3, -1, -1)
-        return Examples.from_tensors(images.contiguous(), torch.from_numpy(labels)[rows])
+        scans, labels = _scans(self.native)
+        rows = _rows(tuple(labels.tolist()), split, self.split_seed)
+        images = scans[rows].expand(-1, 1 if self.native else 3, -1, -1)
+        return Examples.from_tensors(images.contiguous(), labels[rows])
 
 
-def _rows(labels: list[int], split: Split, seed: int) -> list[int]:
+@cache
+def _scans(native: bool) -> tuple[Tensor, Tensor]:
+    """Return all scans as uint8 images of one channel, and their labels; read once a process, copied by who serves."""
+    import torch
+    import torch.nn.functional as F  # noqa: N812 - torch's own spelling
+    from sklearn.datasets import load_digits
+
+    scans, labels = load_digits(return_X_y=True)
+    # Sixteenths, enlarged by 4: exact in float32, so the bytes are the same on every machine.
+    small = torch.from_numpy(scans).float().div(16).view(-1, 1, 8, 8)
+    large = small if native else F.interpolate(small, (32, 32), mode="bilinear")
+    return large.mul(255).round().to(torch.uint8), torch.from_numpy(labels)
+
+
+@cache
+def _rows(labels: tuple[int, ...], split: Split, seed: int) -> list[int]:
     order = stratified_order(labels, seed=0)
     test, rest = order[:TEST], order[TEST:]
     if split == "test":
