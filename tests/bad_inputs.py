@@ -20,9 +20,9 @@ UNSET = "(an unset shell variable?)"
 OPTIONS = {
     "run": "dataset* train-dataset victim* defense* attack* surrogate* certificate* eps* norm parameter* n seed* "
     "device batch-size protocol workers shard on gate gate-images gate-cost timeout store out fail-on keep-images "
-    "label* rates without*",
+    "label* rates without* precision",
     "curve": "dataset* train-dataset victim* defense* attack* surrogate* certificate* eps* norm parameter* label* n "
-    "seed* device batch-size gate timeout store out bisect",
+    "seed* device batch-size gate timeout store out bisect precision",
     "suites": "out without*",
     "published": "dataset victim defense attack surrogate source figure out",
     "predict": "victim captions* dataset attack eps parameter* size top out device without*",
@@ -96,6 +96,7 @@ GOOD = {
     "require": "checked",
     "device": "cpu",
     "norm": "L2",
+    "precision": "bf16",
     "bisect": "0.01",
 }
 
@@ -200,6 +201,16 @@ for norm, hint in (("L3", ""), ("l1", "L1"), ("1", "L1"), ("l2", "L2"), ("linf",
                 f"{command} --norm={norm}",
                 f"norm '{norm}' is unknown; {hint}",
                 "choose Linf, L2, L1, L0, patch or corruption.",
+            )
+        )
+for precision, hint in (("fp16", ""), ("fp32", "float32"), ("bfloat16", "bf16"), ("TF32", "tf32")):
+    hint = hint and f"did you mean '{hint}'? "
+    for command in ("run", "curve --eps 4/255"):
+        lines(
+            (
+                f"{command} --precision={precision}",
+                f"--precision '{precision}' is unknown; {hint}",
+                "choose float32, tf32 or bf16.",
             )
         )
 for gate in ("hard", "Quick", "0"):
@@ -415,6 +426,8 @@ SUITES: dict[str, tuple[str, str]] = {
     'defense = ["none", " "]': ("defense is empty", "give it a value, or leave the key out."),
     'norm = ""': ("norm is empty", "give it a value, or leave the key out."),
     'norm = "l2"': ("norm 'l2' is unknown; did you mean 'L2'?", "choose Linf, L2, L1, L0, patch or corruption."),
+    'precision = "half"': ("--precision 'half' is unknown", "choose float32, tf32 or bf16."),
+    "precision = 16": ("precision must be text, not 16", "."),
     "norm = 2": ("norm must be text, not 2", "."),
     'baseline = "no"': ("baseline must be true or false, not 'no'", "."),
     "baseline = 1": ("baseline must be true or false, not 1", "."),

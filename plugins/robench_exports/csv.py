@@ -58,7 +58,7 @@ def _line(board: Any, row: Any) -> dict[str, Any]:
         **costs,
         "device": "; ".join(row.cost.devices),
         "front": "; ".join(row.front),
-        "attacks": "; ".join(attack.attack.label for attack in row.attacks),
+        "attacks": "; ".join(attack.label for attack in row.attacks),
         "reasons": " ".join(row.reasons),
         "weights": row.weights,
         "certified": row.certified.rate if row.certified else None,

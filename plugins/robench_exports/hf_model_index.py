@@ -59,7 +59,7 @@ class HFModelIndex(Exporter):
                 "robust_accuracy",
                 f"Robust accuracy, {threat}, {worst} {len(row.attacks)} {what}",
                 row.robust,
-                {"norm": board.norm, "eps": board.eps, "attacks": [attack.attack.label for attack in attacks]},
+                {"norm": board.norm, "eps": board.eps, "attacks": [attack.label for attack in attacks]},
             ),
         ]
         # The Hub takes a source's name only together with its address.

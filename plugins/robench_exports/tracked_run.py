@@ -29,6 +29,7 @@ def parameters(card: Card) -> dict[str, Any]:
     if cell.trained_on is not None:
         found["trained_on"] = cell.trained_on.label
     found |= {
+        "precision": cell.precision,
         "norm": cell.threat.norm,
         "eps": cell.threat.radius,
         "access": cell.threat.access,

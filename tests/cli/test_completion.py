@@ -152,6 +152,7 @@ def test_completion_imports_no_torch(line, tmp_path):
         ("robench run --defense 'tecoa[epochs=5,ra", ["tecoa[epochs=5,rank="]),
         ("robench expl", ["explain"]),
         ("robench run --seed 1 --norm L2 --surrogate sel", ["self"]),
+        ("robench run --precision b", ["bf16"]),
     ],
 )
 def test_in_a_real_bash_only_what_bash_does_not_have_is_given(robench, tmp_path, line, offered):

@@ -128,8 +128,9 @@ def test_a_model_of_robustbench_is_beside_its_figures(how):
     (cell,) = [cell for cell in plan(run) if cell.attack.record().name == "autoattack"]
     records = {role: getattr(cell, role).record() for role in ("dataset", "victim", "defense", "attack")}
     said = SimpleNamespace(
-        **records, surrogate=None, surrogate_is_victim=False, trained_on=None, threat=cell.threat, protocol=""
-    )
+        **records, surrogate=None, surrogate_is_victim=False, trained_on=None, threat=cell.threat, protocol="",
+        precision="float32",
+    )  # fmt: skip
     exact = [entry for entry in ledger() if differences(entry, "robust", SimpleNamespace(cell=said)) == []]
     assert [entry.figures for entry in exact if "victim" in entry.which] == [{"clean": 89.69, "robust": 59.53}]
 

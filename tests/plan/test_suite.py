@@ -115,12 +115,12 @@ def test_the_top_level_holds_the_defaults_of_every_run(write):
         (
             'atack = "pgd"',
             "suite FILE: 'atack' is no key of a run; did you mean 'attack'? Known: attack, baseline, certificate, "
-            "dataset, defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
+            "dataset, defense, eps, label, n, norm, parameters, precision, seed, surrogate, train_dataset, victim.",
         ),
         (
             '[[run]]\ntitle = "x"',
             "suite FILE: 'title' is no key of a run; Known: attack, baseline, certificate, "
-            "dataset, defense, eps, label, n, norm, parameters, seed, surrogate, train_dataset, victim.",
+            "dataset, defense, eps, label, n, norm, parameters, precision, seed, surrogate, train_dataset, victim.",
         ),
         ("n = 1.5", "suite FILE: n must be a whole number, not 1.5."),
         ("n = true", "suite FILE: n must be a whole number, not True."),
@@ -223,7 +223,9 @@ def as_measured(cell):
     """Return what a card of a cell says of it."""
     roles = ("dataset", "victim", "defense", "attack", "surrogate")
     records = {role: getattr(cell, role).record() if getattr(cell, role) else None for role in roles}
-    said = SimpleNamespace(**records, surrogate_is_victim=False, trained_on=None, threat=cell.threat, protocol="")
+    said = SimpleNamespace(
+        **records, surrogate_is_victim=False, trained_on=None, threat=cell.threat, protocol="", precision="float32"
+    )
     return SimpleNamespace(cell=said)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.api.grid import run
 from robench.contracts.components import Dataset
+from robench.contracts.search_precision import EXACT, Precision
 from robench.contracts.threat_model import Norm
 from robench.evidence.card import Card
 from robench.plan import arguments
@@ -32,6 +33,7 @@ def evaluate(
     attack: str = "pgd",
     eps: str | float = "8/255",
     norm: Norm = "Linf",
+    precision: Precision = EXACT,
     n: int | None = None,
     seed: int = 0,
     certificate: str | Sequence[str] = (),
@@ -50,6 +52,8 @@ def evaluate(
         eps: radius in pixel units.
         norm: ``Linf``, ``L2``, ``L1``, ``L0``, whose eps counts pixels, ``patch``, whose eps is the side of a
             square in pixels, or ``corruption``, whose eps is a severity.
+        precision: what the module is computed in while adversarial images are searched for: ``float32``, ``tf32`` or
+            ``bf16``; scores are float32.
         n: number of test images; None takes all.
         seed: determines everything that is drawn.
         certificate: what proves of images that they stand, such as ``crown``; one or several.
@@ -68,7 +72,7 @@ def evaluate(
         known, dataset, content = offer(catalog(), module, name, dataset if dataset is not None else "")
         spec = Spec(
             dataset=dataset, victim=(name,), attack=(attack,), eps=(eps,), norm=norm, n=n, seed=(seed,),
-            certificate=values.several("certificate", certificate),
+            precision=precision, certificate=values.several("certificate", certificate),
             parameters={**content, **(parameters if parameters is not None else {})},
         )  # fmt: skip
         with _folder(store) as root:

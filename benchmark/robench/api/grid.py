@@ -26,6 +26,7 @@ from robench.plan import arguments
 from robench.plan import flags_and_arguments as wording
 from robench.plan import request_values as values
 from robench.plan import shard as shards
+from robench.plan.asked_precision import precision_notes
 from robench.plan.cell import Cell
 from robench.plan.local_places import remember
 from robench.plan.place_labels import Places
@@ -142,7 +143,7 @@ def run(
             remember({id(part): part for cell in cells for part in cell.components}.values())
         root = Path(values.place("store", store)) if store is not None else default_root()
         with _shown(progress) as shown:
-            for note in asked.notes:
+            for note in [*asked.notes, *precision_notes([one.precision for one in specs], device)]:
                 shown.note(note)
             workbench = cache(
                 partial(

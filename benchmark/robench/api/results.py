@@ -148,8 +148,8 @@ def _draw(axes: Axes, name: str, cards: list[Card]) -> None:
 def _attack(card: Card) -> str:
     cell = card.cell
     if cell.surrogate is None:
-        return cell.attack.label
-    return f"{cell.attack.label} via {'self' if cell.surrogate_is_victim else cell.surrogate.label}"
+        return cell.attack_label
+    return f"{cell.attack_label} via {'self' if cell.surrogate_is_victim else cell.surrogate.label}"
 
 
 def _radius(card: Card) -> str:
@@ -186,6 +186,7 @@ def record(card: Card) -> dict[str, Any]:
         "attack": cell.attack.label,
         "surrogate": None if cell.surrogate is None else "self" if cell.surrogate_is_victim else cell.surrogate.label,
         "access": cell.threat.access,
+        "precision": cell.precision,
         "norm": cell.threat.norm,
         "eps": cell.threat.eps,
         "radius": cell.threat.radius,

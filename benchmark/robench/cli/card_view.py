@@ -32,7 +32,7 @@ def print_verdict(card: Card, console: Console) -> None:
 
     cell, gate, spent = card.cell, card.gate, card.cost.gate
     via = "" if cell.surrogate is None else f" via {'self' if cell.surrogate_is_victim else cell.surrogate.label}"
-    title = f"{cell.victim.label} / {cell.defense.label} / {cell.attack.label}{via}"
+    title = f"{cell.victim.label} / {cell.defense.label} / {cell.attack_label}{via}"
     threat = f"{cell.threat.norm} {cell.threat.counted}, {cell.threat.access}, n = {cell.n}"
     rates = f"clean {_rates(card.clean)}, attacked {_rates(card.robust)}"
     # A card may come from anyone: no control characters reach the terminal.

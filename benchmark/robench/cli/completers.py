@@ -102,6 +102,14 @@ def protocols(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 @silent
+def precisions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete what a search can be computed in."""
+    from robench.contracts.search_precision import Precision
+
+    return [CompletionItem(word) for word in get_args(Precision) if word.startswith(incomplete)]
+
+
+@silent
 def suite_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the name of a suite that comes along."""
     from robench.plan.suite import shipped

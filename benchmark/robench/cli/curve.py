@@ -15,8 +15,8 @@ from robench.cli.strict import Command, Number
 
 #: The options of ``robench run`` that this command takes too.
 SHARED = (
-    "dataset", "train_dataset", "victim", "defense", "attack", "surrogate", "certificate", "eps", "norm", "parameters",
-    "label", "n", "seed", "device", "batch_size", "gate", "timeout", "offline", "store", "out",
+    "dataset", "train_dataset", "victim", "defense", "attack", "surrogate", "certificate", "eps", "norm", "precision",
+    "parameters", "label", "n", "seed", "device", "batch_size", "gate", "timeout", "offline", "store", "out",
 )  # fmt: skip
 
 #: What the cells of a curve are run with beside what is asked for.

@@ -47,7 +47,7 @@ def radii(line: Line, place: int) -> Rows:
         low, high = proportion(standing, n)
         certified = _certified(line, eps, n)
         values = (
-            place, cell.dataset.label, cell.victim.label, cell.defense.label, cell.attack.label, cell.threat.access,
+            place, cell.dataset.label, cell.victim.label, cell.defense.label, cell.attack_label, cell.threat.access,
             cell.threat.norm, cell.seed, eps, format_eps(eps), n, robust.correct, robust.rate, robust.low, robust.high,
             standing, standing / n, low, high, *certified, line.curve.missed(eps), card.gate.verdict, card.id,
         )  # fmt: skip

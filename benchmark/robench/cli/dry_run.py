@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robench.cli.estimate import Estimate, known_rates, read_rates
+from robench.cli.options import warn
 from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.errors import DataError
@@ -16,6 +17,7 @@ from robench.evidence.fingerprint import CERTIFIED_CHUNK
 from robench.evidence.stage_ids import CURRENT
 from robench.gate.level import Level
 from robench.plan import needs
+from robench.plan.asked_precision import precision_notes
 from robench.plan.cell import Cell, type_of
 from robench.plan.needs import missing
 from robench.plan.request_values import check_count
@@ -47,7 +49,9 @@ def print_plan(
     from robench.api import choose_device, go_offline, is_offline
     from robench.evidence.store import Store, default_root
 
-    device, forbidden = options["device"], options["offline"] or is_offline()
+    device, forbidden = choose_device(options["device"]), options["offline"] or is_offline()
+    for note in precision_notes([spec.precision for spec in specs], device):
+        warn(note)
     go_offline(True)  # whatever a component would fetch to say how large it is
     stored = Store(store or default_root())
     given = read_rates(options["rates"])
@@ -55,7 +59,7 @@ def print_plan(
     errors: list[str] = []
     for spec in specs:
         try:
-            counted.cells(plan(spec, choose_device(device)))
+            counted.cells(plan(spec, device))
         except DataError as error:
             if len(specs) == 1:
                 raise
@@ -65,7 +69,7 @@ def print_plan(
     click.echo(f"{counted.planned} cells; at most {total} left (the gate's probes and warm-up apart){unknown}")
     estimate: list[str] = []
     if counted.estimate.anything and not counted.unknown:  # without the images that are missing it would be too low
-        rates = known_rates(stored, choose_device(device), given)
+        rates = known_rates(stored, device, given)
         estimate = list(counted.estimate.lines(rates, level.cost, options["keep_images"]))
     for line in estimate:
         click.echo(line)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.cli.values import in_bytes
+from robench.contracts.search_precision import EXACT
 from robench.errors import SpecError
 from robench.evidence.files import read_bounded
 from robench.runtime.cell_count import in_words
@@ -61,12 +62,13 @@ def known_rates(store: Store, device: str, given: Rates) -> Rates:
 
 
 def stored_rates(store: Store, kind: str) -> Rates:
-    """Return the rates at which stored cards were crafted on this kind of device."""
+    """Return the rates at which stored cards were crafted on this kind of device, in float32: the lowest."""
     passes, seconds, cards = defaultdict[str, int](int), defaultdict[str, float](float), Counter[str]()
     shapes: dict[str, tuple[int, ...]] = {}
     for card in _cards(store):
         shapes[card.cell.dataset.name] = tuple(card.data.shape)
-        if card.environment.device.startswith(kind) and card.cost.craft.seconds > 0:
+        on_it = card.environment.device.startswith(kind) and card.cell.precision == EXACT
+        if on_it and card.cost.craft.seconds > 0:
             name = card.cell.victim.name
             passes[name] += card.cost.craft.forwards + card.cost.craft.backwards
             seconds[name] += card.cost.craft.seconds

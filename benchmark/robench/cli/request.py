@@ -37,6 +37,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
             certificate=lists["certificate"],
             eps=lists["eps"] or (DEFAULT_EPS,),
             norm=options["norm"] if options["norm"] is not None else "Linf",
+            precision=options["precision"] if options["precision"] is not None else "float32",
             seed=seeds or (0,),
             n=options["n"],
             parameters=parameters,
@@ -44,7 +45,7 @@ def requests(suite: Path | None, options: dict[str, Any]) -> SuiteRequest:
         )
         return SuiteRequest("", (spec,))
     changes: dict[str, Any] = {name: names for name, names in lists.items() if names}
-    changes |= {name: options[name] for name in ("norm", "n") if options[name] is not None}
+    changes |= {name: options[name] for name in ("norm", "precision", "n") if options[name] is not None}
     changes |= {"train_dataset": options["train_dataset"]} if options["train_dataset"] else {}
     changes |= {"seed": seeds} if seeds else {}
     changes |= {"label": labels} if labels else {}

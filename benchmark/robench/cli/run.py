@@ -77,6 +77,14 @@ NAMES = Names()
     metavar="NORM",
     help="Linf, L2, L1, L0 (eps counts pixels), patch (eps is a side) or corruption (a severity) [default: Linf].",
 )
+@click.option(
+    "--precision",
+    default=None,
+    metavar="PRECISION",
+    shell_complete=completers.precisions,
+    help="What attacks run the model in: float32, or tf32 or bf16, which are faster on GPUs and can only weaken them; "
+    "scores and the gate stay float32 [default: float32].",
+)
 @parameter_option("A component's parameter, such as attack.steps=20.")
 @click.option(
     "--label",

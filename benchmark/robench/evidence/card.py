@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from robench.contracts.parameters import format_value
+from robench.contracts.search_precision import EXACT, Precision, searched_in
 from robench.contracts.threat_model import Access, Norm, format_eps, radius_of
 from robench.evidence.statistics import unpack_bits
 
@@ -138,6 +139,14 @@ class CellRecord(Record, frozen=True, kw_only=True):
     protocol: Annotated[
         Name, Meta(description="the protocol that was run, and what of it was changed; empty: none")
     ] = ""
+    precision: Annotated[
+        Precision, Meta(description="what the model was computed in while images were searched for; scores are float32")
+    ] = EXACT
+
+    @property
+    def attack_label(self) -> str:
+        """Return the attack's label, with the precision of its search where that is not float32: ``pgd in bf16``."""
+        return self.attack.label + searched_in(self.precision)
 
 
 class DataRecord(Record, frozen=True, kw_only=True):

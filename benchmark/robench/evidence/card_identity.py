@@ -77,6 +77,7 @@ class CardIds:
         return self._ids.craft(
             target, self.data, key_of(cell.attack), cell.threat.norm, cell.threat.eps,
             transfer=cell.surrogate is not None, seed=cell.seed, device=self.device, weak=bool(cell.weakness),
+            precision=cell.precision,
         )  # fmt: skip
 
     def certificate(self, record: CertificateRecord) -> str:
@@ -137,7 +138,7 @@ def identity_problems(card: Card) -> Iterator[str]:
     if ids.score != card.id:
         yield (
             f"its id is {card.id[:8]}, but the cell that it claims ({cell.victim.label} / {cell.defense.label} / "
-            f"{cell.attack.label}, {cell.threat.access}) has the id {ids.score[:8]}."
+            f"{cell.attack_label}, {cell.threat.access}) has the id {ids.score[:8]}."
         )
         return
     keys = ((card.robust.artifact, ids.score), (card.clean.artifact, ids.clean), (card.adversarial.artifact, ids.craft))

@@ -22,7 +22,7 @@ def certificate_problems(card: Card) -> Iterator[str]:
     if not checks:
         yield f"it states certificates, but its gate lacks the check '{STANDS}'."
         return
-    threat, attack = card.cell.threat, card.cell.attack.label
+    threat, attack = card.cell.threat, card.cell.attack_label
     claims = [Claim.of(record, threat.norm, threat.eps) for record in card.certificates]
     own = stands_check(claims, looks_of(attack, card.clean, card.robust))
     if own.status == "invalid" and checks[0].status != "invalid":

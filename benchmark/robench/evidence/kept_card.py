@@ -95,7 +95,7 @@ def _records(base: Card, other: Card) -> list[CertificateRecord]:
 
 def _stands(base: Card, other: Card, records: list[CertificateRecord]) -> Check:
     """Return the check of certified images over all certificates: the worst of what was found."""
-    threat, attack = base.cell.threat, base.cell.attack.label
+    threat, attack = base.cell.threat, base.cell.attack_label
     own = stands_check(
         [Claim.of(record, threat.norm, threat.eps) for record in records], looks_of(attack, base.clean, base.robust)
     )

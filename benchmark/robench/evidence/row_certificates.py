@@ -28,7 +28,7 @@ def stands_over(row: Sequence[RowCell], same_weights: Sequence[RowCell]) -> Chec
         look
         for cell in sorted(same_weights, key=lambda cell: cell.card.id)
         if contains(threat.norm, threat.eps, cell.card.cell.threat.norm, cell.card.cell.threat.eps, size)
-        for look in looks_of(cell.card.cell.attack.label, cell.card.clean, cell.card.robust)
+        for look in looks_of(cell.card.cell.attack_label, cell.card.clean, cell.card.robust)
     ]
     return stands_check([claims[key] for key in sorted(claims)], looks)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robench.contracts.search_precision import EXACT, Precision
 from robench.contracts.threat_model import Norm
 from robench.evidence.fingerprint import CERTIFIED_CHUNK, STAGES, hashed
 
@@ -47,14 +48,17 @@ class StageIds:
         seed: int,
         device: str,
         weak: bool = False,
+        precision: Precision = EXACT,
     ) -> str:
         """Return the fingerprint of an adversarial set; a transfer set does not depend on the defense.
 
-        That an attack is weak as published enters, so that no card can be rid of it; of others nothing is said.
+        That an attack is weak as published enters, so that no card can be rid of it, and that its search ran with fewer
+        bits than float32; of others nothing is said.
         """
+        said = ({"weak": True} if weak else {}) | ({} if precision == EXACT else {"precision": precision})
         return self._hash(
             "craft", target=target, data=data, attack=attack, norm=norm, eps=eps, transfer=transfer, seed=seed,
-            device=device, **({"weak": True} if weak else {}),
+            device=device, **said,
         )  # fmt: skip
 
     def chunk(self, craft: str, start: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from robench.contracts.certificate import Certificate
+from robench.contracts.search_precision import searched_in
 from robench.evidence.card import Check
 from robench.evidence.certified_images import Claim, Look, stands_check
 from robench.evidence.statistics import number_of
@@ -30,6 +31,6 @@ def _claims(measured: Measurement) -> Iterator[Claim]:
 
 
 def _looks(measured: Measurement) -> Iterator[Look]:
-    label = measured.cell.attack.record().label
+    label = measured.cell.attack.record().label + searched_in(measured.cell.precision)
     for attack, outcomes in (("", measured.clean), (label, measured.robust)):
         yield Look(attack, outcomes.hits.tolist(), outcomes.draws)

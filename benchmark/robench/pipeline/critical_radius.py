@@ -104,7 +104,7 @@ def _craft(cell: Cell, rows: list[int], workbench: Workbench) -> tuple[Adversari
     target = defended.adaptive if cell.surrogate is None else workbench.surrogate(cell, cell.surrogate).model
     key, store = fingerprint("craft", set=cell.craft_id, images=rows), workbench.store
     text = f"{attack.name} at eps {radius_of(cell.threat.eps, cell.threat.norm)}"
-    adversarial = craft(attack, target, test, None, task, store, key, text, numbers=rows)
+    adversarial = craft(attack, target, test, None, task, store, key, text, numbers=rows, precision=cell.precision)
     model, draws = defended.prepared.model, defense.draws if defense.randomized else 1
     batches = adversarial.batches(task.batch_size, workbench.device)
     answers = CURRENT.score(cell.fit_id, key)

@@ -150,7 +150,7 @@ def model_card(card: Card, files: Mapping[str, str]) -> str:
         "| images | accuracy % | 95 % interval | n |",
         "|:--|--:|:--|--:|",
         f"| clean | {100 * clean.rate:.1f} | {100 * clean.low:.1f} to {100 * clean.high:.1f} | {clean.n} |",
-        f"| {cell.attack.label}, {cell.threat.norm} {cell.threat.counted}, {access} | {100 * robust.rate:.1f} | "
+        f"| {cell.attack_label}, {cell.threat.norm} {cell.threat.counted}, {access} | {100 * robust.rate:.1f} | "
         f"{100 * robust.low:.1f} to {100 * robust.high:.1f} | {robust.n} |",
         "",
         f"Verdict of the gate: {card.gate.verdict}. {card.training.trainable:,} parameters were trained.",

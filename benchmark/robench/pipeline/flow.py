@@ -121,7 +121,9 @@ def measure(cell: Cell, workbench: Workbench, begun: Callable[[Cell], None] = la
     victim = name if cell.surrogate is None else f"surrogate {cell.surrogate.component.name}"
     text = f"craft {attack.name} on {victim}"
     needed = needs_images(cell, store, workbench.options.gate, workbench.options.gallery)
-    adversarial = craft(attack, target, data.test, worth_attacking, task, store, cell.craft_id, text, needed)
+    adversarial = craft(
+        attack, target, data.test, worth_attacking, task, store, cell.craft_id, text, needed, precision=cell.precision
+    )
 
     stored = adversarial.batches(task.batch_size, workbench.device)
     text, made = f"score {name}, {attack.name}", adversarial.fingerprint

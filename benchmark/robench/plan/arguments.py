@@ -24,7 +24,7 @@ RUN = (
 PASSED_ON = tuple(name for name in RUN if name not in ("store", "shard", "compute", "known", "on_card", "on_training"))
 
 #: What robench.evaluate takes of its own.
-EVALUATE = ("dataset", "attack", "eps", "norm", "n", "seed", "certificate", "name", "parameters", "store")
+EVALUATE = ("dataset", "attack", "eps", "norm", "precision", "n", "seed", "certificate", "name", "parameters", "store")
 
 
 def spec_from(**request: Any) -> Spec:

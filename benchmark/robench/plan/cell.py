@@ -9,6 +9,7 @@ from typing import Any
 from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Component, Defense, Model
 from robench.contracts.parameters import parameters_of
+from robench.contracts.search_precision import EXACT, Precision, searched_in
 from robench.contracts.threat_model import ThreatModel, radius_of
 from robench.evidence.card import ComponentRecord, Scalar
 from robench.evidence.fingerprint import of_component, same_json
@@ -97,6 +98,8 @@ class Cell:
     certificates: tuple[SelectedComponent, ...] = ()
     #: The dataset that is trained on, where it is another one; None too where nothing is trained.
     train: SelectedComponent | None = None
+    #: What the model is computed in while adversarial images are searched for.
+    precision: Precision = EXACT
     #: True if the request names several datasets, so that a title has to say which.
     several: bool = False
 
@@ -183,6 +186,7 @@ class Cell:
         return CURRENT.craft(
             target, self.data_id, self.attack.key, self.threat.norm, self.threat.eps,
             transfer=self.surrogate is not None, seed=self.seed, device=self._kind, weak=bool(self.weakness),
+            precision=self.precision,
         )  # fmt: skip
 
     @cached_property
@@ -226,7 +230,7 @@ class Cell:
         if self.train is not None:
             names[1] += f" trained on {self.train.record().label}"
         names = [self.dataset.record().label, *names] if self.several else names
-        return f"{' / '.join(names)}{via}"
+        return f"{' / '.join(names)}{searched_in(self.precision)}{via}"
 
 
 def _untrained(chosen: SelectedComponent) -> bool:

@@ -24,6 +24,7 @@ ARGUMENTS = {
     "certificate": "certificate",
     "eps": "eps",
     "norm": "norm",
+    "precision": "precision",
     "n": "n",
     "seed": "seed",
     "device": "device",
@@ -44,7 +45,7 @@ ARGUMENTS = {
 }
 
 #: Options that are only ever written with their value.
-_VALUED = {"device", "gate"}
+_VALUED = {"device", "gate", "precision"}
 _VERBS = {"is", "takes"}
 
 _NUMBER = r"[-+]?\d[\d_.]*(?:e[-+]?\d+)?(?:/\d+(?:\.\d+)?)?"

@@ -9,6 +9,7 @@ from typing import Any
 
 from robench.contracts.components import Component, Dataset
 from robench.contracts.parameters import Value, parameters_of, resolve
+from robench.contracts.search_precision import searched_in
 from robench.contracts.threat_model import format_eps, parse_eps, radius_of
 from robench.plan.references import build_reference, resolve_reference, split_reference
 from robench.plan.spec import Spec
@@ -73,7 +74,7 @@ def facts(suite: Suite, known: Catalog | None = None) -> dict[str, dict[str, str
     known = known or catalog()
     found: dict[str, dict[str, str]] = {}
     for run in suite.runs:
-        attacks = [_attack(known, name) for name in run.attack]
+        attacks = [_attack(known, name) + searched_in(run.precision) for name in run.attack]
         threat = ", ".join(radius_of(parse_eps(eps, run.norm), run.norm) for eps in run.eps)
         for reference, name in _datasets(run, known):
             kind, values = _settings(known, "dataset", reference, run)

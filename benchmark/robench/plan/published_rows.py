@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from robench.contracts.parameters import Value, format_value
+from robench.contracts.search_precision import EXACT, searched_in
 from robench.contracts.threat_model import radius_of
 from robench.evidence.card import Card, ComponentRecord
 from robench.plan.published_figures import UNATTACKED, Published, Stated
@@ -120,6 +121,8 @@ def differences(entry: Published, figure: str, card: Card) -> list[str] | None:
 def _attacked(entry: Published, card: Card) -> list[str]:
     cell = card.cell
     found: list[str] = []
+    if cell.precision != EXACT:
+        found.append(f"a search{searched_in(cell.precision)}")
     if "attack" in entry.which:
         found += _differences("attack", cell.attack, entry.which["attack"])
     if "surrogate" in entry.which:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from robench.contracts.search_precision import Precision
 from robench.contracts.threat_model import Norm
 from robench.errors import DataError, SpecError, suggestion
 
@@ -48,6 +49,20 @@ _NORMS = {
 }
 
 
+_PRECISIONS = {
+    "fp32": "float32",
+    "tf32": "tf32",
+    "bf16": "bf16",
+    "float": "float32",
+    "full": "float32",
+    "highest": "float32",
+    "high": "tf32",
+    "bfloat16": "bf16",
+    "bf16-mixed": "bf16",
+    "amp": "bf16",
+}
+
+
 def checked(spec: Spec) -> Spec:
     """Return the request with plain values that a card can hold; SpecError for what is no such value."""
     lists: dict[str, Any] = {
@@ -60,6 +75,7 @@ def checked(spec: Spec) -> Spec:
         **lists,
         eps=tuple(_radius(one) for one in several("eps", spec.eps)),
         norm=_norm(spec.norm),
+        precision=precision(spec.precision),
         seed=tuple(_seed(one) for one in several("seed", spec.seed)),
         n=_count(spec.n),
         parameters=_parameters(spec.parameters),
@@ -132,6 +148,20 @@ def keep(value: Any) -> Keep:
         if value == word:
             return word  # type: ignore[no-any-return]  # one of the literals
     raise SpecError(f"--keep-images {shown(value)} is unknown; {suggestion(str(value)[:40], get_args(Keep))}")
+
+
+def precision(value: Any) -> Precision:
+    """Return what the search for adversarial images is computed in."""
+    for word in get_args(Precision):
+        if isinstance(value, str) and value == word:
+            return word  # type: ignore[no-any-return]  # one of the literals
+    words = str(value).removeprefix("torch.")
+    meant = _PRECISIONS.get(words.lower(), "")
+    hint = f"did you mean '{meant}'? " if meant else ""
+    raise SpecError(
+        f"--precision {shown(value)} is unknown; {hint}choose {', '.join(get_args(Precision)[:-1])} or "
+        f"{get_args(Precision)[-1]}."
+    )
 
 
 def place(name: str, value: Any) -> str:

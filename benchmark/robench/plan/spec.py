@@ -10,8 +10,10 @@ from typing import Any, cast
 from robench.contracts.certificate import Certificate
 from robench.contracts.components import Attack, Dataset, Defense, Model
 from robench.contracts.parameters import parameters_of
+from robench.contracts.search_precision import EXACT, Precision
 from robench.contracts.threat_model import Access, Norm, ThreatModel, has_ball, parse_eps
 from robench.errors import SpecError, suggestion, unreadable
+from robench.plan.asked_precision import precision_of, searches
 from robench.plan.cell import SELF, Cell, SelectedComponent, type_of
 from robench.plan.place_labels import labelled
 from robench.plan.references import resolve_reference, split_reference
@@ -37,6 +39,8 @@ class Spec:
         n: number of test images of each dataset; None takes the whole test split.
         baseline: add the undefended victim, with which defenses are compared.
         label: what a dataset or victim given by a path is called: ``NAME``, or ``dataset=NAME``. It enters no id.
+        precision: what the model under attack is computed in while adversarial images are searched for: ``float32``,
+            ``tf32`` or ``bf16``. All else is float32.
         certificate: what proves of images that they stand, for each defended victim that it speaks of.
         suite: the suite that the request was read from, ``{"name": ..., "changed": {option: value}}``; for the card.
     """
@@ -49,6 +53,7 @@ class Spec:
     surrogate: Sequence[str] = ()
     eps: Sequence[str | float] = (DEFAULT_EPS,)
     norm: Norm = "Linf"
+    precision: Precision = EXACT
     seed: Sequence[int] = (0,)
     n: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -66,7 +71,7 @@ class Spec:
         return {
             name: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for name, value in values.items()
-            if name != "train_dataset" or value
+            if (name != "train_dataset" or value) and (name != "precision" or value != EXACT)
         }
 
 
@@ -75,6 +80,7 @@ def plan(spec: Spec, device: str = "cpu", known: Catalog | None = None) -> list[
     cells, chooser = _cells(checked(spec), device, known or catalog())
     chooser.refuse_unused()
     _check_trained(spec, cells)
+    _check_searched(spec, cells)
     return _unique(cells)
 
 
@@ -110,7 +116,8 @@ def _cells(spec: Spec, device: str, known: Catalog) -> tuple[list[Cell], _Choose
                 known_bounds = certificates if own.ball else []
                 proofs = tuple(one for one in known_bounds if type_of(one, Certificate).covers(defense.component))
                 cell = Cell(dataset, victim, defense, way, surrogate, own, seed, spec.n, device, loads, proofs)
-                cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1))
+                precision = precision_of(spec.precision, type_of(way, Attack), own, device)
+                cells.append(replace(_trained_on(cell, train), several=len(datasets) > 1, precision=precision))
     _check_covered(certificates, cells)
     return cells, chooser
 
@@ -172,6 +179,14 @@ def _check_trained(spec: Spec, cells: Sequence[Cell]) -> None:
         raise SpecError(
             f"--train-dataset '{spec.train_dataset}' is for what is trained, and nothing of this run is; name a "
             "defense that trains, such as --defense tecoa, or leave it out."
+        )
+
+
+def _check_searched(spec: Spec, cells: Sequence[Cell]) -> None:
+    if spec.precision != EXACT and not any(searches(type_of(cell.attack, Attack), cell.threat) for cell in cells):
+        raise SpecError(
+            f"--precision {spec.precision} is for the search for adversarial images, and nothing of this run searches; "
+            "name an attack that does, such as --attack pgd, or leave it out."
         )
 
 

@@ -40,6 +40,7 @@ _KEYS: dict[str, tuple[bool, type | tuple[type, ...], str]] = {
     "certificate": (True, str, "text"),
     "eps": (True, (str, int, float), "a number"),
     "norm": (False, str, "text"),
+    "precision": (False, str, "text"),
     "seed": (True, int, "a whole number"),
     "n": (False, int, "a whole number"),
     "baseline": (False, bool, "true or false"),

@@ -55,6 +55,7 @@ def false_claims(card: Card, cell: Cell) -> Iterator[str]:
         "iterative": (stated.iterative, bool(attack.iterative)),
         "surrogate is the victim": (stated.surrogate_is_victim, cell.by_self),
         "weakness": (stated.weakness, cell.weakness),
+        "precision": (stated.precision, cell.precision),
         "gradient": (card.training.gradient, defense.gradient),
         "randomized": (card.training.randomized, defense.randomized),
         "draws": (card.robust.draws, defense.draws if defense.randomized else 1),

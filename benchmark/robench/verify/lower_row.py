@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace as with_fields
 
 from robench.api import run
+from robench.contracts.search_precision import EXACT
 from robench.contracts.task import Progress
 from robench.errors import CardError
 from robench.evidence.card import Card
@@ -82,5 +83,6 @@ def _request(card: Card, file: Path) -> Any:
     roles = {"attack", "surrogate", card.cell.attack.name}
     kept = {key: value for key, value in exact.parameters.items() if key.partition(".")[0] not in roles}
     return replace(
-        exact, attack=("images",), surrogate=(), parameters=kept | {"images.path": str(file)}, baseline=False
-    )
+        exact, attack=("images",), surrogate=(), parameters=kept | {"images.path": str(file)}, baseline=False,
+        precision=EXACT,
+    )  # fmt: skip

@@ -72,6 +72,7 @@ def request_of(card: Card) -> Spec:
         surrogate=surrogate,
         eps=(parse_eps(cell.threat.eps, cell.threat.norm),),
         norm=cell.threat.norm,
+        precision=cell.precision,
         seed=(cell.seed,),
         n=n,
         certificate=tuple(map(_written, offered)),
@@ -135,8 +136,9 @@ def of_same_model(card: Card) -> Spec:
     }
     parameters = {**attackers, **fixed}
     return replace(
-        exact, attack=attacks, surrogate=surrogates, parameters=parameters, baseline=request.get("baseline", True)
-    )
+        exact, attack=attacks, surrogate=surrogates, parameters=parameters, baseline=request.get("baseline", True),
+        precision=request.get("precision", exact.precision),
+    )  # fmt: skip
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -273,6 +275,6 @@ def _same_cell(card: Card, cards: list[Card]) -> Card | None:
     def place(one: Card) -> tuple[Any, ...]:
         cell = one.cell
         via = cell.surrogate.label if cell.surrogate else None
-        return (cell.defense.label, cell.attack.label, via, cell.threat, cell.seed)
+        return (cell.defense.label, cell.attack_label, via, cell.threat, cell.seed)
 
     return next((found for found in cards if place(found) == place(card)), None)

@@ -219,7 +219,7 @@ def _access(first: Card, second: Card) -> str:
 
 def _name(card: Card) -> str:
     cell = card.cell
-    return plain(f"{cell.defense.label} on {cell.victim.label} under {cell.attack.label}", 160)
+    return plain(f"{cell.defense.label} on {cell.victim.label} under {cell.attack_label}", 160)
 
 
 def _images(card: Card) -> str:

@@ -67,7 +67,7 @@ class AttackOutcome:
     @property
     def label(self) -> str:
         """Return the attack's label."""
-        return self.card.cell.attack.label
+        return self.card.cell.attack_label
 
     @property
     def surrogate(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from robench.contracts.search_precision import searched_in
 from robench.evidence.card import Card, CellRecord
 from robench_leaderboard.ranking.short_names import Shortened
 
@@ -45,7 +46,7 @@ def _facts(card: Card, labels: Sequence[str]) -> dict[str, str]:
     return {
         "victim": victim,
         "defense": f"{defense} trained on {cell.trained_on.label}" if cell.trained_on else defense,
-        "attack": attack + _via(cell),
+        "attack": attack + searched_in(cell.precision) + _via(cell),
         "dataset": cell.dataset.label,
         "norm": cell.threat.norm,
         "n": f"n = {cell.n:,}",

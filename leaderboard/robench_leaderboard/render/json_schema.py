@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from robench.contracts.search_precision import EXACT, Precision, searched_in
 from robench.contracts.threat_model import Access, Norm
 from robench.evidence.attestation import Level
 from robench.evidence.card import Digest, Natural, Positive, Rate, Scalar, Verdict
@@ -57,7 +58,7 @@ class Component(Part, frozen=True, kw_only=True):
     plugin: str
 
 
-class Attack(Part, frozen=True, kw_only=True):
+class Attack(Part, frozen=True, kw_only=True, omit_defaults=True):
     """State the outcome under one attack, which is one card."""
 
     attack: Component
@@ -69,6 +70,14 @@ class Attack(Part, frozen=True, kw_only=True):
     card: Annotated[str, Meta(description="canonical file name of the card")]
     id: Digest
     credit: Annotated[str, Meta(description="who submitted the images; empty: they were crafted by the run")]
+    precision: Annotated[
+        Precision, Meta(description="what the model was computed in while images were searched for; absent: float32")
+    ] = EXACT
+
+    @property
+    def label(self) -> str:
+        """Return the attack's label, with the precision of its search where that is not float32."""
+        return self.attack.label + searched_in(self.precision)
 
 
 class Evidence(Part, frozen=True, kw_only=True):

@@ -197,6 +197,7 @@ def _attack(attack: AttackOutcome) -> json_schema.Attack:
         card=attack.card.file_name,
         id=attack.card.id,
         credit=plain(attack.card.credit, _NAME),
+        precision=attack.card.cell.precision,
     )
 
 

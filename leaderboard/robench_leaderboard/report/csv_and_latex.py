@@ -187,7 +187,7 @@ def _published(report: Report) -> Iterator[list[Cell]]:
         entry = pairing.published
         for card in pairing.cards:
             cell, found = card.cell, measured(pairing, card)
-            threat = (cell.attack.label, cell.threat.eps, format_eps(cell.threat.eps))
+            threat = (cell.attack_label, cell.threat.eps, format_eps(cell.threat.eps))
             attacked = threat if pairing.figure.startswith("robust") else (None, None, None)
             low, high = (None, None) if found is None or found.interval is None else found.interval
             yield [

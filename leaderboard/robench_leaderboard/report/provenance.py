@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from robench.contracts.search_precision import EXACT
 from robench.contracts.threat_model import format_eps, parse_eps
 from robench.evidence.card import Card, ComponentRecord, Scalar
 from robench.plan.cell import SELF
@@ -28,6 +29,8 @@ def repeat_command(card: Card) -> str:
         words += ["--surrogate", SELF if cell.surrogate_is_victim else _reference(cell.surrogate)]
     for record in card.certificates:
         words += ["--certificate", _reference(record.certificate)]
+    if cell.precision != EXACT:
+        words += ["--precision", cell.precision]
     words += ["--norm", cell.threat.norm, "--eps", _radius(cell.threat.eps), "--seed", str(cell.seed)]
     # A request without --n took the whole split; naming its size would be another request.
     if cell.given.get("n") is not None:
@@ -85,7 +88,8 @@ def provenance(card: Card) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         "attack": cell.attack,
         "surrogate": cell.surrogate,
     }
-    yield "Components", [(role, _component(part)) for role, part in parts.items() if part is not None]
+    named = [(role, _component(part)) for role, part in parts.items() if part is not None]
+    yield "Components", named if cell.precision == EXACT else [*named, ("searched in", str(cell.precision))]
     revision = f"{made.revision[:12]}{' with uncommitted changes' if made.dirty else ''}" or "not a checkout"
     yield (
         "Made with",

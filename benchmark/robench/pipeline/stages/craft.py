@@ -16,6 +16,7 @@ from robench.contracts.adaptive import Expected, counted, drawing
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Attack
 from robench.contracts.examples import Examples
+from robench.contracts.search_precision import EXACT, Precision
 from robench.contracts.task import Task
 from robench.contracts.threat_model import BALL_TOLERANCE
 from robench.errors import ContractError, DataError, RobenchError, StoreError, attributed_to, require
@@ -34,6 +35,7 @@ from robench.runtime.host_copies import HostCopies
 from robench.runtime.inference import freeze
 from robench.runtime.model_guard import unchanged
 from robench.runtime.out_of_memory import is_out_of_memory, retry_in_halves
+from robench.runtime.rounded_search import lacking, searching_in
 from robench.runtime.timeout import time_limit
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ def craft(
     text: str = "craft",
     complete: bool = True,
     numbers: Sequence[int] | None = None,
+    precision: Precision = EXACT,
 ) -> AdversarialSet:
     """Return the adversarial set: stored chunks are kept, missing ones are crafted.
 
@@ -74,9 +77,10 @@ def craft(
         text: what the progress shows.
         complete: craft chunks anew of which not all images were kept.
         numbers: where ``test`` is a part of the test set, each image's number there, from which its randomness follows.
+        precision: what the model is computed in while the attack runs.
     """
     numbers = range(len(test)) if numbers is None else numbers
-    work = _Chunks(attack, model, test, worth_attacking, task, store, key, complete, numbers)
+    work = _Chunks(attack, model, test, worth_attacking, task, store, key, complete, numbers, precision)
     starts = range(0, len(test), CHUNK)
     found = dict(task.progress.track(work.all(starts), len(starts), text))
     chunks = [found[start] for start in starts]
@@ -105,6 +109,7 @@ class _Chunks:
     key: str
     complete: bool
     numbers: Sequence[int]
+    precision: Precision
     warm: bool = False
 
     def all(self, starts: Sequence[int]) -> Iterator[tuple[int, Artifact]]:
@@ -159,7 +164,9 @@ class _Chunks:
         if not self.warm:
             with attributed_to(f"{self.attack.name}.fits", DataError):
                 self.attack.fits(self.test, self.task)
-            _warm_up(self.model, self.test, self.task)
+            if said := lacking(self.precision, self.task.device):
+                self.task.progress.note(said)
+            _warm_up(self.model, self.test, self.task, self.precision)
             self.warm = True
         places = [range(start, min(start + CHUNK, len(self.test))) for start in starts]
         rows = [row for chunk in places for row in chunk]
@@ -167,7 +174,9 @@ class _Chunks:
         if self.worth_attacking is not None:
             mask = self.worth_attacking[rows]
         numbers, lengths = [self.numbers[row] for row in rows], [len(chunk) for chunk in places]
-        return _craft_chunks(self.attack, self.model, self.test[rows], lengths, mask, numbers, self.task, unfinished)
+        return _craft_chunks(
+            self.attack, self.model, self.test[rows], lengths, mask, numbers, self.task, unfinished, self.precision
+        )
 
 
 def _craft_chunks(
@@ -179,6 +188,7 @@ def _craft_chunks(
     numbers: Sequence[int],
     task: Task,
     path: Path,
+    precision: Precision,
 ) -> list[Crafted]:
     """Return what is stored of each of the chunks of these ``lengths`` that ``part`` holds one behind another."""
     meter = Meter(device=task.device)
@@ -199,7 +209,7 @@ def _craft_chunks(
     def on_batch(images: Tensor, labels: Tensor, places: Sequence[int]) -> Tensor:
         chosen = task.replace(indices=[numbers[place] for place in places], checkpoint=unfinished.checkpoint(places))
         made, names = repeatably(
-            lambda: _call(attack, model, images, labels, chosen, meter), model, attack.name, task.device
+            lambda: _call(attack, model, images, labels, chosen, meter, precision), model, attack.name, task.device
         )
         for one in counts if names else ():
             one["unrepeatable"] = sorted({*one.get("unrepeatable", ()), *names})
@@ -254,13 +264,16 @@ def _filled(part: Examples, mask: Tensor, unfinished: Unfinished, copies: HostCo
         yield batch.images, batch.labels, places, places
 
 
-def _call(attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter) -> Tensor:
+def _call(
+    attack: Attack, model: Classifier, images: Tensor, labels: Tensor, task: Task, meter: Meter, precision: Precision
+) -> Tensor:
     start = task.indices[0] if len(task.indices) else 0
     try:
         with (
             meter.counting(counted(model)),
             meter.clock(),
             drawing(isinstance(model, Expected), task, "craft", start),
+            searching_in(precision, counted(model), task.device),
             unchanged(model, attack.name),
             time_limit(task.timeout, attack.name),
             held_to_float32(attack.name),
@@ -345,10 +358,24 @@ def _inside(images: Tensor, moved: Tensor, task: Task) -> bool:
     )
 
 
-def _warm_up(model: Classifier, test: Examples, task: Task) -> None:
-    """Make the first forward and backward happen outside every clock."""
+def _warm_up(model: Classifier, test: Examples, task: Task, precision: Precision) -> None:
+    """Make the first forward and backward happen outside every clock.
+
+    Raises:
+        ContractError: the model cannot be computed at this precision.
+    """
     count = min(len(test), task.batch_size if task.device.startswith("cuda") else WARM_UP)
     images = next(test[:count].batches(count, task.device)).images.requires_grad_(True)
-    total = model(images).sum()
-    if total.requires_grad:  # answers that nothing differentiates are attacked by queries
-        torch.autograd.grad(total, images)
+    try:
+        with searching_in(precision, counted(model), task.device):
+            total = model(images).sum()
+            if total.requires_grad:  # answers that nothing differentiates are attacked by queries
+                torch.autograd.grad(total, images)
+    except Exception as error:
+        if precision == EXACT or isinstance(error, RobenchError) or is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")[:300]
+        raise ContractError(
+            f"The model under attack cannot be computed in {precision}: {type(error).__name__}: {reason}. Leave "
+            f"--precision {precision} out."
+        ) from error

@@ -74,6 +74,7 @@ def record(measured: Measurement, gate: Gate, request: Mapping[str, Any]) -> Car
             made_elsewhere=measured.made_elsewhere,
             weakness=cell.weakness,
             protocol=protocol_of(request),
+            precision=cell.precision,
         ),
         data=measured.data,
         model=_model(measured.model, cell.victim, places),
