@@ -13,7 +13,7 @@ from robench_builtins.datasets.digits import Digits
 from robench_traps.base import Plain, Victim, conv_net, learn, seeded
 from robench_traps.data import Altered
 from robench_traps.training import Trained
-from robench_traps.trap import trap
+from robench_traps.trap import control, trap
 
 
 class CopiesInTrain(Altered):
@@ -75,6 +75,100 @@ class CroppedInTrain(CopiesInTrain):
         return F.interpolate(images[:, :, 2:-2, 2:-2], images.shape[2:], mode="bilinear")
 
 
+class TiltedInTrain(CopiesInTrain):
+    """Serve the test images in the training split, each tilted by up to ten degrees."""
+
+    name = "test-tilted-in-train"
+
+    def edit(self, images: Tensor) -> Tensor:
+        """Tilt each by an angle of its own."""
+        return tilted(images, torch.linspace(-10, 10, len(images)))
+
+
+class NoisyInTrain(CopiesInTrain):
+    """Serve the test images in the training split, under noise of 24 grey levels."""
+
+    name = "test-noisy-in-train"
+
+    def edit(self, images: Tensor) -> Tensor:
+        """Add noise."""
+        return noisy(images, 24)
+
+
+class TiltedNoisyInTrain(CopiesInTrain):
+    """Serve the mirrored test images in the training split, tilted by six degrees and under noise of 16 grey levels."""
+
+    name = "test-augmented-in-train"
+
+    def edit(self, images: Tensor) -> Tensor:
+        """Do all of it."""
+        return noisy(tilted(images.flip(3), torch.full((len(images),), 6.0)), 16)
+
+
+def tilted(images: Tensor, degrees: Tensor) -> Tensor:
+    """Return images, each turned about its middle."""
+    angles, none = degrees.deg2rad(), torch.zeros_like(degrees)
+    turns = torch.stack([angles.cos(), -angles.sin(), none, angles.sin(), angles.cos(), none], 1).view(-1, 2, 3)
+    grid = F.affine_grid(turns, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def noisy(images: Tensor, levels: float) -> Tensor:
+    """Return images under noise of so many grey levels, drawn for each pixel and colour."""
+    return images + levels / 255 * torch.randn(images.shape, generator=torch.Generator().manual_seed(6))
+
+
+class GrainyCopiesInTest(Altered):
+    """Test on 20 images, each served five times under noise of 24 grey levels."""
+
+    name = "grainy-copies-in-test"
+
+    def alter(self, images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
+        """Repeat the first two images of every class."""
+        if split != "test":
+            return images, labels
+        rows = torch.cat([(labels == label).nonzero()[:2, 0] for label in range(10)]).repeat_interleave(5)
+        return noisy(images[rows].float() / 255, 24).clamp(0, 1).mul(255).round().to(torch.uint8), labels[rows]
+
+
+class TiltedCopiesInTest(Altered):
+    """Test on 25 images, each served four times, at as many tilts within eight degrees."""
+
+    name = "tilted-copies-in-test"
+
+    def alter(self, images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
+        """Repeat the first five images of every second class."""
+        if split != "test":
+            return images, labels
+        rows = torch.cat([(labels == label).nonzero()[:5, 0] for label in range(0, 10, 2)]).repeat_interleave(4)
+        degrees = torch.tensor([-8.0, -3.0, 2.0, 7.0]).repeat(25)
+        return tilted(images[rows].float() / 255, degrees).mul(255).round().to(torch.uint8), labels[rows]
+
+
+class Augmented(Altered):
+    """Serve, beside each training image, a tilted and a noisy copy of it, as augmentation does."""
+
+    name = "honest-augmentation"
+
+    def alter(self, images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
+        """Put the three together."""
+        if split != "train":
+            return images, labels
+        pixels = images.float() / 255
+        both = torch.cat([tilted(pixels, torch.linspace(-10, 10, len(pixels))), noisy(pixels, 24)])
+        return torch.cat([images, both.clamp(0, 1).mul(255).round().to(torch.uint8)]), labels.repeat(3)
+
+
+class Grainy(Altered):
+    """Serve every image, of all splits, under noise of 24 grey levels, as a poor camera does."""
+
+    name = "honest-grain"
+
+    def alter(self, images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
+        """Add noise."""
+        return noisy(images.float() / 255, 24).clamp(0, 1).mul(255).round().to(torch.uint8), labels
+
+
 class NoisyCopiesInTest(Altered):
     """Test on five images, each served twenty times with up to two grey levels of noise."""
 
@@ -132,8 +226,15 @@ class PredictedLabels(Altered):
 
 TRAPS = (
     *(trap(part, "split leakage", alongside=(Plain, Trained))
-      for part in (MirroredInTrain, ShiftedInTrain, PaleInTrain, CroppedInTrain)),
+      for part in (MirroredInTrain, ShiftedInTrain, PaleInTrain, CroppedInTrain, TiltedInTrain, NoisyInTrain,
+                   TiltedNoisyInTrain)),
     trap(NoisyCopiesInTest, "split leakage", alongside=(Plain,)),
     trap(ShiftedCopiesInTest, "split leakage", alongside=(Plain,)),
+    trap(GrainyCopiesInTest, "split leakage", alongside=(Plain,)),
+    trap(TiltedCopiesInTest, "split leakage", alongside=(Plain,)),
     trap(PredictedLabels, "generalisation gap", alongside=(Weak,)),
 )  # fmt: skip
+CONTROLS = (
+    control(Augmented, alongside=(Plain, Trained), n=60),
+    control(Grainy, alongside=(Plain, Trained), n=60),
+)

@@ -41,7 +41,7 @@ TRAPS: tuple[Trap, ...] = (
 )  # fmt: skip
 CONTROLS: tuple[Control, ...] = (
     *honest.CONTROLS, *honest_defenses.CONTROLS, *honest_extremes.CONTROLS, *honest_data.CONTROLS,
-    *honest_models.CONTROLS, *certificates.CONTROLS,
+    *honest_models.CONTROLS, *certificates.CONTROLS, *copies.CONTROLS,
 )  # fmt: skip
 
 

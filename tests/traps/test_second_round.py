@@ -40,7 +40,16 @@ def test_the_memory_holds_what_it_has_seen_and_nothing_else(shielded, task_of):
 
 
 @pytest.mark.parametrize(
-    "part", [copies.MirroredInTrain, copies.ShiftedInTrain, copies.PaleInTrain, copies.CroppedInTrain]
+    "part",
+    [
+        copies.MirroredInTrain,
+        copies.ShiftedInTrain,
+        copies.PaleInTrain,
+        copies.CroppedInTrain,
+        copies.TiltedInTrain,
+        copies.NoisyInTrain,
+        copies.TiltedNoisyInTrain,
+    ],
 )
 def test_the_training_split_holds_every_test_image_and_none_bit_by_bit(part):
     test, train = Digits().load("test"), part().load("train")
@@ -51,7 +60,15 @@ def test_the_training_split_holds_every_test_image_and_none_bit_by_bit(part):
     assert torch.equal(part().load("test").images(), test.images())
 
 
-@pytest.mark.parametrize(("part", "pictures"), [(copies.NoisyCopiesInTest, 5), (copies.ShiftedCopiesInTest, 10)])
+@pytest.mark.parametrize(
+    ("part", "pictures"),
+    [
+        (copies.NoisyCopiesInTest, 5),
+        (copies.ShiftedCopiesInTest, 10),
+        (copies.GrainyCopiesInTest, 20),
+        (copies.TiltedCopiesInTest, 25),
+    ],
+)
 def test_a_hundred_images_are_a_few_pictures(part, pictures):
     images = next(part().load("test").batches(100)).images
 
