@@ -61,6 +61,7 @@ NAMES = [
     "input_gradient",
     "leaderboard",
     "load_test",
+    "logits_of",
     "noise",
     "parameter",
     "parse_eps",

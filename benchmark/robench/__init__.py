@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from robench.attacks.square import square as square
     from robench.bounds.linear_bounds import certified as certified
     from robench.contracts.adaptive import straight_through as straight_through
+    from robench.contracts.asked_in_parts import logits_of as logits_of
     from robench.contracts.certificate import Certificate as Certificate
     from robench.contracts.classifier import Classifier as Classifier
     from robench.contracts.classifier import Preprocess as Preprocess
@@ -126,6 +127,7 @@ _HOME = {
     "noise": "attacks.noise",
     "leaderboard": "api",
     "load_test": "pipeline.load_test",
+    "logits_of": "contracts.asked_in_parts",
     "parameter": "contracts.parameters",
     "parse_eps": "contracts.threat_model",
     "patch": "attacks.patch",

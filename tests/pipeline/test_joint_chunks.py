@@ -22,8 +22,9 @@ WORTH = torch.tensor([place % 11 != 3 for place in range(N)])
 
 
 class Counted(PGD):
-    """Say how many images each call was given."""
+    """Say how many images each call was given, a batch at a time."""
 
+    asks_in_parts = False
     sizes = ()
 
     def craft(self, model, images, labels, task):

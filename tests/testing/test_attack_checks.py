@@ -58,7 +58,20 @@ class Caching(Step):
         return super().craft(model, images * self.factor, labels, task)
 
 
-@pytest.mark.parametrize("attack", [Step, Noisy, Picky, Caching])
+class Parted(Step):
+    """Let the model be asked in parts."""
+
+    asks_in_parts = True
+
+    def craft(self, model, images, labels, task):
+        def loss(x, rows):
+            return cross_entropy(model(x), rows, reduction="none")
+
+        moved = images + task.threat.eps * input_gradient(loss, images, labels)[1].sign()
+        return task.threat.project(images, moved)
+
+
+@pytest.mark.parametrize("attack", [Step, Noisy, Picky, Caching, Parted])
 def test_a_right_attack_passes_all_that_can_be_tried(judged, attack):
     results = judged(attack)
     assert {name: r.sentence for name, r in results.items() if r.status == "failed"} == {}
@@ -238,6 +251,23 @@ class Narrow(Step):
         return images * images.new_ones(3, 1, 1)
 
 
+class Wholesale(Step):
+    """Say that the model is asked in parts, and ask for all at once."""
+
+    asks_in_parts = True
+
+
+class Misplaced(Parted):
+    """Climb, in every part, the loss of the first images' labels."""
+
+    def craft(self, model, images, labels, task):
+        def loss(x, rows):
+            return cross_entropy(model(x), labels[: len(rows)], reduction="none")
+
+        moved = images + task.threat.eps * input_gradient(loss, images, labels)[1].sign()
+        return task.threat.project(images, moved)
+
+
 class Exploding(Step):
     """Raise."""
 
@@ -279,6 +309,14 @@ WRONG = {
     Dear: ("passes", "step takes 2 forwards and 1 backwards an image where passes() says at most 1 and 1;"),
     Double: ("passes", "step takes gradients at 2 points and is not iterative; let its property 'iterative' return"),
     Query: ("passes", "step declares queries_only and takes gradients; leave one of the two out."),
+    Wholesale: (
+        "asked in parts",
+        "and asks the model for 6 images where it takes 4 at once: ask through robench.logits_of",
+    ),
+    Misplaced: (
+        "asked in parts",
+        "other pixels where the model is asked so; let its loss use only the rows that",
+    ),
     Narrow: ("2 classes, 1 x 28 x 28", "step returns torch.float32 (6, 3, 28, 28) for torch.float32 (6, 1, 28, 28)"),
     Exploding: ("box, ball, float32", "step raised KeyError: 'steps' ("),
 }
@@ -290,7 +328,7 @@ def test_a_wrong_attack_fails_its_check(sentence, attack):
     assert words in sentence(attack, check)
 
 
-@pytest.mark.parametrize("attack", [Writing, Greedy, Learning, Restless, Dear, Narrow, Batchwise])
+@pytest.mark.parametrize("attack", [Writing, Greedy, Learning, Restless, Dear, Narrow, Batchwise, Wholesale])
 def test_and_no_other_check(caught, attack):
     assert list(caught(attack)) == [WRONG[attack][0]]
 

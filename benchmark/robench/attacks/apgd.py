@@ -12,6 +12,7 @@ from robench.attacks.best_so_far import Best
 from robench.attacks.directions import random_direction
 from robench.attacks.loss_probe import Inputs, LossProbe, keep
 from robench.attacks.losses import Loss, check_loss, likeliest_wrong, ranks_of
+from robench.contracts.asked_in_parts import logits_of
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
 from robench.contracts.threat_model import ThreatModel
@@ -100,8 +101,7 @@ def _aims(
     """Return (rank, target classes) pairs; an untargeted loss has one, of rank 0, whose classes nobody reads."""
     if loss != "dlr-targeted":
         return [(0, labels)]
-    with torch.no_grad():
-        logits = model(images)
+    logits = logits_of(model, images)
     return [(rank, likeliest_wrong(logits, labels, rank)) for rank in ranks_of(targets, model.classes)]
 
 

@@ -14,6 +14,7 @@ from robench.attacks.best_so_far import Best
 from robench.attacks.fab import fab
 from robench.attacks.losses import FEWEST_CLASSES, Loss, margin, ranks_of
 from robench.attacks.square import square
+from robench.contracts.asked_in_parts import logits_of
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Checkpoint, Task
 from robench.contracts.threat_model import Norm
@@ -121,5 +122,4 @@ def _restore(state: Any, best: Best) -> int:
 
 
 def _mean_logits(model: Classifier, images: Tensor, draws: int) -> Tensor:
-    with torch.no_grad():
-        return torch.stack([model(images) for _ in range(draws)]).mean(0)
+    return torch.stack([logits_of(model, images) for _ in range(draws)]).mean(0)

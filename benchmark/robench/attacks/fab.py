@@ -12,6 +12,7 @@ from robench.attacks.directions import length, random_direction
 from robench.attacks.hyperplane import shortest_to_hyperplane
 from robench.attacks.input_gradients import finite_gradient
 from robench.attacks.losses import likeliest_wrong, ranks_of
+from robench.contracts.asked_in_parts import logits_of
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
 from robench.contracts.threat_model import ThreatModel
@@ -59,8 +60,7 @@ def fab(
     """
     if task.threat.eps == 0:
         return images.clone()
-    with torch.no_grad():
-        logits = model(images)
+    logits = logits_of(model, images)
     pull, best = _Pull(alpha_max, eta, beta), Best(images)
     everywhere = torch.arange(len(images), device=images.device)
     wrong = logits.argmax(1) != labels
@@ -113,8 +113,7 @@ def _approach(
     iterate = start
     for _ in range(steps):
         iterate = _step(model, inputs, iterate, task.threat, pull)
-        with torch.no_grad():
-            errs = model(iterate).argmax(1) != inputs.labels
+        errs = logits_of(model, iterate).argmax(1) != inputs.labels
         distance = task.threat.distance(inputs.images, iterate)
         inside = errs & (distance <= task.threat.eps)
         best.offer(inputs.rows[errs], iterate[errs], inside[errs], -distance[errs])
@@ -129,11 +128,11 @@ def _approach(
 def _step(model: Classifier, inputs: _Inputs, iterate: Tensor, threat: ThreatModel, pull: _Pull) -> Tensor:
     """Return the next iterate, between the shortest ways to the linearised boundary from here and from the image."""
 
-    def lead(x: Tensor) -> Tensor:
-        chosen: Tensor = model(x).gather(1, torch.stack([inputs.targets, inputs.labels], 1))
+    def lead(x: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        chosen: Tensor = model(x).gather(1, torch.stack([targets, labels], 1))
         return chosen[:, 0] - chosen[:, 1]
 
-    here, gradient = finite_gradient(lead, iterate)
+    here, gradient = finite_gradient(lead, iterate, inputs.targets, inputs.labels)
     normal, images = gradient.flatten(1), inputs.images
     at_image = here + (normal * (images - iterate).flatten(1)).sum(1)
     step = shortest_to_hyperplane(iterate.flatten(1), normal, here, threat.norm).view_as(images)

@@ -10,12 +10,12 @@ from robench.contracts.classifier import input_gradient
 from robench.errors import require
 
 
-def finite_gradient(loss: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
+def finite_gradient(loss: Callable[..., Tensor], images: Tensor, *along: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``(values, gradient)`` as :func:`robench.input_gradient` does; ContractError if one is not finite.
 
     Attacks that keep their best iterate would step over a NaN in silence, and call the image robust.
     """
-    values, gradient = input_gradient(loss, images)
+    values, gradient = input_gradient(loss, images, *along)
     if bool(gradient.isfinite().all()):
         return values, gradient
     lost = int((~gradient.isfinite()).flatten(1).any(1).sum())

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robench.attacks.input_gradients import finite_gradient
 from robench.attacks.losses import Loss, evaluate
+from robench.contracts.asked_in_parts import in_parts, whole
 from robench.contracts.classifier import Classifier
 
 
@@ -31,19 +32,25 @@ class LossProbe(NamedTuple):
     def evaluate(self, at: Tensor, inputs: Inputs, need_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Return (fooled, values, gradient) at ``at``; without ``need_gradient`` the gradient is zero."""
         seen: list[Tensor] = []
+        asked: list[Tensor] = []  # parts of one draw
 
-        def values(x: Tensor) -> Tensor:
-            seen.append(self.model(x))
-            return evaluate(self.loss, seen[-1], inputs.labels, inputs.targets)
+        def values(x: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+            asked.append(self.model(x))
+            return evaluate(self.loss, asked[-1], labels, targets)
+
+        def without(x: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor]:
+            return (values(x, labels, targets),)
 
         total, slope = at.new_zeros(len(at)), torch.zeros_like(at)
         for _ in range(self.draws):
+            asked.clear()
             if need_gradient:
-                found, gradient = finite_gradient(values, at)
+                found, gradient = finite_gradient(values, at, inputs.labels, inputs.targets)
                 slope += gradient
             else:
                 with torch.no_grad():
-                    found = values(at)
+                    (found,) = in_parts(without, at, inputs.labels, inputs.targets)
+            seen.append(whole(asked))
             total += found
         fooled = torch.stack(seen).detach().mean(0).argmax(1) != inputs.labels
         return fooled, total / self.draws, slope / self.draws

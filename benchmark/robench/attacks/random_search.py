@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robench.attacks.best_so_far import Best
 from robench.attacks.losses import margin
+from robench.contracts.asked_in_parts import logits_of
 from robench.contracts.classifier import Classifier
 from robench.contracts.task import Task
 
@@ -21,8 +22,7 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 def ask(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return which images (N, C, H, W) are lost (N,) bool, and their margins max_{i != y} z_i - z_y (N,)."""
-    with torch.no_grad():
-        logits = model(images)
+    logits = logits_of(model, images)
     return logits.argmax(1) != labels, margin(logits, labels)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor, nn
 
+from robench.contracts.asked_in_parts import in_parts
 from robench.contracts.module_copy import copy_module
 from robench.errors import require
 
@@ -174,15 +175,28 @@ class ZeroShotClassifier(Classifier):
         return self.logit_scale * self.similarities(images)
 
 
-def input_gradient(loss: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
+def input_gradient(loss: Callable[..., Tensor], images: Tensor, *along: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``(values, gradient)`` of a per-image loss with respect to the images alone.
 
     ``loss`` maps images to (N,) values. They are summed, not averaged, so the gradient of one image does not
     depend on the size of its batch; no parameter receives a gradient.
+
+    Args:
+        loss: given images, and what goes along with them.
+        images: (N, C, H, W).
+        *along: tensors of a row an image that the loss needs, such as labels. An attack that was handed more images
+            than the model takes at once (:attr:`robench.Attack.asks_in_parts`) has ``loss`` called for part after part.
     """
+    if along:
+        values, gradient = in_parts(partial(_input_gradient, loss), images, *along)
+        return values, gradient
+    return _input_gradient(loss, images)
+
+
+def _input_gradient(loss: Callable[..., Tensor], images: Tensor, *along: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
-        values = loss(images)
+        values = loss(images, *along)
         require(
             values.requires_grad,
             "The model's logits carry no gradient back to its images: it runs under torch.no_grad, detaches, or was "

@@ -165,6 +165,10 @@ class Attack(Component):
     #: True if one perturbation, fitted on training images, serves all images: checks of how well each image was
     #: attacked then do not apply.
     shared: ClassVar[bool] = False
+    #: True if it asks the model only through :func:`robench.input_gradient`, with what the loss needs of each image as
+    #: further arguments, and :func:`robench.logits_of`. On a GPU it is then handed several batches' worth of images at
+    #: once, and as they fall those that stand fill the batches that the model is asked for.
+    asks_in_parts: ClassVar[bool] = False
 
     @property
     def iterative(self) -> bool:

@@ -15,19 +15,21 @@ HELD = 4
 
 
 def groups(
-    starts: Sequence[int], worth_attacking: Tensor | None, batch_size: int, chunk: int = CHUNK
+    starts: Sequence[int], worth_attacking: Tensor | None, batch_size: int, chunk: int = CHUNK, most: int | None = None
 ) -> list[list[int]]:
     """Return chunks, by their first image, in groups of at most ``batch_size`` images that are worth attacking.
 
-    A batch that fits into a chunk leaves every chunk by itself.
+    A batch that fits into a chunk leaves every chunk by itself. With the others a group has ``most`` images or a chunk
+    more; None is ``HELD`` batches.
     """
+    most = HELD * batch_size if most is None else most
     if batch_size <= chunk:
         return [[start] for start in starts]
     found: list[list[int]] = [[]]
     count = 0
     for start in starts:
         own = chunk if worth_attacking is None else int(worth_attacking[start : start + chunk].sum())
-        if count + own > batch_size or len(found[-1]) * chunk >= HELD * batch_size:
+        if count + own > batch_size or len(found[-1]) * chunk >= most:
             found.append([])
             count = 0
         found[-1].append(start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ _WORDS = ("can't allocate memory", "not enough memory", "out of memory", "_alloc
 T = TypeVar("T")
 
 _most: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+#: Models of which no more than a batch of images is held at once.
+_batch_by_batch: WeakSet[nn.Module] = WeakSet()
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -88,6 +90,43 @@ def retry_in_halves(
             if not is_out_of_memory(error):
                 raise
         size = halved(model, len(images), task)  # not inside, where the error holds on to what filled the memory
+    parts = [slice(start, start + size) for start in range(0, len(images), size)]
+    return torch.cat([retry_in_halves(work, images[part], labels[part], places[part], task, model) for part in parts])
+
+
+def several_batches(model: nn.Module) -> bool:
+    """Tell whether several batches' worth of images fitted beside the model, as far as it was tried."""
+    return model not in _batch_by_batch
+
+
+def retry_in_batches(
+    work: Callable[[Tensor, Tensor, Sequence[int]], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    places: Sequence[int],
+    task: Task,
+    model: nn.Module,
+) -> Tensor:
+    """Return ``work(images, labels, places)``, of several batches' worth of images; if memory runs out batch by batch.
+
+    That they did not fit is remembered, and a batch alone is halved where it must be.
+
+    Raises:
+        DeviceError: a single image does not fit.
+    """
+    size = task.batch_size
+    if len(images) > size and several_batches(model):
+        try:
+            return work(images, labels, places)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        _batch_by_batch.add(model)  # not inside, where the error holds on to what filled the memory
+        empty_cache(task.device)
+        _LOG.warning("out of memory on %s: %d images held at once, then %d", task.device, len(images), size)
+        task.progress.note(f"Out of memory with {len(images)} images held at once; going on batch by batch.")
+    if len(images) <= size:
+        return retry_in_halves(work, images, labels, places, task, model)
     parts = [slice(start, start + size) for start in range(0, len(images), size)]
     return torch.cat([retry_in_halves(work, images[part], labels[part], places[part], task, model) for part in parts])
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robench.contracts.asked_in_parts import asked_at_once
 from robench.contracts.classifier import Classifier
 from robench.contracts.global_generators import seeded_globally
 from robench.contracts.task import Task
@@ -18,10 +19,20 @@ from robench.evidence.meter import Meter
 from robench.evidence.tensor_digests import digest
 from robench.runtime.inference import freeze
 from robench.testing import fixtures
-from robench.testing.component_under_test import Checks, NotTried, Subject, logits_of, may_refuse, on_gpu, unchanged
+from robench.testing.component_under_test import (
+    Checks,
+    NotTried,
+    Subject,
+    logits_of,
+    may_refuse,
+    on_gpu,
+    unchanged,
+)
 from robench.testing.fixtures import LARGE, SMALL, USUAL, Setting
 
 IMAGES = 6
+#: Images that a model takes at once, of those.
+AT_ONCE = 4
 #: Share of pixels that may differ between two batches: where a gradient is 0 up to rounding, its sign is chance.
 CHANCE = 0.02
 
@@ -171,6 +182,32 @@ def any_batch(subject: Subject) -> None:
         )
 
 
+def asked_in_parts(subject: Subject) -> None:
+    """An attack that says so asks the model for no more images at once than it takes, and gives the same images."""
+    model, images, labels = case(subject)
+    sizes: list[int] = []
+    for norm in norms(subject):
+        task = USUAL.attack(norm, IMAGES)
+        asked = Classifier(OneByOne(model), model.classes)
+        whole = craft(subject, asked, images.clone(), labels, task)
+        handle = asked.register_forward_pre_hook(lambda _model, given: sizes.append(len(given[0])))
+        with asked_at_once(AT_ONCE):
+            found = craft(subject, asked, images.clone(), labels, task)
+        handle.remove()
+        require(
+            max(sizes, default=0) <= AT_ONCE,
+            f"{subject.name} says asks_in_parts, and asks the model for {max(sizes, default=0)} images where it takes "
+            f"{AT_ONCE} at once: ask through robench.logits_of, and hand what a loss needs of each image to "
+            "robench.input_gradient as further arguments; or leave asks_in_parts out.",
+        )
+        differ = float(((found - whole).abs() > 1e-4).float().mean())
+        require(
+            differ <= CHANCE,
+            f"{subject.name} says asks_in_parts, and gives {differ:.0%} other pixels where the model is asked so; "
+            "let its loss use only the rows that it is given.",
+        )
+
+
 def declared_passes(subject: Subject) -> None:
     """No image costs more passes than ``passes`` says; gradients at several points make an attack iterative."""
     model, images, labels = case(subject)
@@ -232,3 +269,6 @@ CHECKS: Checks = {
     str(LARGE): partial(returns, setting=LARGE, count=2),
     "on CUDA": on_cuda,
 }
+
+#: Of those that say ``asks_in_parts``.
+IN_PARTS: Checks = {"asked in parts": asked_in_parts}

@@ -109,10 +109,11 @@ def _checks(subject: Subject) -> Checks:
         model_checks,
     )
 
+    in_parts = isinstance(subject.component, Attack) and subject.component.asks_in_parts
     of_role: dict[type[Component], Checks] = {
         Dataset: dataset_checks.CHECKS,
         Model: model_checks.CHECKS,
-        Attack: attack_checks.CHECKS,
+        Attack: attack_checks.CHECKS | (attack_checks.IN_PARTS if in_parts else {}),
         Defense: defense_checks.CHECKS,
         Certificate: certificate_checks.CHECKS,
         Detector: detector_checks.CHECKS,

@@ -27,6 +27,7 @@ class APGD(Attack):
         "box, https://arxiv.org/abs/2103.01208, algorithms 1 and 2"
     )
     norms = ("Linf", "L2", "L1")
+    asks_in_parts = True
 
     loss: Literal["ce", "ce-scaled", "dlr", "dlr-targeted", "margin"] = parameter(
         default="ce",

@@ -31,6 +31,7 @@ class AutoAttack(Attack):
     )
 
     norms = ("Linf", "L2", "L1")
+    asks_in_parts = True
 
     variant: Literal["standard", "rand"] = parameter(
         default="standard", help="which attacks: standard, or rand for models that draw random numbers"

@@ -25,6 +25,7 @@ class FAB(Attack):
     )
 
     norms = ("Linf", "L2", "L1")
+    asks_in_parts = True
 
     steps: int = parameter(default=100, help="iterations from each start", minimum=1)
     restarts: int = parameter(

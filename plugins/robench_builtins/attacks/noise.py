@@ -21,6 +21,7 @@ class Noise(Attack):
     name = "noise"
     source = "random search, the weakest baseline of Carlini et al. 2019, https://arxiv.org/abs/1902.06705"
     norms = ("Linf", "L2", "L1")
+    asks_in_parts = True
     queries_only: ClassVar[bool] = True
 
     distribution: Literal["uniform", "gaussian", "corners"] = parameter(

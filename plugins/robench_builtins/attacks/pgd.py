@@ -35,6 +35,7 @@ class PGD(ProjectedGradient):
         "Madry et al. 2018, Towards Deep Learning Models Resistant to Adversarial Attacks, "
         "https://arxiv.org/abs/1706.06083; in L1 the steps of Tramer and Boneh 2019, https://arxiv.org/abs/1904.13000"
     )
+    asks_in_parts = True
 
     target: Literal["untargeted", "least-likely", "random"] = parameter(
         default="untargeted",

@@ -38,6 +38,7 @@ class TargetedPGD(ProjectedGradient):
         "2.3 (least likely class); projected steps and random starts as in Madry et al. 2018, "
         "https://arxiv.org/abs/1706.06083"
     )
+    asks_in_parts = True
 
     target: str = parameter(
         default="least-likely",

@@ -25,6 +25,7 @@ class SparseRS(QuerySearch):
         "https://arxiv.org/abs/2006.12834, its L0 version"
     )
     norms = ("L0",)
+    asks_in_parts = True
 
     share: float = parameter(
         default=0.3, help="share of the pixels that the first query exchanges", minimum=0.0, maximum=1.0

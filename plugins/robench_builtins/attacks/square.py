@@ -26,6 +26,7 @@ class Square(QuerySearch):
         "https://arxiv.org/abs/1912.00049"
     )
     norms = ("Linf", "L2", "L1")
+    asks_in_parts = True
 
     share: float = parameter(
         default=0.8, help="share of the pixels that the first patch changes", minimum=0.0, maximum=1.0

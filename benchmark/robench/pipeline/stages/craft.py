@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from robench.contracts.adaptive import Expected, counted, drawing
+from robench.contracts.asked_in_parts import asked_at_once
 from robench.contracts.classifier import Classifier
 from robench.contracts.components import Attack
 from robench.contracts.examples import Examples
@@ -28,13 +31,13 @@ from robench.evidence.meter import Meter
 from robench.evidence.provenance import hardware
 from robench.evidence.store import Store
 from robench.evidence.tensor_digests import digest
-from robench.pipeline.joint_chunks import by_part, groups, shared
+from robench.pipeline.joint_chunks import HELD, by_part, groups, shared
 from robench.runtime.deterministic import repeatably
 from robench.runtime.float32 import held_to_float32
 from robench.runtime.host_copies import HostCopies
 from robench.runtime.inference import freeze
 from robench.runtime.model_guard import unchanged
-from robench.runtime.out_of_memory import is_out_of_memory, retry_in_halves
+from robench.runtime.out_of_memory import is_out_of_memory, most_at_once, retry_in_batches, several_batches
 from robench.runtime.rounded_search import lacking, searching_in
 from robench.runtime.timeout import time_limit
 
@@ -115,18 +118,33 @@ class _Chunks:
     def all(self, starts: Sequence[int]) -> Iterator[tuple[int, Artifact]]:
         """Yield every chunk with the image that it begins with: last, waiting for them, those that others work on."""
         held: list[int] = []
-        # Where answers are random they are drawn batch by batch, and no batch may depend on who crafts what.
-        at_once = CHUNK if isinstance(self.model, Expected) else self.task.batch_size
-        for group in groups(starts, self.worth_attacking, at_once, CHUNK):
+        left, alone = list(starts), True
+        while left:
+            group = self._next(left, alone)
             with ExitStack() as locks:
                 free = [start for start in group if locks.enter_context(self._lock_at_once(start))]
                 found = self.stored(free)
             held += [start for start in group if start not in found]
+            left, alone = left[len(group) :], alone and len(free) == len(group)
             yield from found.items()
         for start in held:
             with self.store.lock(KIND, chunk_key(self.key, start)):
                 found = self.stored([start])
             yield from found.items()
+
+    def _next(self, starts: Sequence[int], alone: bool) -> list[int]:
+        """Return the chunks that are crafted together next; where others work on the set, no more than a batch."""
+        # Where answers are random they are drawn batch by batch, and no batch may depend on who crafts what.
+        at_once = CHUNK if isinstance(self.model, Expected) else self.task.batch_size
+        most = HELD * at_once
+        at_once = most if alone and self._several else at_once
+        return groups(starts, self.worth_attacking, at_once, CHUNK, most)[0]
+
+    @property
+    def _several(self) -> bool:
+        """Tell whether the attack is handed several batches' worth of images: a GPU gains, as they fall."""
+        suits = self.attack.asks_in_parts and self.task.stop_early and not isinstance(self.model, Expected)
+        return suits and not self.task.device.startswith("cpu") and several_batches(self.model)
 
     def _lock_at_once(self, start: int) -> AbstractContextManager[bool]:
         return self.store.lock_at_once(KIND, chunk_key(self.key, start))
@@ -175,7 +193,16 @@ class _Chunks:
             mask = self.worth_attacking[rows]
         numbers, lengths = [self.numbers[row] for row in rows], [len(chunk) for chunk in places]
         return _craft_chunks(
-            self.attack, self.model, self.test[rows], lengths, mask, numbers, self.task, unfinished, self.precision
+            self.attack,
+            self.model,
+            self.test[rows],
+            lengths,
+            mask,
+            numbers,
+            self.task,
+            unfinished,
+            self.precision,
+            self._several,
         )
 
 
@@ -189,6 +216,7 @@ def _craft_chunks(
     task: Task,
     path: Path,
     precision: Precision,
+    several: bool,
 ) -> list[Crafted]:
     """Return what is stored of each of the chunks of these ``lengths`` that ``part`` holds one behind another."""
     meter = Meter(device=task.device)
@@ -215,14 +243,15 @@ def _craft_chunks(
             one["unrepeatable"] = sorted({*one.get("unrepeatable", ()), *names})
         return made
 
-    for images, labels, places, over in (_as_they_lie if single else _filled)(part, mask, unfinished, copies, task):
-        adversarial = retry_in_halves(on_batch, images, labels, places, task, model)
+    serve = _as_they_lie if single and not several else partial(_filled, size=len(part) if several else task.batch_size)
+    for images, labels, places, over in serve(part, mask, unfinished, copies, task):
+        adversarial = retry_in_batches(on_batch, images, labels, places, task, model)
         check_returned(attack, images, adversarial)
         copies.settle()  # those of the batch before, which were copied while this one was attacked
         for number, rows in by_part(places, lengths):
             copies.put(places[rows], inspect(attack, images[rows], adversarial[rows], task, counts[number]))
         meter.images += len(places)
-        meter.batch_size = max(meter.batch_size, len(places))
+        meter.batch_size = max(meter.batch_size, min(len(places), task.batch_size))
         unfinished.finish(over)
     copies.settle()
     attacked = [int(chunk.sum()) for chunk in mask.split(list(lengths))]
@@ -251,15 +280,17 @@ def _as_they_lie(
         yield images, labels, [batch.indices[row] for row in rows], batch.indices
 
 
-def _filled(part: Examples, mask: Tensor, unfinished: Unfinished, copies: HostCopies, task: Task) -> Iterator[Attacked]:
-    """Yield full batches of what is to be attacked; the rest stays clean, and is there before."""
+def _filled(
+    part: Examples, mask: Tensor, unfinished: Unfinished, copies: HostCopies, task: Task, size: int
+) -> Iterator[Attacked]:
+    """Yield what is to be attacked, so many at once; the rest stays clean, and is there before."""
     clean = (~mask & ~unfinished.done).nonzero().flatten().tolist()
     for batch in part[clean].batches(task.batch_size):
         places = [clean[row] for row in batch.indices]
         copies.put(places, batch.images)
         unfinished.done[places] = True
     rows = (mask & ~unfinished.done).nonzero().flatten().tolist()
-    for batch in part[rows].batches(task.batch_size, task.device):
+    for batch in part[rows].batches(size, task.device):
         places = [rows[row] for row in batch.indices]
         yield batch.images, batch.labels, places, places
 
@@ -275,8 +306,9 @@ def _call(
             drawing(isinstance(model, Expected), task, "craft", start),
             searching_in(precision, counted(model), task.device),
             unchanged(model, attack.name),
-            time_limit(task.timeout, attack.name),
+            time_limit(task.timeout, attack.name, math.ceil(len(images) / task.batch_size)),
             held_to_float32(attack.name),
+            asked_at_once(most_at_once(model, task.batch_size)),
         ):
             # A clone, so that an attack which writes into its argument does not move the clean images.
             adversarial: Tensor = attack.craft(model, images.clone(), labels, task)

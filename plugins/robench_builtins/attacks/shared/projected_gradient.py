@@ -94,22 +94,32 @@ class ProjectedGradient(Attack):
         self, model: Classifier, images: Tensor, iterate: Tensor, aims: Aims, threat: ThreatModel
     ) -> tuple[Tensor, Tensor]:
         """Return the logits of ``iterate``, which the gradient needs anyway, and the iterate after it."""
+        import torch
+
         from robench import input_gradient
 
-        logits: list[Tensor] = []
+        seen: list[Tensor] = []
 
-        def loss(x: Tensor) -> Tensor:
-            logits.append(model(x))
-            return aims.loss(logits[0])
+        def loss(x: Tensor, *along: Tensor) -> Tensor:
+            seen.append(model(x))
+            return Aims(*along).loss(seen[-1])
 
-        _, gradient = input_gradient(loss, iterate)
+        _, gradient = input_gradient(loss, iterate, *aims)
         moved = iterate + threat.steepest(gradient, iterate).mul_(self._alpha(threat.eps))
-        return logits[0].detach(), threat.project(images, moved)
+        logits = seen[0] if len(seen) == 1 else torch.cat(seen)
+        return logits.detach(), threat.project(images, moved)
 
     def _alpha(self, eps: float) -> float:
         if self.step_size is not None:
             return self.step_size
         return min(2.5 / self.steps, 0.75) * eps if self.iterative else 2.5 * eps
+
+
+def logits_of(model: Classifier, images: Tensor) -> Tensor:
+    """Return the logits of one forward without a graph; torch is imported with it, and not before."""
+    from robench import logits_of
+
+    return logits_of(model, images)
 
 
 class Aims(NamedTuple):
@@ -172,12 +182,3 @@ def random_wrong(images: Tensor, labels: Tensor, classes: int, task: Task) -> Te
     # A draw of exactly 1 would come round to the label itself.
     shift = 1 + (draw * (classes - 1)).long().clamp_max(classes - 2)
     return (labels + shift) % classes
-
-
-def logits_of(model: Classifier, images: Tensor) -> Tensor:
-    """Return the logits of one forward without a graph."""
-    import torch
-
-    with torch.no_grad():
-        logits: Tensor = model(images)
-        return logits
