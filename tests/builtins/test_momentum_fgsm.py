@@ -473,7 +473,7 @@ def test_the_published_defaults():
             MIFGSM(step_size=0.0),
             r"^mi-fgsm\.step_size 0 does not move an image; leave step_size out for eps / steps\.$",
         ),
-        (NIFGSM(step_size=0.1), r"^ni-fgsm\.step_size 0\.1 is not smaller than eps 0\.03.* for eps / steps\.$"),
+        (NIFGSM(step_size=0.1), r"^ni-fgsm\.step_size 0\.1 is not smaller than eps 8/255:.* for eps / steps\.$"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(attack, message):
