@@ -1,13 +1,13 @@
 .PHONY: check lint types test smoke format bench bench-gpu leaderboard docs site
 
 #: Compiled files are kept, or each of the many processes that tests start compiles robench itself. Each process computes in
-#: one thread. Files are dealt out whole, because tests of one file share what is trained, and the long ones first
-#: (tests/conftest.py), or one process would end alone. A process that crashes ends the whole run, which names the test: with
-#: files dealt out whole, pytest-xdist 3.8 that starts another one waits for ever. One process more than there are cores, since a
-#: third of the time tests wait for the processes, browsers and schedulers that they start.
+#: one thread. Files are dealt out whole, because tests of one file share what is trained (a class is dealt out by itself), and
+#: the long ones first (tests/conftest.py), or one process would end alone. A process that crashes ends the whole run, which
+#: names the test: with files dealt out whole, pytest-xdist 3.8 that starts another one waits for ever. One process more than
+#: there are cores, since a third of the time tests wait for the processes, browsers and schedulers that they start.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 python -m pytest \
   --numprocesses $$(python -c "import os; print(min(4, (os.cpu_count() or 1) + 1))") \
-  --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
+  --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
 
 check: lint  ## everything CI runs; mypy, which takes one core, beside the tests
 	$(MAKE) --jobs=2 types test

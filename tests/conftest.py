@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: What takes longest begins first; by folder or file.
 LONGEST = (
-    *("traps/test_suite.py", "test_pages.py", "clean_environment/test_new.py", "builtins/test_robust_gain.py"),
+    *("traps/test_every_trap.py", "test_pages.py", "clean_environment/test_new.py", "builtins/test_robust_gain.py"),
     *("clean_environment", "pipeline/test_kill.py", "pipeline/test_kill_inside.py", "gate/test_cost.py"),
     *("browser", "cli", "plugins", "pipeline"),
 )

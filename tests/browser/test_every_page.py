@@ -49,8 +49,11 @@ def pages(small_run, run_page, cards_page, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
+#: Each two of width, scheme and scripts meet.
+@pytest.mark.parametrize(
+    ("width", "scheme", "scripts"),
+    [(390, "light", True), (390, "dark", False), (1280, "light", False), (1280, "dark", True)],
+)
 @pytest.mark.parametrize(
     "name",
     [

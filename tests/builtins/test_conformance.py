@@ -59,8 +59,8 @@ BROUGHT_IN = {
         "art",
     ),
 }
-#: Long searches are shorter where only shapes and bounds are looked at, at 224 x 224 above all, and so are the attacks
-#: within adversarial training; the rest is asked of the defaults.
+#: Long searches are shorter where only shapes, bounds and numbers of passes are looked at, at 224 x 224 above all, and
+#: so are the attacks within adversarial training; the rest is asked of the defaults.
 SHORT = {
     "apgd": {"steps": 10},
     "autoattack": {"steps": 5, "queries": 50},
@@ -74,13 +74,13 @@ SHORT = {
 SHORTEST = {
     **SHORT,
     "apgd": {"steps": 5},
-    "autoattack": {"steps": 3, "queries": 10},
+    "autoattack": {"steps": 1, "queries": 5},
     "cw": {"steps": 5, "searches": 2},
-    "fab": {"steps": 3},
+    "fab": {"steps": 2, "targets": 2},
     "square": {"queries": 20},
     "vmi-fgsm": {"steps": 3},
 }
-SHAPES = {"box, ball, float32": SHORT, str(SMALL): SHORT, str(LARGE): SHORTEST}
+SHAPES = {"box, ball, float32": SHORT, "passes": SHORT, "on CUDA": SHORT, str(SMALL): SHORT, str(LARGE): SHORTEST}
 GIVEN: dict[str, dict[str, object]] = {
     **{name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")},
     **{name: {"attack_steps": 3} for name in ("pgd-at", "trades")},

