@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from robench import Attack, parameter
+from robench.evidence.compound_rules import undefended_falls
+from robench.evidence.cross_cell_checks import falls_check
 
 from ..grey import SURVIVORS, accused, attack, checks, corner, only
 
@@ -156,6 +158,54 @@ def test_quick_leaves_all_this_out_and_says_so(grey):
         check = checks(card)[name]
         assert (check.status, check.n) == ("skipped", 0)
         assert check.meaning.startswith("Not part of --gate quick")
+
+
+FALLS = "undefended victim falls"
+
+
+def test_quick_looks_without_bounds_where_an_attack_hardly_moves_the_victim(grey):
+    # At 0.3/255 every image holds: the smallest margin is half a level.
+    (card,) = grey.run(eps="0.3/255", gate="quick", gate_cost=1000)
+    check = checks(card)[FALLS]
+
+    assert card.robust.correct == 40
+    assert (card.gate.verdict, check.status) == ("VALID", "pass")
+    assert (check.figures["swept"], check.figures["unbounded"]) == (4, 0)
+    assert "That steps works is seen without bounds, where 4 of 4 images fall to it." in check.meaning
+
+
+def test_quick_does_not_look_where_the_attack_was_seen_to_work(grey):
+    (card,) = grey.run(eps="8/255", gate="quick", gate_cost=1000)
+
+    assert checks(card)[FALLS].status == "pass"
+    assert "swept" not in checks(card)[FALLS].figures
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_quick_takes_no_attack_for_one_that_works_which_fails_without_bounds(grey, refuses):
+    def no(model, images, labels, task):
+        raise ValueError("no radius of mine")
+
+    card = run(grey, up_to(0.9, *([no] if refuses else [])), "limited", eps="0.3/255", gate="quick")
+    check = checks(card)[FALLS]
+
+    assert check.status == "suspect"
+    assert "limited hardly moves the undefended victim (clean 90.9%, attacked 90.9%)" in check.meaning
+
+
+def test_quick_accuses_an_attack_that_misses_what_the_gate_wins(grey):
+    card = run(grey, attack("stays", lambda model, images, labels, task: images), "stays", gate="quick")
+
+    assert checks(card)[FALLS].status == "suspect"
+
+
+@pytest.mark.parametrize(("untried", "status"), [(1, "skipped"), (0, "suspect")])
+def test_what_was_not_tried_for_lack_of_passes_accuses_nobody(untried, status):
+    figures = {"control": 40, "lost": 1, "gained": 0, "others": 0, "of": 40, "untried": untried}
+    check = falls_check("pgd", figures)
+
+    assert (check.status, undefended_falls(figures).status) == (status, status)
+    assert check.meaning.startswith("Not enough passes to tell: 1 of 40" if untried else "pgd hardly moves")
 
 
 def test_the_l2_ball_is_swept_too(grey):

@@ -178,3 +178,7 @@ def test_without_validation_images_the_test_images_are_moved(grey):
 
     assert check.status == "pass"
     assert "test images moved by one pixel" in check.meaning
+    assert check.meaning.endswith(
+        "Whether they were chosen because the model is good at them cannot be told: the dataset has no validation "
+        "images to compare margins with."
+    )

@@ -208,6 +208,7 @@ def undefended_falls(figures: Figures) -> Weighed:
 
     Before it ``control`` of ``of`` were right. ``others``: whether other attacks of the run work there. ``unbounded``
     of ``swept`` images withstood the attack without bounds, where nothing of the gate's own wins at the cell's radius.
+    ``untried``: nothing of the gate's own wins there, and no pass was left to look without bounds.
     """
     n, right = int(figures["of"]), figures["control"]
     robust = right - figures["lost"] + figures["gained"]
@@ -220,6 +221,8 @@ def undefended_falls(figures: Figures) -> Weighed:
         return Weighed("pass", robust / n, FALLING, n, "unbounded")
     if right and wilson(int(fallen), int(right))[1] >= HARDLY:
         return Weighed("skipped", robust / n, FALLING, n, "few")
+    if figures.get("untried"):
+        return Weighed("skipped", robust / n, FALLING, n, "untried")
     return Weighed("suspect", robust / n, FALLING, n, "hardly")
 
 

@@ -74,6 +74,9 @@ def falls_check(attack: str, figures: Mapping[str, float]) -> Check:
         f"of {figures.get('swept', 0):g} images fall to it.",
         "few": f"Not enough images: {fallen} of {clean} of the undefended victim fall to {attack}, which is neither "
         "certainly more than chance nor certainly few. Add --n.",
+        "untried": f"Not enough passes to tell: {fallen} of {clean} of the undefended victim fall to {attack}, and "
+        "none of those that the gate's own attacks tried. Either the victim holds at this radius or neither works. "
+        "What happens without bounds would tell (--gate standard, --n or --gate-cost).",
         "hardly": f"{attack} hardly moves the undefended victim (clean {clean / n:.1%}, attacked "
         f"{found.value or 0:.1%}), so it cannot show what a defense is worth: more steps, another step size, a larger "
         "eps or more images.",

@@ -16,6 +16,7 @@ from robench.evidence.check_verdict import FEWER, check, lost, share, skip, too_
 from robench.evidence.compound_rules import CONVERGED, EPS, MOVING, RISING, STILL_MOVING
 from robench.evidence.compound_rules import converged as weigh_convergence
 from robench.evidence.compound_rules import falls_with_eps as weigh_growth
+from robench.evidence.compound_rules import fell as works
 from robench.gate.measurement import Measurement
 from robench.gate.pass_budget import Exhausted
 from robench.gate.probe_context import AttackContext
@@ -28,13 +29,19 @@ WITHSTANDING = SHARES["unbounded attack"].limits[0]
 #: An Linf radius at which any image can be turned into any other's grey: nothing may be recognised there.
 BLINDING = 0.5
 IMAGES = 16
+#: Images on which it is seen without bounds whether an attack works that hardly moved anything, where no other radius
+#: is tried: if all four fall, the exact interval lies above the quarter that has to.
+ALONE = 4
 
 
 def probe(probed: AttackContext) -> dict[str, Any]:
     """Return what the judged attack wins with another seed, twice the steps, at other radii and without bounds."""
-    found: dict[str, Any] = {"tried": False}
-    if not (probed.context.level.sweep and probed.climbs) or probed.context.task.threat.eps == 0:
+    found: dict[str, Any] = {"tried": False, "climbs": probed.climbs}
+    threat = probed.context.task.threat
+    if not probed.climbs or threat.eps == 0 or threat.norm == "corruption":
         return found
+    if not probed.context.level.sweep:
+        return found if _moved(probed) else found | {"alone": _without_bounds(probed)}
     found["tried"] = True
     sweep = _Sweep(probed)
     sweep.at("unbounded", "blinding")  # what works wins there within a few steps
@@ -44,6 +51,32 @@ def probe(probed: AttackContext) -> dict[str, Any]:
     sweep.at("half", "double")
     found["sweep"] = sweep.found()
     return found
+
+
+def _moved(probed: AttackContext) -> bool:
+    """Tell whether the attack was seen to work at the cell's own radius."""
+    clean, stands = probed.context.clean, probed.survivors
+    return works(int((clean & ~stands).sum()), int((~clean & stands).sum()))
+
+
+def _without_bounds(probed: AttackContext) -> dict[str, Any]:
+    """Return what a few images do without bounds, where a level tries no other radius.
+
+    What works wins there within a few steps, so it is begun without passes for all of them.
+    """
+    context = probed.context
+    threat = context.task.threat
+    rows = context.some(context.clean, ALONE, "sweep")
+    whole = ThreatModel(threat.norm, radii(threat, context.test.shape)["unbounded"], threat.access)
+    try:
+        fell = _fallen_at(probed, whole, rows)
+    except Exhausted:
+        return {"n": 0}
+    except Exception as error:  # nobody asked for this radius: an attack that refuses it is not at fault
+        if is_out_of_memory(error):
+            raise
+        return {"n": len(rows)}
+    return {"n": len(rows), "unbounded": len(rows) - sum(fell)}
 
 
 def twice(attack: Attack) -> Attack | None:

@@ -26,6 +26,9 @@ from robench.gate.measurement import Measurement
 from robench.gate.worst_case import climbers, end_to_end, of_same_model, won_over
 from robench.plan.cell import type_of
 
+#: Images on which the gate's own attack has to win nothing before the attack that is judged is not said to fail, and
+#: before it is said to work, if it does so without bounds.
+TOLD, SURE = 2, 4
 MADE_ELSEWHERE = "The images were made elsewhere, for one model: what they do to another says nothing."
 
 
@@ -114,12 +117,17 @@ def _control_figures(control: Measurement, others: bool) -> dict[str, int]:
     figures = {"control": int(control.clean.correct.sum()), "lost": lost, "gained": gained, "others": int(others)}
     figures["of"] = control.n
     effort, strength = control.probes["effort"], control.model_probes["strength"]
-    if not effort["tried"] or "unbounded" not in effort["sweep"] or strength["stronger"]["n"] < 4:
+    if not effort["climbs"] or strength["stronger"]["n"] < TOLD:
         return figures
     if any(strength[name]["won"] for name in ("one_step", "stronger", "tiles", "queries", "noise")):
         return figures
     # Nothing of the gate's own wins at the cell's radius: if the model holds there, that is no failure of the attack.
-    return figures | {"swept": effort["sweep"]["n"], "unbounded": effort["sweep"]["unbounded"]}
+    sweep = effort["sweep"] if effort["tried"] else effort.get("alone", {"n": 0})
+    if not sweep["n"] or ("unbounded" in sweep and strength["stronger"]["n"] < SURE):
+        return figures | {"untried": 1}
+    if "unbounded" not in sweep:  # the attack refuses that radius
+        return figures
+    return figures | {"swept": sweep["n"], "unbounded": sweep["unbounded"]}
 
 
 def dearer(measured: Measurement, group: Sequence[Measurement]) -> Check:

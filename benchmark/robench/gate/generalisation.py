@@ -160,10 +160,17 @@ def generalises(measured: Measurement, _group: Sequence[Measurement]) -> Check:
     if found.status == "skipped":
         images = gap_needed(figures, found.by)
         meaning = f"Not enough images: {meaning} About {images:,} of these would tell (--n or --gate-cost)."
+    if found.status == "pass" and not validation:
+        meaning += UNSEEN
     meaning = meaning[0].upper() + meaning[1:]
     return check(GAP, found.status, found.value, found.threshold, found.n, meaning, figures)
 
 
+#: What cannot be told without validation images: training images have larger margins because they were fitted.
+UNSEEN = (
+    " Whether they were chosen because the model is good at them cannot be told: the dataset has no validation "
+    "images to compare margins with."
+)
 _FITTED = ": the model was fitted on the test images, or knows them."
 #: What may be wrong, by what shows it.
 _WHY = {
