@@ -25,7 +25,7 @@ MakeCard = Callable[..., Card]
 CARDS = Path(__file__).resolve().parents[2] / "leaderboard" / "cards"
 #: Of every setting but the perceptrons', so that what is counted here stays as it is when cards are added.
 FIRST = [*CARDS.glob("digits-tiny-clip-*.json"), *CARDS.glob("imagefolder-resnet20-*.json")]
-SOME = [path for name in ("none", "vpt") for path in CARDS.glob(f"digits-tiny-clip-{name}-*.json")]
+SOME = [path for name in ("none", "vpt") for path in CARDS.glob(f"digits-tiny-clip-{name}-pgd-*.json")]
 
 
 def report(*cards: Card) -> Report:

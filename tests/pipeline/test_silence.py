@@ -13,6 +13,7 @@ import pytest
 from robench import ContractError, Dataset, Model
 from robench.api import CellsFailed
 
+from ..fork_server import script
 from ..grey import Greys, Mean, attack, corner
 
 
@@ -100,9 +101,21 @@ def build():
 def test_no_run_of_the_command_ends_in_silence(tmp_path, how, code, words):
     (tmp_path / "net.py").write_text(NETWORK.format(how=how), encoding="utf-8")
     (tmp_path / "now").touch()
-    command = [sys.executable, "-c", "from robench.cli import main; main()", "run", "--victim", "net.py:build"]
     done = subprocess.run(
-        [*command, "--n", "20", "--attack", "fgsm", "--gate", "quick", "--device", "cpu"],
+        [
+            script(),
+            "run",
+            "--victim",
+            "net.py:build",
+            "--n",
+            "20",
+            "--attack",
+            "fgsm",
+            "--gate",
+            "quick",
+            "--device",
+            "cpu",
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from robench import ContractError, Control, Detector, Trap
+from robench.cli import main
 from robench.contracts.task import Silent
 from robench.contracts.trap import USUAL, role_of
 from robench.errors import SpecError
 from robench.evidence.check_rules import WHERE_CERTIFIED
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench.plugin.discovery import Plugin
-from robench_traps import attacks, honest, models, runner, suite, table
+from robench_traps import attacks, honest, models, registry, runner, suite, table
 from robench_traps.base import Plain, Robust, Steps
 from robench_traps.detectors.autoattack import AutoAttackFlags
 from robench_traps.registry import CONTROLS, TRAPS, chosen
@@ -441,20 +442,15 @@ def test_an_unknown_name_is_a_sentence(tmp_path):
     assert "robench: There is no trap or honest control 'clean-image'; did you mean 'clean-images'?" in done.stderr
 
 
-def test_an_escape_ends_with_1(tmp_path):
-    code = """
-from robench_traps import registry
-from robench import Trap
-from robench_traps.base import Plain
-request = {"attack": "pgd[steps=5]", "n": 40}
-registry.TRAPS = (Trap(name="sham", story="x.", parts=(Plain,), request=request, expected=("eps = 0",)),)
-from robench.cli import main
-main()
-"""
-    done = command("--only", "sham", "--detectors", "none", folder=tmp_path, code=code)
+def test_an_escape_ends_with_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(registry, "TRAPS", (sham(expected=("eps = 0",)),))
+    monkeypatch.setattr(sys, "argv", ["robench", "traps", "--only", "sham", "--detectors", "none"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main()
 
-    assert done.returncode == 1
-    assert "robench: 0 of 1 traps caught, 0 of 0 honest controls accused." in done.stdout
+    assert end.value.code == 1
+    assert "robench: 0 of 1 traps caught, 0 of 0 honest controls accused." in capsys.readouterr().out
 
 
 def test_help_imports_no_torch(tmp_path):
