@@ -24,7 +24,11 @@ from robench.cli.commands import robench
 from robench.contracts.parameters import format_value, parameters_of
 from robench.contracts.roles import ROLES
 from robench.evidence import attestation, card_file, training_card_file
-from robench.gate.registry import CHECKS, WHERE_CERTIFIED
+from robench.evidence.card import Check
+from robench.evidence.check_rules import OF_A_KIND as NAMES_OF_A_KIND
+from robench.evidence.check_rules import SHARES, ZERO
+from robench.evidence.check_verdict import STRONGER, skip
+from robench.gate.registry import CHECKS, OF_A_KIND, WHERE_CERTIFIED
 from robench.plan.suite import read_suite
 from robench.plugin import hookspecs
 from robench.plugin.catalog import Catalog, Offer, catalog
@@ -170,10 +174,17 @@ def checks() -> str:
     lines = ["| check | what it does | threshold |", "|:--|:--|:--|"]
     weighed = [*zip(CHECKS, card.gate.checks, strict=True)]
     weighed += zip(WHERE_CERTIFIED, proved.gate.checks[len(CHECKS) :], strict=True)
+    weighed += zip(OF_A_KIND, map(_of_a_kind, NAMES_OF_A_KIND), strict=True)
     for weigh, found in weighed:
         what = (inspect.getdoc(weigh) or "").splitlines()[0]
         lines.append(f"| {found.name} | {what} | {found.threshold.replace('|', chr(92) + '|')} |")
     return "\n".join(lines)
+
+
+def _of_a_kind(name: str) -> Check:
+    """Return an entry of a check that only cards of one kind of attack have, with its threshold."""
+    share = SHARES[name].threshold if name in SHARES else f"<= {STRONGER[0]:.0%} of the images tried"
+    return skip(name, f"= 0 {ZERO[name]}" if name in ZERO else share, "")
 
 
 def line(row: Row) -> str:

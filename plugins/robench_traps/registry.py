@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from robench import Control, Detector, Trap
 from robench.errors import PluginError, SpecError, attributed_to, suggestion
-from robench.evidence.check_rules import CHECKS, WHERE_CERTIFIED
+from robench.evidence.check_rules import CHECKS, OF_A_KIND, WHERE_CERTIFIED
 from robench.plan.references import split_reference
 from robench.plugin.catalog import catalog
 from robench.plugin.discovery import Plugin
@@ -16,18 +16,23 @@ from robench_traps import (
     attacks,
     certificates,
     copies,
+    corrupted,
     data,
     defenses,
     dodges,
+    few_pixels,
     honest,
     honest_data,
     honest_defenses,
     honest_extremes,
     honest_models,
+    honest_threats,
     models,
+    one_for_all,
     published,
     routes,
     selection,
+    squares,
     steps,
     training,
     weak_steps,
@@ -38,10 +43,11 @@ TRAPS: tuple[Trap, ...] = (
     *dodges.TRAPS, *training.TRAPS, *data.TRAPS, *copies.TRAPS, *published.TRAPS,
     *routes.TRAPS, *selection.TRAPS, *weak_steps.TRAPS,
     *certificates.TRAPS,
+    *few_pixels.TRAPS, *squares.TRAPS, *one_for_all.TRAPS, *corrupted.TRAPS,
 )  # fmt: skip
 CONTROLS: tuple[Control, ...] = (
     *honest.CONTROLS, *honest_defenses.CONTROLS, *honest_extremes.CONTROLS, *honest_data.CONTROLS,
-    *honest_models.CONTROLS, *certificates.CONTROLS, *copies.CONTROLS,
+    *honest_models.CONTROLS, *certificates.CONTROLS, *copies.CONTROLS, *honest_threats.CONTROLS,
 )  # fmt: skip
 
 
@@ -95,7 +101,7 @@ def fault(entry: object) -> str:
         return ""
     if not entry.expected and not entry.refusal:
         return f"the trap {title}, which says neither which checks must catch it (expected=) nor how it is refused"
-    known = (*CHECKS, *WHERE_CERTIFIED)
+    known = (*CHECKS, *OF_A_KIND, *WHERE_CERTIFIED)
     unknown = [name for name in entry.expected if name not in known]
     return (
         f"the trap {title}, which expects the check '{unknown[0]}'; {suggestion(unknown[0], known)}" if unknown else ""

@@ -89,7 +89,8 @@ def test_its_cards_are_ranked_and_the_gate_says_what_does_not_apply(grey):
     assert card.robust.correct == 40 - 2 * sum(2 * (128 + d) / 16 > 0.5 + d for d in range(20)) == 4
     assert card.adversarial.largest == 2.0
     assert card.gate.verdict == "VALID", [one for one in card.gate.checks if one.status in ("suspect", "invalid")]
-    assert checks(card)["stronger attack"].meaning.startswith("Not applicable: L0 counts pixels")
+    assert checks(card)["step size"].meaning.startswith("Not applicable: L0 counts pixels")
+    assert checks(card)["stronger attack"].status == "pass"
     (board,) = boards([card])
     assert board.rows[0].headline.correct == card.robust.correct
     assert board.rows[0].rank == 1

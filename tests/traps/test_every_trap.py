@@ -16,18 +16,23 @@ from robench_traps import (
     attacks,
     certificates,
     copies,
+    corrupted,
     data,
     defenses,
     dodges,
+    few_pixels,
     honest,
     honest_data,
     honest_defenses,
     honest_extremes,
     honest_models,
+    honest_threats,
     models,
+    one_for_all,
     published,
     routes,
     selection,
+    squares,
     steps,
     training,
     weak_steps,
@@ -42,7 +47,17 @@ PARTS = {
     "attacks": (attacks, steps, weak_steps, routes, selection),
     "models": (models, answers, data, copies, published),
     "defenses": (defenses, dodges, training, certificates),
-    "controls": (honest, honest_defenses, honest_extremes, honest_data, honest_models, certificates),
+    "threats": (few_pixels, squares, one_for_all, corrupted),
+    "controls": (
+        honest,
+        honest_defenses,
+        honest_extremes,
+        honest_data,
+        honest_models,
+        certificates,
+        copies,
+        honest_threats,
+    ),
 }
 
 
@@ -74,6 +89,11 @@ class TestModels:
 class TestDefenses:
     def test_are_caught(self, tmp_path):
         judge("defenses", tmp_path)
+
+
+class TestThreats:
+    def test_are_caught(self, tmp_path):
+        judge("threats", tmp_path)
 
 
 class TestControls:

@@ -14,7 +14,7 @@ from robench.cli import main
 from robench.contracts.task import Silent
 from robench.contracts.trap import USUAL, role_of
 from robench.errors import SpecError
-from robench.evidence.check_rules import WHERE_CERTIFIED
+from robench.evidence.check_rules import OF_A_KIND, WHERE_CERTIFIED
 from robench.plugin.catalog import Catalog, Offer, catalog
 from robench.plugin.discovery import Plugin
 from robench_traps import attacks, honest, models, registry, runner, suite, table
@@ -57,7 +57,7 @@ def test_there_are_enough_of_both_and_each_is_complete():
 def test_expected_checks_are_checks_of_the_gate(store):
     (card,) = runner.run(known=offered(sham()), store=store, device="cpu", **sham().asked())
 
-    known = {check.name for check in card.gate.checks} | {*WHERE_CERTIFIED}
+    known = {check.name for check in card.gate.checks} | {*OF_A_KIND, *WHERE_CERTIFIED}
     assert not {name for entry in TRAPS for name in entry.expected} - known
 
 

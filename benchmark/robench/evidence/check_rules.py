@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from robench.evidence.card import Status
 from robench.evidence.check_verdict import INTOLERABLE, STRONGER, TOLERATED, confirmed, looked_at, weighed
-from robench.evidence.compound_rules import RULES, STANDS, Figures, Weighed
+from robench.evidence.compound_rules import RULES, STANDS, STRONGER_ONE, Figures, Weighed
 
 #: Every check of the gate, in the order of the card.
 CHECKS = (
@@ -29,6 +29,14 @@ CHECKS = (
 #: Checks that a card has only where there is something for them to see.
 WHERE_CERTIFIED = (STANDS,)
 
+#: Of one perturbation for all images, and of common corruptions.
+ONE = "one perturbation"
+EVERY, GROWS, BLINDLY, DIFFER = "every image corrupted", "severity counts", "corrupted unasked", "corruptions differ"
+OF_CORRUPTIONS = (EVERY, GROWS, BLINDLY, DIFFER)
+
+#: Checks that a card has only where its attack is of the kind that they look at, in the order of the card.
+OF_A_KIND = (ONE, STRONGER_ONE, *OF_CORRUPTIONS)
+
 #: Counts that have to be zero, and of what.
 ZERO: Mapping[str, str] = {
     "box and ball": "images",
@@ -42,6 +50,8 @@ ZERO: Mapping[str, str] = {
     "robust <= clean": "images",
     "straight-through path": "images differ",
     "best iterate": "images",
+    ONE: "images",
+    BLINDLY: "passes",
 }
 
 #: Shares of test images: that lie in the training split, bit by bit (SUSPECT, INVALID), and by which a relabelling may
@@ -75,6 +85,9 @@ SHARES: Mapping[str, ShareRule] = {
     "another loss": ShareRule((0.5, 1.0), False),
     "stable loss": ShareRule((0.5, 1.0), False, "<= 10% change on 50% of the images tried"),
     "binarization": ShareRule((1 - 0.95, 1.0), False, "<= 5% not found"),
+    EVERY: ShareRule((0.05, 0.25), True, "<= 5% of the images unmoved"),
+    GROWS: ShareRule((0.25, 0.5), True, "<= 25% of the images alike"),
+    DIFFER: ShareRule((0.05, 0.5), True, "<= 5% of the images alike"),
 }
 
 #: Shares of all images that other attacks win: the limits, and whether the second one makes a row INVALID.

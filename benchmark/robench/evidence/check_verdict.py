@@ -74,6 +74,27 @@ def needed(count: float, n: float, limit: float, chance: float = ONE_SIDED) -> i
     return images
 
 
+def exceeds_net(won: float, lost: float, n: float, limit: float) -> bool:
+    """Tell whether ``won - lost`` of ``n`` is certainly more than ``limit``: pairs that differ, one way or the other.
+
+    Of the pairs that differ, the share that was won is exact (Clopper and Pearson 1934), given how many there are.
+    """
+    differ = won + lost
+    if won - lost <= max(limit * n, 1) or limit * n >= differ:
+        return False
+    return binomial_tail(int(won), int(differ), (1 + limit * n / differ) / 2) < ONE_SIDED
+
+
+def needed_net(figures: Mapping[str, float]) -> int:
+    """Return about how many images, of which the same shares were won and lost, would certainly exceed 8 %."""
+    among = images = int(figures["among"])
+    while images < MOST_NEEDED:
+        images += max(1, images // 20)
+        if exceeds_net(figures["won"] * images // among, figures["lost"] * images // among, images, STRONGER[0]):
+            break
+    return images
+
+
 def weighed(count: float, n: float, limits: tuple[float, float], worst: Status = "invalid") -> Status:
     """Return what a share says: ``skipped`` if it is above the first limit, but not certainly.
 

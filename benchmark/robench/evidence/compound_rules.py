@@ -13,8 +13,10 @@ from robench.evidence.card import Status
 from robench.evidence.check_verdict import (
     MOST_NEEDED,
     ONE_SIDED,
+    STRONGER,
     TOLERATED,
     exceeds,
+    exceeds_net,
     looked_at,
     needed,
     weighed,
@@ -26,6 +28,7 @@ Figures = Mapping[str, float]
 CONVERGED, EPS, GAP = "converged", "accuracy falls with eps", "generalisation gap"
 FALLS = "undefended victim falls"
 STANDS = "certified images stand"
+STRONGER_ONE = "stronger universal"
 
 #: A loss still rises if its last iterates bring more than this share of the whole rise; share of the recorded paths
 #: that may do so.
@@ -246,6 +249,18 @@ def certified_stand(figures: Figures) -> Weighed:
     return Weighed("invalid" if many else "pass", fallen, threshold, certified)
 
 
+def stronger_one(figures: Figures) -> Weighed:
+    """Weigh how many of ``among`` images fall to the harness's own one perturbation alone, and to the judged one alone.
+
+    Two perturbations of equal strength may fell different images, so what counts is ``won`` less ``lost``.
+    """
+    won, lost, among = figures["won"], figures["lost"], int(figures["among"])
+    beyond = [exceeds_net(won, lost, among, limit) for limit in STRONGER]
+    seen: Status = "skipped" if won - lost > STRONGER[0] * among else "pass"
+    status: Status = "invalid" if beyond[1] else "suspect" if beyond[0] else seen
+    return Weighed(status, max(won - lost, 0) / among, f"<= {STRONGER[0]:.0%} of the images tried", among)
+
+
 #: By check, what its figures come to.
 RULES: Mapping[str, Callable[[Figures], Weighed]] = {
     CONVERGED: converged,
@@ -253,4 +268,5 @@ RULES: Mapping[str, Callable[[Figures], Weighed]] = {
     GAP: generalises,
     FALLS: undefended_falls,
     STANDS: certified_stand,
+    STRONGER_ONE: stronger_one,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from robench.evidence.card import Card, Check, Verdict
-from robench.evidence.check_rules import CHECKS, LEAKED, LOST, RELABELLED, SHARES, ZERO, weigh
+from robench.evidence.check_rules import BLINDLY, CHECKS, LEAKED, LOST, OF_CORRUPTIONS, RELABELLED, SHARES, ZERO, weigh
 from robench.evidence.check_verdict import exceeds
 from robench.evidence.compound_rules import CONVERGED, FALLS, RULES
 from robench.evidence.fingerprint import STAGES
@@ -14,6 +14,8 @@ from robench.evidence.statistics import wilson
 #: The first version of the gate whose cards hold figures, and the first whose cards hold them for rules of several
 #: counts too.
 FIRST, COMPOUND = 6, 7
+#: The first version of its probes that look at corruptions.
+CORRUPTED = 6
 REFERENCE = "reference clean accuracy"
 #: Checks of a defense that answers by chance, which then weigh more than counts.
 OF_CHANCE = ("deterministic", "re-score from disk", "clean answers again", "robust <= clean")
@@ -38,7 +40,12 @@ def gate_problems(card: Card) -> Iterator[str]:
         )
         return
     names = [one.name for one in card.gate.checks]
-    missing = [name for name in CHECKS if name not in names]
+    corrupted = (
+        card.cell.threat.norm == "corruption"
+        and card.cell.threat.eps > 0
+        and card.cell.stages.get("probe", 0) >= CORRUPTED
+    )
+    missing = [name for name in (*CHECKS, *(OF_CORRUPTIONS if corrupted else ())) if name not in names]
     if missing:
         yield f"its gate lacks the check '{missing[0]}'."
         return
@@ -143,6 +150,7 @@ def _values(card: Card) -> dict[str, float]:
         "box and ball": card.adversarial.outside_ball + card.adversarial.outside_box,
         "above chance": card.clean.correct / n,
         "classes shown": sum(count > 0 for count in support),
+        BLINDLY: craft.forwards + craft.backwards,
         "trained parameters": len(card.training.without_gradient) + len(card.training.undeclared),
     }
     if card.adversarial.attacked:

@@ -46,13 +46,13 @@ OF_SLOPES: Set[str] = frozenset(
     {
         "gradients present", "gradients true", "gradients useful", "logit scale", "step size", "best iterate",
         "converged", "more steps", "accuracy falls with eps", "unbounded attack", "one step <= many steps",
-        "stronger attack", "another loss", "measured slopes <= gradients", "binarization",
+        "measured slopes <= gradients", "binarization",
     }
 )  # fmt: skip
 
 COUNTED = (
-    f"{NOT_APPLICABLE}L0 counts pixels, and no step along a gradient leads through it; what stands is tried by the "
-    "harness's own Sparse-RS, by one exact step on the linearised model, and by random pixels."
+    f"{NOT_APPLICABLE}L0 counts pixels, and no step along a gradient leads through it; what stands is tried pixel by "
+    "pixel, by the harness's own Sparse-RS, by one exact step on the linearised model, and by random pixels."
 )
 
 #: Checks that search a ball in ways in which no square is searched.
@@ -73,7 +73,8 @@ SEARCHING = {"corruption": ("path", "gradients", "strength", "landscape"), "L0":
 
 def seen_by(probe: str, context: ProbeContext) -> ProbeContext:
     """Return what a probe may look at: no image where it would search a ball and there is none."""
-    if probe == "gradients" and context.task.threat.norm == "patch" and context.task.threat.eps:
+    climbed = context.task.threat.norm == "patch" or (context.task.threat.norm == "L0" and context.climbed)
+    if probe == "gradients" and climbed and context.task.threat.eps:
         return replace(context, task=context.task.replace(threat_model=CLIMBED))
     if probe not in SEARCHING.get(context.task.threat.norm, ()):
         return context
@@ -96,6 +97,7 @@ def where_applicable(made: Check, measured: Measurement) -> Check:
     if measured.cell.threat.norm == "patch" and made.name in OF_NO_SQUARE and made.status == "skipped":
         return skip(made.name, made.threshold, PATCHED)
     attack: Attack = type_of(measured.cell.attack, Attack)
-    if attack.shared and made.name in IMAGE_BY_IMAGE and made.status != "pass":
+    unasked = made.name == "model asked" and made.status == "invalid" and not made.value  # nothing was fitted to it
+    if attack.shared and made.name in IMAGE_BY_IMAGE and made.status != "pass" and not unasked:
         return skip(made.name, made.threshold, SHARED)
     return made

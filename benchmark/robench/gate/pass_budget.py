@@ -55,6 +55,8 @@ OF_ATTACK: Mapping[str, Part] = {
     "double": Part(0.12, 2),
     "binarization": Part(0.10, 1),
     "moved": Part(0.30, 4),
+    "own universal": Part(0.60, 8),
+    "asked anew": Part(0.30, 1),
     "rescored": Part(0.12, 2),
     "clean again": Part(0.10, 2),
 }

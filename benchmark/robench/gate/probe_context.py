@@ -42,6 +42,7 @@ class ProbeContext:
         budget: what may be spent.
         train_thumbnails: uint8 (M, 64), of the images that the victim or its defense was trained on.
         serve_unseen: returns the validation images; None where there are none.
+        climbed: whether an attack on it asks for its gradients.
     """
 
     defense: Defense
@@ -56,6 +57,7 @@ class ProbeContext:
     budget: PassBudget
     train_thumbnails: Tensor = field(default_factory=lambda: torch.empty(0, 64, dtype=torch.uint8))
     serve_unseen: Callable[[], Examples | None] = lambda: None
+    climbed: bool = True
 
     @cached_property
     def unseen(self) -> Examples | None:
@@ -135,6 +137,8 @@ class AttackContext:
         survivors: (N,) bool, right under this attack.
         budget: what may be spent on this cell.
         crafted: passes that an image took in the cell, on the mean: an attack may state fewer than it takes.
+        crafting: the task under which the cell's images were crafted.
+        shown: the first of the images that it made, as they lie in the store.
     """
 
     context: ProbeContext
@@ -144,6 +148,8 @@ class AttackContext:
     survivors: Tensor
     budget: PassBudget
     crafted: float = 0.0
+    crafting: Task = field(default_factory=lambda: Task(classes=(), shape=(0, 0, 0)))
+    shown: Tensor | None = None
 
     @property
     def climbs(self) -> bool:

@@ -12,12 +12,14 @@ from robench.gate import (
     binarization,
     cell_comparison,
     certified_standing,
+    corruptions,
     duplicates,
     generalisation,
     gradients,
     images_and_labels,
     loss_landscape,
     model_consistency,
+    one_for_all,
     straight_through_path,
     stronger_attacks,
 )
@@ -42,6 +44,8 @@ ATTACK_PROBES: Mapping[str, Callable[[AttackContext], dict[str, Any]]] = {
     "effort": attack_effort.probe,
     "binarization": binarization.probe,
     "moved": generalisation.probe_moved,
+    "shared": one_for_all.probe,
+    "corruption": corruptions.probe,
 }
 
 CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
@@ -87,6 +91,16 @@ CHECKS: Sequence[Callable[[Measurement, Sequence[Measurement]], Check]] = (
     stronger_attacks.noise,
     loss_landscape.stable,
     binarization.binarization,
+)
+
+#: Checks that a card has only where its attack is of the kind that they look at: those that then return one.
+OF_A_KIND: Sequence[Callable[[Measurement, Sequence[Measurement]], Check | None]] = (
+    one_for_all.one,
+    one_for_all.stronger,
+    corruptions.every,
+    corruptions.grows,
+    corruptions.unasked,
+    corruptions.differ,
 )
 
 #: Checks that a card has only where there is something for them to see: those that then return one.

@@ -13,6 +13,7 @@ from robench.attacks.apgd import apgd
 from robench.attacks.losses import Loss
 from robench.attacks.patch import patch
 from robench.attacks.patch_rs import patch_rs
+from robench.attacks.pixels import pixels
 from robench.attacks.sparse_rs import sparse_rs
 from robench.attacks.square import square
 from robench.attacks.tile_search import SIDE, tile_queries, tiles
@@ -26,7 +27,7 @@ from robench.evidence.cross_cell_checks import ONE_STEP, one_step_check
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 from robench.gate.short_steps import SHORT_STEPS, short_steps
-from robench.gate.worst_case import climbers, one_step_only, standing, won_over
+from robench.gate.worst_case import climbers, one_step_only, searched, standing, won_over
 from robench.runtime.out_of_memory import is_out_of_memory
 
 #: Images on which one plain gradient step is tried.
@@ -38,7 +39,7 @@ FEWEST_STEPS, ENOUGH = 10, 4
 #: Where the gate's own patches are climbed, one place after the other, and how many places it looks at.
 PATCH_PLACES, PATCH_TRIES = 2, 12
 #: What the gate's own climb is called, and which attacks to add where it wins; elsewhere than for a patch, APGD.
-CLIMB = {"patch": ("patch search", "patch")}
+CLIMB = {"patch": ("patch search", "patch"), "L0": ("climb pixel by pixel", "sparse-rs")}
 #: What its own search by queries is called, and which attacks to add, by the norms in which that is not Square.
 SEARCH = {"L0": ("Sparse-RS", "sparse-rs"), "patch": ("Patch-RS", "patch-rs")}
 #: Forwards that the climb takes of an image beside its steps: larger balls that it starts in, places that it looks at.
@@ -97,8 +98,6 @@ def _cut_short(context: ProbeContext, images: Tensor, labels: Tensor, whole: Ten
 
 def _stronger(context: ProbeContext) -> dict[str, Any]:
     """Attack the same images with APGD on one loss after another; an image is won when any of them wins it."""
-    if context.task.threat.norm == "L0":
-        return {"n": 0, "won": 0, "by": {}, "steps": 0}
     losses, steps, count = _effort(context)
     patched = context.task.threat.norm == "patch"
     rows = context.some(context.standing, count, "stronger")
@@ -111,6 +110,8 @@ def _stronger(context: ProbeContext) -> dict[str, Any]:
                 return patch(
                     context.target, images, labels, task, loss=loss, steps=each, places=PATCH_PLACES, tries=PATCH_TRIES
                 )
+            if task.threat.norm == "L0":
+                return pixels(context.target, images, labels, task, loss=loss, steps=steps)
             return apgd(context.target, images, labels, task, loss=loss, steps=steps)
 
         try:
@@ -131,7 +132,9 @@ def _effort(context: ProbeContext) -> tuple[Sequence[Loss], int, int]:
     """
     level, budget, left = context.level, context.budget, int(context.standing.sum())
     losses = tuple(loss for loss in level.losses if loss != "dlr" or context.target.classes > 2)
-    halves = [steps for steps in (level.steps, level.steps // 2, level.steps // 4) if steps >= FEWEST_STEPS]
+    # In L0 a step is a pixel.
+    most = min(level.steps, max(int(context.task.threat.eps), 1)) if context.task.threat.norm == "L0" else level.steps
+    halves = [steps for steps in (most, most // 2, most // 4) if steps >= FEWEST_STEPS] or [most]
     forms = [*((losses, steps) for steps in halves), (losses[-1:], halves[-1])]
     before = BEFORE.get(context.task.threat.norm, 0)
 
@@ -227,7 +230,7 @@ def stronger(measured: Measurement, group: Sequence[Measurement]) -> Check:
         f"{more}.",
         limits=STRONGER,
         worst="suspect" if one_step_only(measured, group) else "invalid",
-        doubtful=one_step_only(measured, group),
+        doubtful=one_step_only(measured, group) and not searched(measured, group),
         # One gradient step is little, and the gate's limit lets it try few images then; of images that were made
         # elsewhere nobody knows how many steps they took.
         enough=2 if measured.made_elsewhere else 1,

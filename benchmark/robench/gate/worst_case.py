@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robench.contracts.components import Attack
+from robench.contracts.threat_model import counts
 from robench.evidence.cross_cell_checks import CHANCE
 from robench.gate.measurement import Measurement
+from robench.plan.cell import type_of
 
 
 def of_same_model(measured: Measurement, group: Sequence[Measurement]) -> list[Measurement]:
@@ -63,3 +66,9 @@ def _least_hits(measurements: Sequence[Measurement]) -> Tensor:
 def one_step_only(measured: Measurement, group: Sequence[Measurement]) -> bool:
     """Tell whether nothing but single steps was tried on this model: weak evidence, not a broken attack."""
     return not any(other.iterative for other in end_to_end(of_same_model(measured, group)))
+
+
+def searched(measured: Measurement, group: Sequence[Measurement]) -> bool:
+    """Tell whether pixels or squares were searched for by many queries, which is how both norms are searched best."""
+    attacks: list[Attack] = [type_of(other.cell.attack, Attack) for other in end_to_end(of_same_model(measured, group))]
+    return counts(measured.cell.threat.norm) and any(one.queries_only and one.passes()[0] > 1 for one in attacks)

@@ -190,6 +190,9 @@ def examine_model(
         budget=PassBudget(dearest.own, level, MODEL_SHARE, OF_MODEL),
         train_thumbnails=dearest.train_signatures.thumbnails,
         serve_unseen=partial(workbench.validation, cell),
+        climbed=any(
+            measured.iterative and not type_of(measured.cell.attack, Attack).queries_only for measured in direct
+        ),
     )
     attacks = sorted(measured.cell.score_id for measured in direct) or [cell.fit_id]
     return context, probe_model(context, workbench.store, fingerprint("probe", row=attacks, level=asdict(level)))
@@ -214,6 +217,7 @@ def examine_attack(measured: Measurement, context: ProbeContext, workbench: Work
         survivors=measured.robust.correct,
         budget=PassBudget(measured.own, level, 1 - MODEL_SHARE, OF_ATTACK, seeded.price),
         crafted=crafting / max(measured.adversarial.total("attacked"), 1),
+        crafting=workbench.craft_task(cell),
     )
     stored = measured.adversarial.batches(seeded.task.batch_size, workbench.device)
     return probe_attack(

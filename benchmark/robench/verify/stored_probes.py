@@ -48,6 +48,8 @@ OF_ATTACK: Mapping[str, Mapping[str, str]] = {
     "re-score from disk": {"count": "rescored.differ", "n": "rescored.n"},
     "clean answers again": {"count": "clean again.differ", "n": "clean again.n"},
     "binarization": {"among": "binarization.n"},
+    "stronger universal": {"won": "shared.won", "lost": "shared.lost", "among": "shared.tried"},
+    "severity counts": {"count": "corruption.alike", "among": "corruption.n"},
     "generalisation gap": {
         "robust_others": "unseen.n",
         "robust_others_right": "unseen.right",
@@ -90,7 +92,8 @@ def against_probes(card: Card, source: Source) -> Finding:
         meta: Mapping[str, Any] = artifact.meta if artifact is not None else {}
         for name, figures in places.items():
             for figure, place in figures.items():
-                said, kept = checks[name].figures.get(figure), _at(meta, place)
+                said = checks[name].figures.get(figure) if name in checks else None
+                kept = _at(meta, place)
                 if said is not None and kept is not None and said != round(float(kept), 9):
                     return Finding(what, False, f"'{name}' weighs {figure} = {said:g}, but {float(kept):g} was found")
         for count in spent:

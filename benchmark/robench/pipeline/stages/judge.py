@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from robench.evidence.card import Gate
 from robench.gate.applicability import where_applicable
 from robench.gate.measurement import Measurement
-from robench.gate.registry import CHECKS, WHERE_CERTIFIED
+from robench.gate.registry import CHECKS, OF_A_KIND, WHERE_CERTIFIED
 from robench.gate.worst_case import end_to_end, of_same_model
 
 
 def judge(measured: Measurement, group: Sequence[Measurement]) -> Gate:
     """Return the verdict on ``measured``, judged with the cells of its comparison group (itself among them)."""
     checks = [where_applicable(check(measured, group), measured) for check in CHECKS]
-    checks += [found for check in WHERE_CERTIFIED if (found := check(measured, group)) is not None]
+    checks += [found for check in (*OF_A_KIND, *WHERE_CERTIFIED) if (found := check(measured, group)) is not None]
     statuses = {check.status for check in checks}
     verdict = "INVALID" if "invalid" in statuses else "SUSPECT" if "suspect" in statuses else "VALID"
     return Gate(

@@ -83,7 +83,8 @@ def probe_attack(
         artifact = store.get(KIND, key)
         _LOG.info("probes of %s: %s", probed.attack.name, "in the store" if artifact else "are made")
         if artifact is None:
-            context = probed.context
+            context, batch = probed.context, next(stored)
+            probed = replace(probed, shown=batch.images)
             meter = Meter(device=context.task.device, batch_size=context.task.batch_size)
             probed.budget.spent = meter.passes
             models = [counted(probed.target), counted(context.target), context.prepared, context.plain]
@@ -103,7 +104,6 @@ def probe_attack(
                 for name, probe in context.task.progress.track(ATTACK_PROBES.items(), len(ATTACK_PROBES), text):
                     seen = _fitting_attack(probe, probed)
                     found |= seen if name == "behaviour" else {name: seen}
-                batch = next(stored)
                 count = probed.budget.images("rescored", context.price, min(ASKED_AGAIN, len(batch.images)))
                 found["rescored"] = _rescore(context, context.plain, batch, scored, count)
                 found["clean again"] = _clean_again(probed, clean)
