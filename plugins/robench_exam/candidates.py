@@ -11,18 +11,22 @@ from robench.plan.references import find_reference
 from robench.plugin.catalog import Offer, catalog
 from robench_exam.ground import Subject
 
+#: The library of common corruptions.
+LIBRARY = "corrupt_tta"
 #: Ours with other losses than their defaults, and the settings that the gate's checks compare.
 OURS = (
     *("apgd[loss=margin]", "apgd[loss=dlr]", "apgd[loss=dlr-targeted]", "pgd[steps=40]", "noise[draws=100]"),
-    "square[queries=150]",
+    *("square[queries=150]", "sparse-rs[queries=150]", "sparse-rs[queries=1000]", "patch[steps=10,places=2,tries=12]"),
+    *("patch-rs[queries=150]", "patch-rs[queries=1000]", "universal", "universal[epochs=1]"),
 )
 #: Passes of one image above which a built-in attack is examined only where it is named.
 MOST_PASSES = 2000
-#: Of each library its best known ones in the two norms; any other can be named. One has fewer steps than
+#: Of each library its best known ones; any other can be named. One has fewer steps than
 #: by default, which would take longer than all others together.
 LIBRARIES = {
     "torchattacks": (
         "FGSM", "BIM", "PGD", "MIFGSM", "PGDL2", "CW", "DeepFool", "APGD", "APGDT", "FAB",
+        "OnePixel", "Pixle", "SparseFool", "JSMA",
     ),
     "foolbox": (
         "LinfFastGradientAttack", "LinfBasicIterativeAttack", "LinfPGD", "LinfDeepFoolAttack", "LInfFMNAttack",
@@ -41,7 +45,8 @@ def everything() -> list[str]:
     """Return the attacks that are examined when none is named."""
     built_in = [offer.name for offer in catalog().of("attack") if _usual(offer)]
     installed = [f"{prefix}:{name}" for prefix, names in LIBRARIES.items() if find_spec(prefix) for name in names]
-    return [*built_in, *OURS, *installed]
+    corruptions = ["corruption:brightness"] if find_spec(LIBRARY) else []
+    return [*built_in, *OURS, *corruptions, *installed]
 
 
 def _usual(offer: Offer) -> bool:
@@ -64,10 +69,17 @@ def attacks(names: Sequence[str], subjects: Sequence[Subject]) -> dict[str, Sele
 
 def refusal(selected: SelectedComponent, subject: Subject) -> str:
     """Return why an attack cannot be tried on a subject; empty if it can."""
+    attack: Attack = type_of(selected, Attack)
     try:
-        type_of(selected, Attack).check(subject.threat)
+        attack.check(subject.threat)
     except SpecError as error:
         return str(error)
+    if attack.shared and not subject.shared:
+        return f"{attack.name} is fitted on training images, which {subject.name} has none of."
+    if subject.shared and not attack.shared:
+        return f"{subject.name} is for attacks that make one perturbation for all images."
+    if subject.kind and attack.parameters.get("kind") != subject.kind:
+        return f"of {subject.name} is known what corruption:{subject.kind} does, and nothing else."
     return ""
 
 
@@ -77,6 +89,4 @@ def _attack(text: str) -> SelectedComponent:
         raise SpecError(
             f"{offer.name} reads images that were made of other models; the exam needs an attack that makes some."
         )
-    if isinstance(component, Attack) and component.shared:
-        raise SpecError(f"{offer.name} is fitted on training images, which the exam's models have none of.")
     return SelectedComponent(offer, component)

@@ -30,6 +30,7 @@ class Ground:
         labels: (N,).
         vulnerable: (N,) bool, exact: some point of the ball and the box is answered otherwise.
         witnesses: such a point for each vulnerable image; the image itself for the others.
+        training: images and labels that an attack of one perturbation is fitted on; None where there are none.
     """
 
     model: Classifier
@@ -37,6 +38,7 @@ class Ground:
     labels: Tensor
     vulnerable: Tensor
     witnesses: Tensor
+    training: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Subject:
     Attributes:
         story: what the model is.
         truth: how it is decided for each image.
+        shared: whether attacks of one perturbation for all images are examined on it, and no others.
+        kind: of which common corruption the truth is known; empty if of none.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Subject:
     story: str
     truth: str
     make: Callable[[ThreatModel], Ground]
+    shared: bool = False
+    kind: str = ""
 
 
 @dataclass

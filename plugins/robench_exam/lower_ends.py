@@ -32,7 +32,7 @@ class Bracket:
 
 def brackets(subjects: Sequence[Subject]) -> list[Bracket]:
     """Return what each bound proves on each subject that it is known for: a chain of linear layers and ReLUs."""
-    return [found for subject in subjects for found in _of(subject)]
+    return [found for subject in subjects if subject.threat.norm in ("Linf", "L2") for found in _of(subject)]
 
 
 def _of(subject: Subject) -> Iterator[Bracket]:

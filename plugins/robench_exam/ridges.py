@@ -89,8 +89,7 @@ def _ridge(
 ) -> Ground:
     generator = np.random.default_rng(1)
     raw = generator.standard_normal(PIXELS)
-    dual = np.abs(raw).sum() if threat.norm == "Linf" else np.linalg.norm(raw)
-    weight = rounded(raw / (dual * threat.eps))  # so that the ball spans [-1, 1] around the image's own value
+    weight = rounded(raw / _span(raw, threat))  # so that the ball spans [-1, 1] around the image's own value
     offset = float(np.float32(weight.sum() / 2))
     network = Ridge(tensor(weight), offset, shape)
     cases = Cases.upto(IMAGES, 1e-3)
@@ -105,6 +104,14 @@ def _ridge(
         if not cases.full:
             cases.add(image, answer, -value, _between(ends, weight, offset, sign * place))
     return cases.ground(network, CLASSES)
+
+
+def _span(direction: Floats, threat: ThreatModel) -> float:
+    """Return how far a linear function falls in the ball; from the middle of the box where the ball has its edges."""
+    if threat.norm in ("L0", "patch"):
+        grey = np.full(PIXELS, 0.5)
+        return float(direction @ (grey - lowest(direction, grey, threat)))
+    return float(threat.eps * (np.abs(direction).sum() if threat.norm == "Linf" else np.linalg.norm(direction)))
 
 
 def _near(weight: Floats, offset: float, images: Floats) -> Floats:

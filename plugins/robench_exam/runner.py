@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -130,12 +130,19 @@ def _craft(selected: SelectedComponent, subject: Subject, ground: Ground, store:
         stop_early=True,
         batch_size=len(test),
         threat_model=subject.threat,
+        training_images=partial(_training, ground),
     )
     key = hashed("exam", VERSION, {
         "attack": selected.key, "weights": [*_digests(ground)], "norm": subject.threat.norm, "eps": subject.threat.eps,
         "model": subject.name,
     })  # fmt: skip
     return craft(attack, ground.model, test, None, task, store, key, text="")
+
+
+def _training(ground: Ground) -> Examples:
+    """Return the images that one perturbation is fitted on, which only subjects for it have."""
+    images, labels = ground.training or (ground.images[:0], ground.labels[:0])
+    return Examples.from_tensors(images, labels)
 
 
 def _digests(ground: Ground) -> Iterator[str]:

@@ -190,7 +190,9 @@ Passes are forwards and backwards of single images, as cards count them; an imag
 further by attacks that stop early (ours), which lowers their mean. Few models and images: differences of a few per cent
 between attacks say little, and small models say nothing of how an attack scales. The order is the
 command's. Built-in attacks of more than 2,000 passes an image (`square`, `cw`, `fab`, `autoattack`) are examined
-only where they are named: `--attack autoattack`."""
+only where they are named: `--attack autoattack`. Attacks of one perturbation for all images are examined on
+`two-halves` alone, which serves images to fit it on (their passes are those of the fit), and a corruption on
+`brightness`, where nothing is attacked: what falls is known by hand, and has to fall."""
 BOUNDS = """\
 From below: of the images that stand, those that a bound proves to (`robench.bounds`), on the models for which bounds
 are known, chains of linear layers and ReLUs. `interval`: interval arithmetic (Gowal et al. 2018); `crown`: linear

@@ -157,7 +157,7 @@ def test_draws_repeat_and_leave_the_generators_of_the_process_alone(digits, refe
     ("reference", "sentence"),
     [
         ("torchattacks:CW", "torchattacks:CW works in L2, not in Linf; choose another --norm or attack."),
-        ("torchattacks:OnePixel", "torchattacks:OnePixel is held to no norm that robench measures, not in Linf"),
+        ("torchattacks:OnePixel", "torchattacks:OnePixel works in L0, not in Linf; choose another --norm or attack."),
         ("torchattacks:MIFGM", "torchattacks has no attack 'MIFGM'; did you mean MIFGSM"),
         ("torchattacks:LGV", "torchattacks:LGV needs trainloader, which a run does not give an attack."),
         ("torchattacks:PGD[eps=3]", "torchattacks:PGD is given eps by the run (--eps, --norm, --n); leave it out."),

@@ -144,7 +144,7 @@ def test_a_bound_that_proves_too_much_is_said_loudly(tmp_path, monkeypatch):
     assert "UNSOUND: the bound crown on liar: it proves that the images" in said
 
 
-CHAINS = [one for one in SUBJECTS if one.name.startswith(("linear", "relu"))]
+CHAINS = [one for one in SUBJECTS if one.name.startswith(("linear", "relu")) and one.threat.norm in ("Linf", "L2")]
 
 
 @pytest.mark.parametrize("subject", CHAINS, ids=lambda one: one.name)

@@ -10,11 +10,13 @@ import torch
 from scipy.optimize import linprog, minimize
 from torch import nn
 
-from robench import Classifier, ThreatModel
+from robench import Classifier, Task, ThreatModel
+from robench.attacks.apgd import apgd
 from robench.bounds.relu_chain import chain_of
 from robench_exam.ground import PIXELS, SHAPE
 from robench_exam.linear_maps import lowest
 from robench_exam.mixed_integer import TIE, Program
+from robench_exam.nearest_neighbour import CERTAIN, _l0
 from robench_exam.polyhedra import LEAD, nearest, within
 from robench_exam.ridges import HEIGHT, WAVES, _trough
 from robench_exam.runner import ground_of
@@ -134,3 +136,60 @@ def _by_regions(hidden, readout, image, label, eps):
             if done.status == 0:
                 leads.append(-done.fun + gate @ bias + offset[other] - offset[label])
     return max(leads)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("L0", 2), ("L0", 5), ("patch", 2), ("patch", 3)])
+def test_the_lowest_point_of_few_pixels_is_the_best_of_all_choices(norm, eps):
+    """Every set of pixels, or every square, of an image that is flat but for nine pixels is tried."""
+    generator = np.random.default_rng(4)
+    direction, image = np.zeros(SHAPE), generator.uniform(0, 1, SHAPE)
+    direction[:, 2:5, 3:6] = generator.standard_normal((3, 3, 3))
+    found = lowest(direction.ravel(), image.ravel(), ThreatModel(norm, eps)).reshape(SHAPE)
+    corner = (direction < 0).astype(float)
+    gains = (direction * (image - corner)).sum(0)
+    if norm == "L0":
+        wanted = max(sum(chosen) for chosen in itertools.combinations(gains[2:5, 3:6].ravel(), eps))
+    else:
+        places = itertools.product(range(9 - eps), repeat=2)
+        wanted = max(gains[top : top + eps, left : left + eps].sum() for top, left in places)
+
+    assert (direction * (image - found)).sum() == pytest.approx(wanted)
+    assert ThreatModel(norm, eps).distance(*(torch.from_numpy(one)[None] for one in (image, found))) <= eps
+
+
+def test_the_program_that_chooses_pixels_is_right_for_every_choice():
+    """Two own prototypes and one other, which differ in six pixels of one channel: every pair of these is tried."""
+    generator = np.random.default_rng(6)
+    for _ in range(4):
+        image, rows = generator.uniform(0.2, 0.8, PIXELS), np.zeros((2, PIXELS))
+        rows[:, :6] = generator.standard_normal((2, 6))
+        constants = -rows @ image - generator.uniform(0, 0.8, 2)
+        wanted = -np.inf
+        for pair in itertools.combinations(range(6), 2):
+            limits = [(0, 1) if place in pair else (image[place],) * 2 for place in range(6)]
+            done = linprog(
+                [0] * 6 + [-1], np.column_stack([-rows[:, :6], np.ones(2)]), constants + rows[:, 6:] @ image[6:],
+                bounds=[*limits, (None, None)],
+            )  # fmt: skip
+            wanted = max(wanted, -done.fun)
+        lead, point = _l0(image, rows, constants, 2)
+        if wanted > -CERTAIN:
+            assert lead == pytest.approx(wanted, abs=1e-6)
+            assert (np.abs(point - image).reshape(3, -1).max(0) > 0).sum() <= 2
+        else:
+            assert lead < 0
+
+
+def test_no_perturbation_of_the_ball_beats_the_one_for_all_images():
+    subject = next(one for one in SUBJECTS if one.name == "two-halves")
+    ground = ground_of(subject)
+    inside = (ground.witnesses > 0) & (ground.witnesses < 1)
+    change = (ground.witnesses - ground.images)[ground.vulnerable]
+    # But for the box the same one fells all that can fall, and APGD for each image fells no more.
+    assert ((change.abs() - 4 / 255).abs() < 1e-6)[inside[ground.vulnerable]].all()
+    assert set(ground.labels[ground.vulnerable].tolist()) == {0, 1}
+    task = Task(
+        classes=("0", "1", "2"), shape=SHAPE, indices=range(len(ground.labels)), threat_model=subject.threat
+    )  # fmt: skip
+    moved = apgd(ground.model, ground.images, ground.labels, task, loss="margin", steps=40)
+    assert torch.equal(ground.model(moved).argmax(1) != ground.labels, ground.vulnerable)
