@@ -114,10 +114,48 @@ def test_an_attack_that_is_not_shared_is_accused_as_before(grey):
     assert card.gate.verdict != "VALID"
 
 
-def test_the_exam_refuses_it_in_a_sentence():
+def test_the_exam_refuses_it_where_there_is_nothing_to_fit_it_on():
     from robench import SpecError
-    from robench_exam.candidates import attacks, everything
+    from robench_exam.candidates import attacks
+    from robench_exam.subjects import chosen
 
-    assert "universal" not in everything()
-    with pytest.raises(SpecError, match="universal is fitted on training images, which the exam's models have none of"):
-        attacks(["universal"], [])
+    with pytest.raises(SpecError, match="universal is fitted on training images, which linear has none of"):
+        attacks(["universal"], chosen(["linear"]))
+    with pytest.raises(SpecError, match="two-halves is for attacks that make one perturbation for all images"):
+        attacks(["pgd"], chosen(["two-halves"]))
+
+
+def test_one_patch_is_at_the_square_of_which_all_images_gain_most():
+    """On a linear model and one class every square can be looked at: the best is the one whose corner gains most."""
+    generator = torch.Generator().manual_seed(4)
+    images = torch.rand(20, 3, 5, 5, generator=generator)
+    layer = nn.Linear(75, 2, bias=False)
+    layer.weight.data = torch.stack([0.05 * torch.randn(75, generator=generator), torch.zeros(75)])
+    model = freeze(Classifier(nn.Sequential(nn.Flatten(), layer), 2), "cpu")
+    there = task("patch", 2.0, images, [0] * 20)
+    found = Universal(epochs=3, batch=7).craft(model, images, torch.tensor([0] * 20), there)
+    way = -layer.weight.data[0].view(3, 5, 5)
+
+    def gain(moved):
+        return float(((moved - images) * way).flatten(1).sum(1).mean())
+
+    best = []
+    for top in range(4):
+        for left in range(4):
+            painted = images.clone()
+            corner = (way > 0).float()[:, top : top + 2, left : left + 2]
+            painted[:, :, top : top + 2, left : left + 2] = corner
+            best.append(gain(painted))
+    assert gain(found) == pytest.approx(max(best), abs=1e-5)
+    assert (there.threat.distance(images, found) <= 2).all()
+
+
+def test_one_patch_is_judged_as_one_perturbation_is(grey):
+    (card,) = grey.run(
+        ("attack", Universal), attack="universal[epochs=2]", norm="patch", eps="2", gate="standard", gate_cost=10
+    )
+    found = checks(card)
+
+    assert card.gate.verdict == "VALID", [one for one in card.gate.checks if one.status in ("suspect", "invalid")]
+    assert found["one perturbation"].status == "pass"
+    assert found["stronger attack"].status in ("pass", "skipped")
