@@ -1,6 +1,6 @@
 """Does a large test set stream? Peak memory and disk of whole runs of few and of many images, by what is kept.
 
-    python -m benchmarks.streaming [SIDE] [FEW] [MANY]
+    python -m benchmarks.streaming [SIDE] [FEW] [MANY] [KEPT,KEPT]
 
 Images are drawn when they are asked for, as if decoded from files; the model has one weight, so that nothing but the
 harness is measured. Each run is a process of its own; its memory is looked at every 20 ms, since stages reset the
@@ -102,9 +102,9 @@ def one_run(n, side, keep):
     print(json.dumps({**found, "flipped": card.clean.rate - card.robust.rate}))  # noqa: T201 - its parent reads this
 
 
-def main(side=SIDE, few=5_000, many=MOST):
-    rows = []
-    for keep in ("all", "flipped", "digests"):
+def main(side=SIDE, few=5_000, many=MOST, kept="all,flipped,digests"):
+    rows, side, few, many = [], int(side), int(few), int(many)
+    for keep in kept.split(","):
         for n in (few, many):
             words = [sys.executable, "-m", "benchmarks.streaming", "--one", str(n), str(side), keep]
             child = subprocess.run(words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
@@ -121,4 +121,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         one_run(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
     else:
-        main(*map(int, sys.argv[1:]))
+        main(*sys.argv[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 import warnings
 from itertools import pairwise
 
@@ -349,3 +350,53 @@ def test_moving_a_folder_keeps_the_fingerprint(files, folder, tmp_path):
     for path in moved:
         path.rename(tmp_path / path.name)
     assert files.fingerprint == before
+
+
+def allocated(make):
+    """Return what making something leaves and takes of Python's memory, in bytes, and it."""
+    tracemalloc.start()
+    try:
+        made = make()
+        return *tracemalloc.get_traced_memory(), made
+    finally:
+        tracemalloc.stop()
+
+
+def test_which_images_are_served_takes_eight_bytes_an_image():
+    n, labels = 100_000, torch.zeros(100_000, dtype=torch.long)
+
+    def build():
+        return Examples(labels, (1, 1, 1), lambda rows: torch.zeros(len(rows), 1, 1, 1), lambda rows: b"")
+
+    left, _, served = allocated(build)
+    assert left < 8.5 * n
+    left, _, half = allocated(lambda: served[: n // 2])
+    assert left < 8.5 * n / 2
+    assert (len(half), half._rows[-1]) == (n // 2, n // 2 - 1)
+    left, _, _ = allocated(lambda: served.watched(lambda places, images: None))
+    assert left < 0.5 * n  # its places are a tensor, beside Python's memory
+    _, most, count = allocated(lambda: sum(len(batch.labels) for batch in half.batches(1000)))
+    assert count == n // 2
+    assert most < 8 * n / 2  # nothing of all images, while they are served batch by batch
+
+
+def test_places_of_a_row_that_is_there_twice_and_of_rows_that_are_not_served(images):
+    served = Examples.from_tensors(images, torch.arange(10))[[7, 2, 2, 9]]
+    seen = []
+    watched = served.watched(lambda places, shown: seen.append((places, shown[:, 0, 0, 0].tolist())))
+    list(watched.batches(3))
+    twelve = images[:, 0, 0, 0].tolist()
+    assert seen == [([0, 2, 2], [twelve[7], twelve[2], twelve[2]]), ([3], [twelve[9]])]
+    seen.clear()
+    assert next(iter(watched[[3]].batches(1))).indices == [0]
+    assert seen == [([3], [twelve[9]])]
+    seen.clear()
+    watched._fetch([1, 9, 0, 2])
+    assert seen == [([3, 2], [twelve[9], twelve[2]])]
+
+
+def test_no_images_at_all_are_served_too(served):
+    nothing = served[[]]
+    assert len(nothing.labels) == len(nothing) == 0
+    assert list(nothing.batches(4)) == []
+    assert list(nothing.watched(lambda places, images: None).batches(4)) == []

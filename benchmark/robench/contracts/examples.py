@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -79,7 +80,7 @@ class Examples:
         self._fetch = fetch
         self._digest = digest
         self._describe = describe
-        self._rows = list(range(len(labels))) if rows is None else list(rows)
+        self._rows = array("q", range(len(labels)) if rows is None else rows)  # 8 bytes an image; in a list they are 40
         self.shape = shape
 
     @classmethod
@@ -150,11 +151,15 @@ class Examples:
     @property
     def labels(self) -> Tensor:
         """Return the labels (N,)."""
-        return self._all_labels[self._rows]
+        return self._all_labels[self._places()]
+
+    def _places(self) -> Tensor:
+        """Return the rows that are served, of those underneath (N,)."""
+        return torch.frombuffer(self._rows, dtype=torch.int64) if self._rows else torch.empty(0, dtype=torch.int64)
 
     def images(self) -> Tensor:
         """Return all images at once as uint8 (N, C, H, W); prefer :meth:`batches` where there may be many."""
-        return self._fetch(self._rows)
+        return self._fetch([*self._rows])
 
     def stored(self, place: int) -> StoredImage | None:
         """Return how the image at ``place`` is stored; None where that is not known, as of images from memory."""
@@ -188,15 +193,15 @@ class Examples:
 
         Told from the thread that decodes, and of whatever is made from these examples too: slices, batches, samples.
         """
-        places = {row: place for place, row in enumerate(self._rows)}
+        places = torch.full((len(self._all_labels),), -1)
+        places.numpy()[self._places().numpy()] = range(len(self))  # of a row that is there twice, the last place
         fetch = self._fetch
 
         def telling(rows: Sequence[int]) -> Tensor:
-            images = fetch(rows)
-            known = [(number, places[row]) for number, row in enumerate(rows) if row in places]
-            if known:
-                numbers, there = zip(*known, strict=True)
-                seen(list(there), images if len(known) == len(rows) else images[list(numbers)])
+            images, there = fetch(rows), places[torch.tensor(rows, dtype=torch.long)]
+            known = (there >= 0).nonzero().flatten()
+            if len(known):
+                seen(there[known].tolist(), images if len(known) == len(rows) else images[known])
             return images
 
         twin = copy.copy(self)
@@ -214,11 +219,12 @@ class Examples:
         self, size: int, device: str = "cpu", shuffle: torch.Generator | None = None, ahead: int = 1
     ) -> Iterator[Batch]:
         """Yield batches of ``size`` (the last may be smaller), in order or shuffled, decoding ``ahead`` of use."""
-        order = list(range(len(self))) if shuffle is None else torch.randperm(len(self), generator=shuffle).tolist()
-        bounds = list(pairwise([*range(0, len(order), size), len(order)])) if order else []
+        order = range(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
+        bounds = list(pairwise([*range(0, len(order), size), len(order)])) if len(order) else []
 
         def prepare(start: int, stop: int) -> Batch:
-            places = order[start:stop]
+            chosen = order[start:stop]
+            places = [*chosen] if isinstance(chosen, range) else chosen.tolist()
             rows = [self._rows[place] for place in places]
             images = self._fetch(rows)
             # On a CPU ahead of use too; for a GPU as bytes, a quarter of what is copied, while it computes.
@@ -237,5 +243,5 @@ class Examples:
     def fingerprint(self) -> str:
         """Return the sha256 over exactly the images and labels that are served, in order."""
         hasher = hashlib.sha256(f"{self.shape} {self.labels.tolist()}".encode())
-        hasher.update(self._digest(self._rows))
+        hasher.update(self._digest([*self._rows]))
         return hasher.hexdigest()
