@@ -19,7 +19,7 @@ import torch
 from robench.evidence.provenance import hardware
 from robench.pipeline.workbench import use_device
 
-from .gpu_parts import PARTS, Row
+from .gpu_parts import NEEDED, PARTS, Row
 from .gpu_victims import Sizes
 
 #: Seconds after which no part is begun, and none goes on to its next row.
@@ -40,7 +40,7 @@ def rows_of(device: str, sizes: Sizes, names: Iterable[str], limit: float = LIMI
     begun = time.monotonic()
     for name in names:
         started = time.monotonic()
-        if started - begun > limit:
+        if started - begun + NEEDED.get(name, 0.0) > limit:
             rows.append((name, "not reached in time", "--only gives it a run of its own"))
             continue
         try:

@@ -1,10 +1,9 @@
 """What do several defenses of one victim copy and hash? Counted in the victim's own bytes, and timed.
 
-    python -m benchmarks.defense_copies [tiny-clip|vit-b32]
+    python -m benchmarks.defense_copies [large]
 
-tiny-clip at --gate standard; vit-b32 is CLIP's ViT-B/32 of random weights at --gate quick. Eight images, one epoch on
-all of digits or on 6. What a copy holds in memory of its own is looked at when the next one is made, in float64 where
-that happens, and at the end.
+Of tiny-clip at --gate standard, what a copy holds in memory of its own is looked at when the next one is made, in
+float64 where that happens, and at the end. ``large`` copies CLIP's ViT-B/32 of random weights by itself.
 """
 
 from __future__ import annotations
@@ -18,38 +17,25 @@ import time
 import weakref
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import robench
-from robench import Dataset, Examples
+from robench.contracts.module_copy import copy_module
+from robench.contracts.shared_weights import own_memory
 from robench.evidence import victim_digests
-from robench.plugin.catalog import Offer, catalog
-from robench.plugin.discovery import Plugin
+from robench.evidence.victim_digests import digests_of
 from robench.runtime import time_beside
+from robench.runtime.inference import freeze
 
-from .interleave import report
+from .gpu_victims import _clip
+from .interleave import interleave, ratios, report, timed_rows
 
 DEFENSES = ("none", "tecoa", "fare", "lora-ce", "vpt", "pmg-aft", "ttc")
 TRAINED = DEFENSES[1:-1]
-
-
-class Noise(Dataset):
-    """Serve a few random images."""
-
-    name = "noise"
-
-    def classes(self):
-        return ("cat", "dog", "truck")
-
-    def load(self, split):
-        n = {"test": 8, "train": 6, "val": 0}[split]
-        generator = torch.Generator().manual_seed(len(split))
-        images = torch.randint(0, 256, (n, 3, 32, 32), generator=generator, dtype=torch.uint8)
-        return Examples(torch.arange(n) % 3, (3, 32, 32), lambda rows: images[rows], lambda rows: b"noise")
 
 
 class Copies:
@@ -108,21 +94,26 @@ def _place(tensor):
     return torch._C._data_address(tensor) if tensor.nbytes else 0
 
 
-def random_checkpoint(folder):
-    """Write a CLIP ViT-B/32 of random weights, whose tokenizer knows the classes."""
-    from transformers import CLIPConfig, CLIPModel
+def large(rounds=5):
+    """Copy CLIP's ViT-B/32 of random weights, whole and shared, and ask whose bits a copy has."""
+    victim = own_memory(freeze(_clip("ViT-B/32"), "cpu"))
+    one = sum(tensor.nbytes for tensor in _tensors(victim))
+    known, images = digests_of(victim), torch.rand(1, 3, 224, 224)
+    made = {"whole": copy_module(victim, whole=True), "shared": copy_module(victim)}
+    for name, model in made.items():
+        model(images.clone().requires_grad_()).sum().backward()  # an attack's pass writes to nothing
+        places = {_place(tensor) for tensor in _tensors(victim)}
+        own = sum(tensor.nbytes for tensor in _tensors(model) if _place(tensor) not in places)
+        print(f"{name}: {own / 2**20:.1f} of {one / 2**20:.1f} MiB of its own")  # noqa: T201 - as the tables
+    for what, work in (
+        ("copied", {"whole": lambda: copy_module(victim, whole=True), "shared": lambda: copy_module(victim)}),
+        ("compared", {name: partial(known.of, model, victim) for name, model in made.items()}),
+    ):
+        spent = interleave(work, rounds)
+        report(f"ViT-B/32 {what}: ratio, seconds", timed_rows(spent, ratios(spent, "whole")))
 
-    from robench_builtins.models.shared.tiny_clip_training import build_tokenizer
 
-    tokenizer = build_tokenizer([*Noise().classes(), "a photo of a {}."])
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    torch.manual_seed(0)
-    words = {**ids, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    CLIPModel(CLIPConfig(text_config=words)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def main(victim="tiny-clip"):
+def main():
     hashed, real, said, peak, done = [], victim_digests.digest, [], [0], threading.Event()
     victim_digests.digest = lambda tensor: hashed.append(tensor.nbytes) or real(tensor)
     time_beside.WORTH_SAYING = 0.0
@@ -135,31 +126,21 @@ def main(victim="tiny-clip"):
         while not done.wait(0.02):
             peak[0] = max(peak[0], int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
 
-    level = "quick" if victim == "vit-b32" else "standard"
+    parameters = {f"{name}.{key}": 1 for name in TRAINED for key in ("epochs", "attack_steps")}
     with tempfile.TemporaryDirectory() as folder, Copies().followed() as copies:
-        parameters = {f"{name}.{key}": 1 for name in TRAINED for key in ("epochs", "attack_steps")}
-        request, known = {"victim": victim, "dataset": "digits", "n": 8}, None
-        if victim == "vit-b32":
-            random_checkpoint(Path(folder) / "clip")
-            plugin = Plugin("benchmarks", "benchmarks", "0", None)
-            known = replace(catalog(), offers=dict(catalog().offers))
-            known.offers["dataset", "noise"] = Offer("dataset", "noise", Noise, plugin)
-            parameters |= {f"{name}.batch_size": 6 for name in TRAINED}
-            parameters["clip-vit-b32.checkpoint"] = str(Path(folder) / "clip")
-            request = {"victim": "clip-vit-b32", "dataset": "noise"}
         before = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
         begun, watcher = time.perf_counter(), threading.Thread(target=watch)
         watcher.start()
         cards = robench.run(
-            **request, parameters=parameters, defense=list(DEFENSES), attack="pgd[steps=2]", gate=level, device="cpu",
-            known=known, store=Path(folder) / "store", progress=Said(),
+            dataset="digits", victim="tiny-clip", defense=list(DEFENSES), attack="pgd[steps=2]", n=8, gate="standard",
+            parameters=parameters, device="cpu", store=Path(folder) / "store", progress=Said(),
         )  # fmt: skip
         done.set()
         watcher.join()
         spent = time.perf_counter() - begun
     one = 4 * cards[0].model.parameters
     report(
-        f"{len(DEFENSES)} defenses of {victim}, in the victim's bytes ({one / 2**20:.1f} MiB)",
+        f"{len(DEFENSES)} defenses of tiny-clip, in the victim's bytes ({one / 2**20:.1f} MiB)",
         [
             ("copies made", len(copies.own)),
             ("copied", f"{sum(copies.own.values()) / one:.2f}"),
@@ -174,4 +155,4 @@ def main(victim="tiny-clip"):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    large() if sys.argv[1:] == ["large"] else main()

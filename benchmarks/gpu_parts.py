@@ -16,10 +16,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import robench
-from robench import Examples
+from robench import Examples, input_gradient
 from robench.evidence.meter import Meter
 from robench.evidence.store import Store
 from robench.pipeline.stages.craft import craft
+from robench.runtime.compiled_network import AnyBatch
 from robench.runtime.deterministic import repeatably
 from robench.testing.fixtures import EPS, USUAL, examples, network, pictures
 from robench_builtins import robench_attacks
@@ -234,6 +235,34 @@ def _together(count: int, device: str, sizes: Sizes) -> float:
     return max(end for _, end in spans) - min(begin for begin, _ in spans)
 
 
+def compiled(device: str, sizes: Sizes) -> Iterator[Row]:
+    """Compile each victim for any batch size, and for one size with its kernels started as one (CUDA graphs)."""
+    for name, count, batch in (("ResNet-20", sizes.resnet_batch, sizes.resnet_batch), *sizes.clip[:1]):
+        found = victim(name, min(count, batch), batch, device)
+        ways = {
+            "any size": lambda network: AnyBatch(network),
+            "CUDA graphs": lambda network: torch.compile(network, mode="reduce-overhead", dynamic=False),
+        }
+        alone = found.batches()[0][0]
+        plain = seconds(lambda found=found, alone=alone: _gradient(found.model, alone), device, sizes.rounds)
+        expected = _gradient(found.model, alone)
+        for way, compile_ in ways.items():
+            torch.compiler.reset()
+            model = copy.deepcopy(found.model)
+            model.network = compile_(model.network)
+            begun = time.perf_counter()
+            gap = float((_gradient(model, alone) - expected).norm() / expected.norm())
+            wait(device)
+            first = time.perf_counter() - begun
+            spent = seconds(lambda model=model, alone=alone: _gradient(model, alone), device, sizes.rounds)
+            says = f"{spent / plain:.2f} of the time, gradients differ by {gap:.1e}"
+            yield f"{name}: torch.compile, {way}", says, f"batch {len(alone)}; compiled in {first:.0f} s"
+
+
+def _gradient(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return input_gradient(lambda x: model(x).logsumexp(1), images)[1].clone()
+
+
 PARTS: dict[str, Callable[[str, Sizes], Iterator[Row]]] = {
     "against the CPU": parity,
     "repeated": repeats,
@@ -241,4 +270,7 @@ PARTS: dict[str, Callable[[str, Sizes], Iterator[Row]]] = {
     "speed": speed,
     "gate": gate,
     "processes": processes,
+    "compiled": compiled,
 }
+#: Seconds that have to be left for a part to be begun, of those that cannot stop in between.
+NEEDED = {"compiled": 150.0}

@@ -175,6 +175,25 @@ def test_what_failed_and_what_is_not_reached_is_named(bench, monkeypatch):
     assert (rows, failed) == ([("broken", "not reached in time", "--only gives it a run of its own")], [])
 
 
+def test_what_is_compiled_is_timed_and_compared(bench, monkeypatch):
+    made = []
+    monkeypatch.setattr(torch, "compile", lambda network, **how: made.append(how) or network)
+    rows = list(bench.PARTS["compiled"]("cpu", bench.TINY))
+    assert [row[0] for row in rows] == [
+        f"{name}: torch.compile, {way}" for name in ("ResNet-20", "tiny") for way in ("any size", "CUDA graphs")
+    ]
+    assert made == 2 * [{}, {"mode": "reduce-overhead", "dynamic": False}]
+    assert all(row[1].endswith("of the time, gradients differ by 0.0e+00") for row in rows)
+    assert {row[2] for row in rows} == {"batch 2; compiled in 0 s"}
+
+
+def test_compiling_is_begun_only_where_there_is_time_for_it(bench, monkeypatch):
+    monkeypatch.setattr(bench, "PARTS", {"compiled": lambda device, sizes: iter([("one", "1", "")])})
+    late = ([("compiled", "not reached in time", "--only gives it a run of its own")], [])
+    assert bench.rows_of("cpu", bench.TINY, ["compiled"], limit=149) == late
+    assert bench.rows_of("cpu", bench.TINY, ["compiled"], limit=200) == ([("one", "1", "")], [])
+
+
 def test_an_unknown_part_is_refused(bench, capsys):
     with pytest.raises(SystemExit) as raised:
         bench.main(["--only", "sped"])

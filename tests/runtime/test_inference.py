@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from robench.contracts.classifier import Classifier, Preprocess
+from robench.contracts.classifier import Classifier, Preprocess, input_gradient
+from robench.evidence.meter import Meter
 from robench.runtime import inference
 from robench.runtime.inference import TOLERANCE, freeze, prepare
 
@@ -263,6 +265,93 @@ def test_compiling_is_a_choice(probe, monkeypatch):
     model = trained(Mlp)
     assert prepare(model, probe).steps == ()
     assert prepare(model, probe, compiled=True).steps == ("compiled",)
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Return the graphs that torch.compile makes of models, which run them as they are."""
+    made = []
+
+    def backend(graph, inputs):
+        made.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    yield made
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+def test_batches_of_all_sizes_share_a_few_graphs(probe, graphs):
+    model = trained(ResNet)
+    prepared = prepare(model, probe, compiled=True)
+    assert (prepared.steps[-1], prepared.not_compiled) == ("compiled", "")
+    assert len(graphs) == 2  # one with gradients and one without
+    meter, images = Meter(device="cpu"), torch.rand(40, 3, 8, 8)
+    with meter.counting(prepared.model):
+        for size in (8, 40):
+            assert_alike(model, prepared.model, images[:size])
+        few = len(graphs)
+        assert few <= 6  # torch convolves 16 images otherwise than fewer
+        for size in (1, 2, 3, 7, 13, 16, 17, 29, 1):
+            assert_alike(model, prepared.model, images[:size])
+    assert len(graphs) == few
+    # Of an image alone the one beside it is not counted.
+    assert (meter.forwards, meter.backwards) == (2 * 137, 137)
+
+
+def assert_alike(model, compiled, images):
+    with torch.no_grad():
+        answers, expected = compiled(images), model(images)
+    assert answers.shape == expected.shape
+    assert torch.allclose(answers, expected, atol=1e-5)
+    gradients = [input_gradient(lambda x, of=of: of(x).logsumexp(1), images)[1] for of in (compiled, model)]
+    assert torch.allclose(*gradients, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")  # likewise
+def test_what_stands_beside_an_image_alone_gives_it_no_gradient(probe, graphs):
+    class Root(nn.Module):
+        def forward(self, images):
+            return (images - 0.5).relu().sqrt().flatten(1)[:, :5]  # at zero: a gradient of zero times infinity
+
+    model = Classifier(Root(), 5)
+    compiled = inference._compile(model)
+    bright = torch.full((1, 3, 8, 8), 0.75)
+    assert_alike(model, compiled, bright)
+    _, gradient = input_gradient(lambda x: compiled(x)[:, 0], bright)
+    assert int(gradient.count_nonzero()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError(
+                "backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler found.\n\nSet A=1 to"
+            ),
+            "InvalidCxxCompiler: No working C++ compiler found",
+        ),
+        (NotImplementedError(), "NotImplementedError"),
+    ],
+)
+def test_why_torch_cannot_compile_is_kept(probe, monkeypatch, error, said):
+    def fails(network):
+        raise error
+
+    monkeypatch.setattr(torch, "compile", fails)
+    model = trained(Mlp)
+    prepared = prepare(model, probe, compiled=True)
+    assert prepared.steps == ()
+    assert prepared.not_compiled == said
+    assert prepare(model, probe).not_compiled == ""
+    assert agree(model, prepared.model, probe)
+
+
+def test_a_compiled_model_that_answers_otherwise_is_not_used(probe, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda network: nn.Sequential(network, nn.Hardtanh()))
+    prepared = prepare(trained(Mlp), 9 * probe, compiled=True)
+    assert prepared.not_compiled == "its answers or gradients differ by more than rounding"
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ NAMES = Names()
 )
 @click.option("--no-compute", is_flag=True, help="Take what the store has; all else counts as failed.")
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
-@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long GPU runs).")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile (pays off on long runs).")
 @click.option("--no-prepare", is_flag=True, help="Leave the inference graph as loaded.")
 @click.option("--no-gallery", is_flag=True, help="Keep no pictures for robench report.")
 @click.option(

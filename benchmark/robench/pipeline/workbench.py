@@ -110,6 +110,7 @@ class Workbench:
         self._prepared: LruCache[Prepared] = LruCache(3)
         self._defended: LruCache[Defended] = LruCache(2)
         self._digests: dict[str, str] = {}
+        self._said = set[str]()
         self.beside = TimeBeside()
 
     def task(self, cell: Cell, *stage: object) -> Task:
@@ -285,7 +286,14 @@ class Workbench:
         count = min(PROBE_IMAGES, len(test))
         probe = next(test[:count].batches(count, self.device)).images
         with self.beside.of("preparing models for inference"):
-            return prepare(model, probe, compiled=self.options.compiled)
+            prepared = prepare(model, probe, compiled=self.options.compiled)
+        if prepared.not_compiled and prepared.not_compiled not in self._said:
+            self._said.add(prepared.not_compiled)
+            self.options.progress.note(
+                f"torch.compile cannot be used here ({prepared.not_compiled}), so models run as they are. Leave "
+                "--compile out; if a compiler is missing, install it (g++, or Triton for a GPU)."
+            )
+        return prepared
 
 
 def _on(cell: Cell, made: str) -> str:

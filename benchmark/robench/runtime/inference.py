@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.contracts.classifier import Classifier
+from robench.runtime.compiled_network import AnyBatch, in_short
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -31,11 +32,16 @@ GRADIENT_TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Prepared:
-    """Hold a model ready for inference, what was done to it, and the largest difference in logits that made."""
+    """Hold a model ready for inference, what was done to it, and the largest difference in logits that made.
+
+    Attributes:
+        not_compiled: why torch.compile was asked for and is not used; empty otherwise.
+    """
 
     model: Classifier
     steps: tuple[str, ...]
     difference: float
+    not_compiled: str = ""
 
 
 def freeze(model: Classifier, device: str) -> Classifier:
@@ -51,7 +57,7 @@ def prepare(model: Classifier, probe: Tensor, *, compiled: bool = False) -> Prep
     """
     expected = model(probe)
     scale = float(expected.abs().max().clamp_min(1.0))
-    current, steps, difference = model, [], 0.0
+    current, steps, difference, reason = model, [], 0.0, ""
     if not torch.equal(expected, model(probe)):
         return Prepared(model, ("none: two forwards of one image differ",), 0.0)
     gradient: Tensor | None = None
@@ -65,13 +71,17 @@ def prepare(model: Classifier, probe: Tensor, *, compiled: bool = False) -> Prep
             gap = float((candidate(probe) - expected).abs().max())
             gradient = _gradient(model, probe) if gradient is None else gradient
             led = _alike(gradient, _gradient(candidate, probe))
-        except Exception:  # noqa: S112 - a model that cannot be rewritten is used as it is
+        except Exception as error:  # a model that cannot be rewritten is used as it is
+            reason = in_short(error)
             continue
         if gap <= TOLERANCE * scale and led:
             current, difference = candidate, max(difference, gap)
             steps.append(name)
+        else:
+            reason = "its answers or gradients differ by more than rounding"
     _LOG.debug("inference graph: %s; logits differ by %.1e at most", ", ".join(steps) or "as it is", difference)
-    return Prepared(freeze(current, str(probe.device)), tuple(steps), difference)
+    not_compiled = reason if compiled and "compiled" not in steps else ""  # the last of the rewrites
+    return Prepared(freeze(current, str(probe.device)), tuple(steps), difference, not_compiled)
 
 
 def _gradient(model: Classifier, probe: Tensor) -> Tensor:
@@ -130,7 +140,7 @@ def _channels_last(model: Classifier) -> Classifier | None:
 
 def _compile(model: Classifier) -> Classifier | None:
     copied = model.inference_copy()
-    copied.network = torch.compile(copied.network)  # type: ignore[assignment]  # it behaves as the module it wraps
+    copied.network = AnyBatch(copied.network)
     return copied
 
 
