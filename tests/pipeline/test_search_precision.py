@@ -26,6 +26,7 @@ from robench.runtime.float32 import compute_in_float32
 from robench.testing import pretended_cuda
 from robench.verify.claims import false_claims
 from robench.verify.recompute import find_cell, request_of
+from robench_leaderboard import render_markdown
 from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.render.to_json import publish
 from robench_leaderboard.report.provenance import provenance, repeat_command
@@ -306,6 +307,13 @@ def test_it_is_said_wherever_the_attack_is_named(measured):
     (row,) = boards([exact, card])[0].rows
     assert [attack.description for attack in row.attacks] == ["walk", "walk in bf16"]
     assert row.headline.correct == exact.robust.correct
+    assert boards([exact, card])[0].weak == []
+    assert boards([card])[0].weak == [
+        "none: every white-box attack ran in bf16, which can only weaken it; in float32 fewer images may stand."
+    ]
+    pages = render_markdown([card]), render_markdown([exact])
+    assert ["| walk in bf16: no parameters |" in page for page in pages] == [True, False]
+    assert ["| walk: no parameters |" in page for page in pages] == [False, True]
     attacks = robench.leaderboard([exact, card]).boards[0].rows[0].attacks
     assert [attack.label for attack in attacks] == ["walk", "walk in bf16"]
     assert publish([exact]).boards[0].rows[0].attacks[0].precision == "float32"

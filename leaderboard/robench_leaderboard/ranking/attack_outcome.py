@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from robench.contracts.search_precision import searched_in
 from robench.contracts.threat_model import Access, has_ball
 from robench.evidence.card import Card, Check, Outcome, Verdict
 from robench.evidence.plain_text import plain
@@ -68,6 +69,11 @@ class AttackOutcome:
     def label(self) -> str:
         """Return the attack's label."""
         return self.card.cell.attack_label
+
+    @property
+    def name(self) -> str:
+        """Return the attack's name, with the precision of its search where that is not float32."""
+        return self.card.cell.attack.name + searched_in(self.card.cell.precision)
 
     @property
     def surrogate(self) -> str:

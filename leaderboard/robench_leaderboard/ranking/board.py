@@ -108,8 +108,9 @@ class Board:
 
     @property
     def weak(self) -> list[str]:
-        """Return what attacks that speak for no row leave of the rows, and what robust means where nobody attacks."""
-        return [*self.corruptions, *(sentence for row in self.rows for sentence in row.weak)]
+        """Return what weak attacks leave of the rows, and what robust means where nobody attacks."""
+        coarse = filter(None, (row.coarse for row in self.rows))
+        return [*self.corruptions, *(sentence for row in self.rows for sentence in row.weak), *coarse]
 
     @property
     def corruptions(self) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from robench.contracts.search_precision import EXACT
 from robench.contracts.threat_model import Access, has_ball
 from robench.evidence.attestation import REPORTED, Evidence
 from robench.evidence.card import Card, CertificateRecord, Cost, Outcome, Verdict
@@ -194,6 +195,17 @@ class Row:
     def weak(self) -> tuple[str, ...]:
         """Return a sentence for each attack that is weak as published: what it leaves, and what others leave of it."""
         return tuple(self._hidden_by(attack) for attack in self.attacks if attack.weakness)
+
+    @property
+    def coarse(self) -> str:
+        """Return a sentence where every white-box attack searched with fewer bits than float32; else nothing."""
+        used = {attack.card.cell.precision for attack in self.white_box if not attack.made_elsewhere}
+        if not used or EXACT in used or not self.attacked:
+            return ""
+        return (
+            f"{self.title}: every white-box attack ran in {' or '.join(sorted(used))}, which can only weaken it; in "
+            "float32 fewer images may stand."
+        )
 
     def _hidden_by(self, attack: AttackOutcome) -> str:
         alone = f"{self.title}: {attack.description} leaves {100 * attack.score.rate:.1f} %; {attack.weakness}"
