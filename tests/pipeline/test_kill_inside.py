@@ -18,11 +18,11 @@ from ..fork_server import script
 
 #: One chunk of 48 images in batches of 16; what is crafted on the undefended digits victim is a few seconds long.
 COMMAND = [
-    "run", "--defense", "none", "--n", "48", "--batch-size", "16", "--eps", "2/255", "--device", "cpu",
-    "--gate", "quick",
+    "run", "--defense", "none", "--n", "48", "--batch-size", "16", "--device", "cpu", "--gate", "quick",
 ]  # fmt: skip
-AUTOATTACK = ["--attack", "autoattack", "-p", "attack.steps=6", "-p", "attack.queries=60"]
-SQUARE = ["--attack", "square", "-p", "attack.queries=600"]
+AUTOATTACK = ["--eps", "2/255", "--attack", "autoattack", "-p", "attack.steps=6", "-p", "attack.queries=60"]
+PATCH = ["--attack", "patch", "--norm", "patch", "--eps", "2"]
+SQUARE = ["--eps", "2/255", "--attack", "square", "-p", "attack.queries=600"]
 
 
 def start(folder: Path, attack: list[str]) -> subprocess.Popen[str]:
@@ -70,7 +70,9 @@ def kill_after_another_write(folder: Path, attack: list[str]) -> None:
         process.communicate()
 
 
-@pytest.mark.parametrize(("attack", "kills"), [(AUTOATTACK, 2), (SQUARE, 1)], ids=["autoattack", "square"])
+@pytest.mark.parametrize(
+    ("attack", "kills"), [(AUTOATTACK, 2), (SQUARE, 1), (PATCH, 1)], ids=["autoattack", "square", "patch"]
+)
 def test_killed_inside_a_chunk(tmp_path, attack, kills):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     facts, images, seconds = finish(straight, attack)
