@@ -2,9 +2,10 @@
 
 ``script()`` is a stand-in for the installed script ``INSTALLED``. It passes its words, environment, folder and
 streams to a server, which forks a child for it and answers with the child's exit code. The server has imported the
-libraries and the modules of robench, whose functions nobody has called: a child looks for plugins and reads the
-environment as a new process does, and imports robench anew where something else of that name, or a ``sitecustomize``,
-comes first. What a start imports and what pip installs are tested without it. Who kills the script kills the child.
+libraries and the modules of robench, whose functions nobody has called but for what ``prepare`` names: a child looks
+for plugins and reads the environment as a new process does, and imports robench anew where something else of that
+name, or a ``sitecustomize``, comes first. What a start imports and what pip installs are tested without it. Who kills
+the script kills the child.
 """
 
 from __future__ import annotations
@@ -174,6 +175,25 @@ def import_all() -> None:
                     import_module(module.name)
     finally:
         del sys.meta_path[0]
+    prepare()
+
+
+def prepare() -> None:
+    """Compile the pages' templates, read the built-ins' declarations and how CLIPs are stored: the same for all."""
+    for name in ("render.markdown", "report.page"):
+        import_module(f"robench_leaderboard.{name}")._template()
+    environment = import_module("robench_leaderboard.render.html").environment()
+    for page in ("index.html.j2", "compare.html.j2"):
+        environment.get_template(page)
+    components = import_module("robench.contracts.components")
+    declared = import_module("robench.contracts.parameters")
+    kinds = [components.Component]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith("robench_builtins."):
+            declared._field_types(kind)
+    with suppress(ModuleNotFoundError):  # transformers 5 has it
+        import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("clip")
 
 
 def answer(asked: socket.socket, code: int) -> None:

@@ -10,6 +10,7 @@ import inspect
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from robench.contracts.threat_model import format_eps, parse_number
@@ -108,8 +109,12 @@ def _check_default(component: type, declared: Parameter) -> None:
         )
 
 
+@cache
 def _field_types(component: type) -> dict[str, Any]:
-    """Resolve the annotations of the fields alone: class variables may name types imported for type checkers only."""
+    """Resolve the annotations of the fields alone: class variables may name types imported for type checkers only.
+
+    Once a class, since it takes longer than all else that is asked of a component before it works.
+    """
     found: dict[str, Any] = {}
     names = {field.name for field in dataclasses.fields(component)}
     for base in reversed(component.__mro__):
