@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -155,3 +156,17 @@ def test_no_training_image_at_all():
     nothing = torch.empty(0, 64, dtype=torch.uint8)
 
     assert not shown_again(varied_thumbnails(pictures(2)), nothing).any()
+
+
+def test_what_is_compared_with_is_kept_as_bytes():
+    n = 40_000
+    others = torch.randint(0, 256, (n, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    tracemalloc.start()
+    try:
+        found = shown_again(others[None, [7, 30_000]], others, surely=True)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.tolist() == [True, True]
+    # Its place in the tree, ten numbers, while they are joined; 36 numbers an image would be 288 bytes more.
+    assert most < 260 * n

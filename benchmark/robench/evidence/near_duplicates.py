@@ -38,6 +38,8 @@ NOISY, ALIKE, CLEARLY = 12.0, 0.5, 0.6
 MUTUALLY, BY_ONE = 0.5, 0.4
 #: Neighbours that are looked at: of one picture, one less may be copies.
 NEIGHBOURS = 26
+#: Thumbnails that are taken as numbers at a time.
+PART = 8192
 
 
 def varied_thumbnails(images: Tensor) -> Tensor:
@@ -124,14 +126,15 @@ def _pairs(varied: Tensor, others: Tensor, surely: bool, itself: bool = False) -
     """
     from scipy.spatial import cKDTree
 
-    known, contrast = _normalised(others)
-    shows = np.flatnonzero(contrast >= BLANK * INNER)
+    shows = np.flatnonzero(np.concatenate([_normalised(part)[1] for part in others.split(PART)]) >= BLANK * INNER)
     if not len(shows):
         return []
-    known, contrast = known[shows], contrast[shows]
-    _, _, axes = np.linalg.svd(known[:5000] - known[:5000].mean(0), full_matrices=False)
+    # Of each of the others its bytes and its place in the tree are kept; its 36 numbers of eight bytes are made anew.
+    known = others[shows]
+    first, _ = _normalised(known[:5000])
+    _, _, axes = np.linalg.svd(first - first.mean(0), full_matrices=False)
     axes = axes[:DIRECTIONS].T
-    tree = cKDTree(known @ axes)
+    tree = cKDTree(np.concatenate([_normalised(part)[0] @ axes for part in known.split(PART)]))
     found: set[tuple[int, int]] = set()
     views = [_normalised(thumbs) for thumbs in varied]
     likely = np.zeros(varied.shape[1], dtype=bool)
@@ -141,7 +144,7 @@ def _pairs(varied: Tensor, others: Tensor, surely: bool, itself: bool = False) -
         # Brightness and contrast taken out, two pictures are one if they differ by less than SAME at their contrast.
         balls: Any = tree.query_ball_point(along, SAME * INNER / own[rows])
         image, place = np.repeat(rows, [len(ball) for ball in balls]), _joined(balls)
-        _, levels = _apart(known, contrast, place, asked[image], own[image])
+        _, levels = _apart(known, place, asked, own, image)
         same = levels < SAME
         found |= set(zip(image[same].tolist(), shows[place[same]].tolist(), strict=True))
         if surely:
@@ -157,7 +160,7 @@ def _pairs(varied: Tensor, others: Tensor, surely: bool, itself: bool = False) -
         _, place = tree.query(asked[rows] @ axes, k=list(range(1, count + 1)), distance_upper_bound=ALIKE / CLEARLY)
         image, place = np.repeat(rows, count), place.ravel()
         image, place = image[place < len(known)], place[place < len(known)]
-        apart, levels = _apart(known, contrast, place, asked[image], own[image])
+        apart, levels = _apart(known, place, asked, own, image)
         parts.append(np.stack([image, shows[place], apart, levels], 1))
     near = np.concatenate(parts)
     if itself:
@@ -172,10 +175,15 @@ def _joined(balls: Any) -> Any:
     return np.concatenate([np.asarray(ball, dtype=np.int64) for ball in balls]) if len(balls) else np.empty(0, np.int64)
 
 
-def _apart(known: Any, contrast: Any, place: Any, asked: Any, own: Any) -> tuple[Any, Any]:
+def _apart(known: Tensor, place: Any, asked: Any, own: Any, image: Any) -> tuple[Any, Any]:
     """Return how far apart pairs are, brightness and contrast taken out, and that in grey levels at their contrast."""
-    apart = np.linalg.norm(known[place] - asked, axis=1)
-    return apart, apart * np.maximum(contrast[place], own) / INNER
+    apart, levels = np.empty(len(place)), np.empty(len(place))
+    for start in range(0, len(place), PART):
+        part = slice(start, start + PART)
+        other, contrast = _normalised(known[place[part]])
+        apart[part] = np.linalg.norm(other - asked[image[part]], axis=1)
+        levels[part] = apart[part] * np.maximum(contrast, own[image[part]]) / INNER
+    return apart, levels
 
 
 def _clearly(near: Any, clearly: float, itself: bool = False) -> set[tuple[int, int]]:
