@@ -160,10 +160,10 @@ def test_an_attacker_who_knows_it_leaves_less_than_one_who_does_not():
     victim = freeze(TinyClip().load(task), "cpu")
     defended = freeze(TTC().wrap(copy.deepcopy(victim), task), "cpu")
     batch = next(digits.load("val").batches(24))
-    attacked = task.replace(threat_model=ThreatModel("Linf", 4 / 255), stop_early=True, indices=batch.indices)
+    attacked = task.replace(threat_model=ThreatModel("Linf", 6 / 255), stop_early=True, indices=batch.indices)
     torch.manual_seed(0)
-    blind = PGD(steps=6).craft(victim, batch.images, batch.labels, attacked)
-    knowing = PGD(steps=6).craft(Expected(defended, 2), batch.images, batch.labels, attacked)
+    blind = PGD(steps=10).craft(victim, batch.images, batch.labels, attacked)
+    knowing = PGD(steps=10).craft(Expected(defended, 2), batch.images, batch.labels, attacked)
     clean, transferred = (accuracy(defended, images, batch.labels) for images in (batch.images, blind))
     adaptive = accuracy(defended, knowing, batch.labels)
     assert clean > 0.9

@@ -153,7 +153,7 @@ IN_THE_CARD = {
         lambda raw, other: raw["robust"].update(artifact=other["robust"]["artifact"]), "evidence of another cell"
     ),
     "a status, its figures stay": Forgery(
-        acquit, "the status of the check 'stronger attack' is pass, but its figures come to ", failed=True
+        acquit, "the status of the check 'stronger attack' is pass, but its figures come to ", "tecoa-fgsm", failed=True
     ),
     "a status to skipped": Forgery(
         in_check("stronger attack", status="skipped"),
@@ -458,12 +458,11 @@ def test_honest_cards_pass_all_three(honest, real_run, tmp_path):
 
 
 def test_the_failing_card_is_one_of_a_real_run(failing):
-    (path,) = (failing / "cards").glob("*tecoa-pgd*.json")
-    gate = card_file.read(path).gate
-    assert (gate.verdict, [one.name for one in gate.checks if one.status == "suspect"]) == (
-        "SUSPECT",
-        ["stronger attack"],
-    )
+    for attack in ("fgsm", "pgd"):
+        (path,) = (failing / "cards").glob(f"*tecoa-{attack}*.json")
+        gate = card_file.read(path).gate
+        found = {one.name for one in gate.checks if one.status == "suspect"}
+        assert (gate.verdict, found >= {"stronger attack"}) == ("SUSPECT", True)
 
 
 def test_without_evidence_a_card_is_reported_and_says_so(honest, real_run, tmp_path):
