@@ -21,7 +21,7 @@ from ..bad_inputs import REAL, ROOT
 
 PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 #: A card of a row of which report 003 states two figures.
-STATED = "digits-linear-none-fgsm-Linf-4_255-seed0-n500-027b4fd1.json"
+STATED = "digits-linear-none-fgsm-Linf-4_255-seed0-n500-9791b2b1.json"
 #: Objects whose keys are those of what they describe.
 FREE = {
     *(

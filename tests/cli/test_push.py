@@ -20,7 +20,7 @@ from robench_leaderboard import read_cards
 from ..bad_inputs import REAL, ROOT
 
 CARDS = ROOT / "leaderboard" / "digits-models" / "cards"
-ONE = "digits-linear-none-fgsm-Linf-4_255-seed0-n500-027b4fd1.json"
+ONE = "digits-linear-none-fgsm-Linf-4_255-seed0-n500-9791b2b1.json"
 
 
 class Hub:

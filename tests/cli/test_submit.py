@@ -6,20 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from robench.evidence.card import Card
-from robench.evidence.card_identity import CardIds
+from ..identified import identify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def identify(raw):
-    """Give a card's JSON the ids that what it states has, as another installation would."""
-    ids = CardIds(msgspec.convert(raw, Card))
-    raw["id"] = raw["robust"]["artifact"] = ids.score
-    raw["clean"]["artifact"], raw["adversarial"]["artifact"] = ids.clean, ids.craft
 
 
 @pytest.fixture
