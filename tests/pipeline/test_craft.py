@@ -9,8 +9,9 @@ from torch import nn
 from robench import Attack, Classifier, Examples, Task, ThreatModel, parameter
 from robench.errors import ContractError, DeviceError
 from robench.evidence.store import Store
+from robench.pipeline.returned_images import inspect
 from robench.pipeline.stages import craft as stage
-from robench.pipeline.stages.craft import craft, inspect
+from robench.pipeline.stages.craft import craft
 
 
 class Shift(Attack):

@@ -21,7 +21,7 @@ from robench.contracts.examples import Examples
 from robench.contracts.task import Silent, Task
 from robench.contracts.threat_model import format_eps
 from robench.errors import SpecError, attributed_to
-from robench.pipeline.stages import craft
+from robench.pipeline.returned_images import inspect
 from robench.pipeline.stages.load import Data, load_model
 from robench.plan.cell import Cell, type_of
 from robench.plan.spec import Spec, plan
@@ -162,7 +162,7 @@ def _attacked(cell: Cell, classifier: Classifier, pictures: Tensor, answers: Ten
     task = task.replace(threat_model=cell.threat, stop_early=True, indices=range(len(pictures)))
     with attributed_to(attack.name):
         moved = attack.craft(classifier, pictures, answers.to(pictures.device), task)
-    return craft.inspect(attack, pictures, moved, task, defaultdict(int))
+    return inspect(attack, pictures, moved, task, defaultdict(int))
 
 
 def picture(found: Sequence[Prediction]) -> bytes:
