@@ -61,13 +61,11 @@ def every(measured: Measurement, _group: Sequence[Measurement]) -> Check | None:
     given, unmoved = measured.adversarial.total("attacked"), measured.adversarial.total("unmoved")
     if not given:
         return skip(EVERY, SHARES[EVERY].threshold, "No image was corrupted.")
-    return share(
-        EVERY, unmoved, given, SHARES[EVERY].limits,
+    return _share(
+        EVERY, unmoved, given,
         "Hardly an image came back as it was.",
         f"{unmoved} of {given} images came back as they were from {measured.attack_name}: what they are answered is "
         "the clean accuracy.",
-        threshold=SHARES[EVERY].threshold,
-        more="--n",
     )  # fmt: skip
 
 
@@ -78,13 +76,11 @@ def grows(measured: Measurement, _group: Sequence[Measurement]) -> Check | None:
     found = measured.probes.get("corruption") or {}
     if not found.get("n"):
         return skip(GROWS, SHARES[GROWS].threshold, "No image was corrupted at other severities.")
-    return share(
-        GROWS, found["alike"], found["n"], SHARES[GROWS].limits,
+    return _share(
+        GROWS, found["alike"], found["n"],
         "Images are moved otherwise at severity 1 than at 5.",
         f"{measured.attack_name} moves {found['alike']} of {found['n']} images as far at severity 1 as at 5: it does "
         "not heed task.threat.eps, and the severity that is stated is not the one that was drawn.",
-        threshold=SHARES[GROWS].threshold,
-        more="--n",
     )  # fmt: skip
 
 
@@ -115,14 +111,18 @@ def differ(measured: Measurement, group: Sequence[Measurement]) -> Check | None:
     if not own or not alike:
         return skip(DIFFER, SHARES[DIFFER].threshold, "There is no other corruption of this severity in the run.")
     label = max(alike, key=lambda name: alike[name])
-    return share(
-        DIFFER, alike[label], len(own), SHARES[DIFFER].limits,
+    return _share(
+        DIFFER, alike[label], len(own),
         "Every corruption of the run gave other images.",
         f"{alike[label]} of {len(own)} images are those of {label}, bit by bit: one corruption counts as several in "
         "the mean of the row.",
-        threshold=SHARES[DIFFER].threshold,
-        more="--n",
     )  # fmt: skip
+
+
+def _share(name: str, count: int, n: int, good: str, bad: str) -> Check:
+    """Return the entry of a check by its own rule; more images come with --n."""
+    rule = SHARES[name]
+    return share(name, count, n, rule.limits, good, bad, threshold=rule.threshold, more="--n")
 
 
 def _corrupts(measured: Measurement) -> bool:

@@ -90,6 +90,19 @@ def retry_in_halves(
             if not is_out_of_memory(error):
                 raise
         size = halved(model, len(images), task)  # not inside, where the error holds on to what filled the memory
+    return _in_parts(work, images, labels, places, task, model, size)
+
+
+def _in_parts(
+    work: Callable[[Tensor, Tensor, Sequence[int]], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    places: Sequence[int],
+    task: Task,
+    model: nn.Module,
+    size: int,
+) -> Tensor:
+    """Return ``work(images, labels, places)`` of so many images at once, each part halved where it must be."""
     parts = [slice(start, start + size) for start in range(0, len(images), size)]
     return torch.cat([retry_in_halves(work, images[part], labels[part], places[part], task, model) for part in parts])
 
@@ -127,8 +140,7 @@ def retry_in_batches(
         task.progress.note(f"Out of memory with {len(images)} images held at once; going on batch by batch.")
     if len(images) <= size:
         return retry_in_halves(work, images, labels, places, task, model)
-    parts = [slice(start, start + size) for start in range(0, len(images), size)]
-    return torch.cat([retry_in_halves(work, images[part], labels[part], places[part], task, model) for part in parts])
+    return _in_parts(work, images, labels, places, task, model, size)
 
 
 def retry_smaller(work: Callable[[int], T], batch_size: int, task: Task, model: nn.Module) -> T:
