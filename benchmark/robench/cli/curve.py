@@ -81,10 +81,11 @@ def curve_command(store: Path | None, out: Path, bisect: float | None, as_json: 
         cards, failures = measured(asked.runs, store, out, {**options, **FIXED})
         found, shared = lines(asked.runs, cards, store, {**options, **FIXED}, bisect)
         print_curves(found, shared)
-        written = write_curves(found, shared, out, bisect)
+        values = curves_json(found, shared, bisect)
+        written = write_curves(found, values, out, bisect)
         for path in written:
             click.echo(f"written: {path}")
         print_failures(failures)
-        answer({**curves_json(found, shared, bisect), **failed(failures), "files": list(map(str, written))})
+        answer({**values, **failed(failures), "files": list(map(str, written))})
     if failures:
         raise click.exceptions.Exit(1)

@@ -162,29 +162,30 @@ def _percent(rate: float, low: float, high: float) -> str:
     return f"{100 * rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def write_curves(found: Sequence[Line], shared: str, out: Path, width: float | None) -> list[Path]:
+def write_curves(found: Sequence[Line], values: dict[str, Any], out: Path, width: float | None) -> list[Path]:
     """Write the tables, the curves as JSON, and the charts where matplotlib is installed; return the files.
 
     Files of other curves, of more radii or of narrower brackets, stay: these get names of their own beside them.
+
+    Args:
+        found: the curves.
+        values: what :func:`curves_json` gives of them.
+        out: the folder.
+        width: of the brackets; None if none was halved.
     """
     if not found:
         return []
-    end = _ending(found, out, width)
-    tables = _tables(found)
-    by_radius = [row for _, rows, _ in tables for row in rows]
-    by_image = [row for _, _, rows in tables for row in rows]
-    values = {"format": FORMAT, **curves_json(found, shared, width)}
+    end, curves = _ending(found, out, width), values["curves"]
     written = [
-        _write(out / f"curve{end}.csv", _csv(RADII, by_radius)),
-        _write(out / f"critical-eps{end}.csv", _csv(IMAGES, by_image)),
-        _write(out / f"curve{end}.json", json.dumps(values, indent=1, allow_nan=False) + "\n"),
+        _write(out / f"curve{end}.csv", _csv(RADII, (row for curve in curves for row in curve["radii"]))),
+        _write(out / f"critical-eps{end}.csv", _csv(IMAGES, (row for curve in curves for row in curve["images"]))),
+        _write(out / f"curve{end}.json", json.dumps({"format": FORMAT, **values}, indent=1, allow_nan=False) + "\n"),
     ]
     from robench_leaderboard.report.radius_chart import write_chart
 
+    drawn = [(line.title, line.first, curve["radii"]) for line, curve in zip(found, curves, strict=True)]
     try:
-        written += write_chart(
-            [(line.title, line.first, rows) for line, rows, _ in tables], shared, out / f"curve{end}"
-        )
+        written += write_chart(drawn, values["shared"], out / f"curve{end}")
     except RobenchError as error:  # matplotlib is not installed; the numbers are written
         warn(str(error))
     return written
@@ -204,10 +205,6 @@ def _ending(found: Sequence[Line], out: Path, width: float | None) -> str:
     return f"-{hashlib.sha256(json.dumps([cards, width]).encode()).hexdigest()[:8]}"
 
 
-def _tables(found: Sequence[Line]) -> list[tuple[Line, Rows, Rows]]:
-    return [(line, radii(line, place), images(line, place)) for place, line in enumerate(found, 1)]
-
-
 def curves_json(found: Sequence[Line], shared: str, width: float | None) -> dict[str, Any]:
     """Return what all curves share, and of each its radii, its images and its summaries, as JSON values."""
     curves = [
@@ -216,14 +213,14 @@ def curves_json(found: Sequence[Line], shared: str, width: float | None) -> dict
             "clean": line.first.clean.rate,
             "certificates": [record.certificate.label for record in line.first.certificates],
             "width": width,
-            "radii": by_radius,
-            "images": by_image,
+            "radii": radii(line, place),
+            "images": images(line, place),
             "summary": {
                 what: {"median": known(one.median), "mean": one.mean, "fell": one.fell}
                 for what, one in summaries(line).items()
             },
         }
-        for line, by_radius, by_image in _tables(found)
+        for place, line in enumerate(found, 1)
     ]
     return {"shared": shared, "curves": curves}
 
