@@ -54,8 +54,15 @@ class Browser:
             self.driver.get_log(kind)
         self.driver.get(page.as_uri())
         if scripts:
+            self.wait_until("return document.readyState === 'complete'")
             self.run("localStorage.clear()")
         return self
+
+    def reload(self) -> None:
+        """Load the page again; the driver may return while the old page, or half of the new one, is shown."""
+        self.run("window.before = true")
+        self.driver.refresh()
+        self.wait_until("return !window.before && document.readyState === 'complete'")
 
     def run(self, script: str, *given: Any) -> Any:
         return self.driver.execute_script(script, *given)

@@ -174,7 +174,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(browser, run_page):
     assert light != dark
     browser.find("#theme").click()
     assert ground() == light
-    browser.driver.refresh()
+    browser.reload()
     assert ground() == light
     assert browser.find("#theme").get_attribute("aria-pressed") == "false"
     browser.run("localStorage.clear()")
