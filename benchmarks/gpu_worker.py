@@ -1,4 +1,4 @@
-"""Attack ResNet-20 once the file ``go`` is there: ``gpu_worker DEVICE IMAGES BATCH STEPS FOLDER`` (gpu_parts)."""
+"""Attack ResNet-20 once the file ``go`` is there: ``gpu_worker DEVICE IMAGES BATCH STEPS FOLDER`` (gpu_speed)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from .gpu_parts import wait
+from .gpu_clock import wait
 from .gpu_victims import contestants, victim
 
 
