@@ -191,7 +191,7 @@ def test_a_suite_prints_what_was_published_beside_what_it_measured(robench, tmp_
     assert "Published beside measured" in done.out
     assert "Invented." in done.out
     page = (tmp_path / "results" / "PUBLISHED.md").read_text()
-    assert page.startswith("# A report\n")
+    assert page.startswith("# Published beside measured\n\n## A report\n")
     assert "| clean | 100.00 |" in page
     assert "above | VALID | nobody |" in page or "above | SUSPECT | nobody |" in page
 
@@ -207,6 +207,50 @@ def test_the_page_of_published_figures_keeps_what_an_earlier_run_measured(robenc
     assert " VALID | nobody |" in first or " SUSPECT | nobody |" in first
     assert robench("run", "two.toml", "--gate", "quick").code == 0
     assert page.read_text() == first
+
+
+def test_one_suite_takes_nothing_from_the_page_of_another(robench, tmp_path):
+    """Each run has the page of both, whatever is run last; what was not measured stays as well."""
+    row = '[[published]]\ndefense = "{}"\nattack = "fgsm"\nrobust = {}\nsource = "{}"\n'
+    for name, title, rows in (
+        ("one", "First report", (("none", 99.5, "a"), ("tecoa", 88.5, "b"))),
+        ("two", "Second report", (("none", 77.5, "c"), ("vpt", 66.5, "d"))),
+    ):
+        figures = "".join(row.format(*each) for each in rows)
+        (tmp_path / f"{name}.toml").write_text(f'title = "{title}"\nattack = "fgsm"\nn = 20\n{figures}')
+    page = tmp_path / "results" / "PUBLISHED.md"
+    seen = []
+    for words in (("one.toml",), ("two.toml",), ("one.toml",), ("--attack", "fgsm", "--n", 20)):
+        assert robench("run", *words, "--gate", "quick").code == 0
+        seen.append(page.read_text())
+    assert "Second report" not in seen[0]
+    assert seen[1] == seen[2] == seen[3]
+    told = [line for line in seen[1].splitlines() if line.startswith("## ") or "| under attack |" in line]
+    assert told[0::3] == ["## First report", "## Second report"]
+    measured, missing = told[1::3], told[2::3]
+    assert [line.split(" | ")[2] for line in measured] == ["99.50", "77.50"]
+    assert not [line for line in measured if "not run" in line]
+    assert missing == [
+        "| tecoa, fgsm | under attack | 88.50 | - | not run | - | b |",
+        "| vpt, fgsm | under attack | 66.50 | - | not run | - | d |",
+    ]
+
+
+def test_a_damaged_record_of_suites_is_told_and_left(robench, tmp_path):
+    (tmp_path / "one.toml").write_text(
+        'title = "A"\nattack = "fgsm"\nn = 20\n[[published]]\ndefense = "none"\nrobust = 99.5\nsource = "a"\n'
+    )
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "published.json").write_text("[1]")
+    done = robench("run", "one.toml", "--gate", "quick")
+    assert done.code == 2
+    assert (
+        "results/published.json is not what robench run writes (Expected `object`, got `int` - at `$[0]`), and holds "
+        "what suites stated that were run into results; remove it and run them again, which computes nothing anew, or "
+        "name another folder with -o." in done.said
+    )
+    assert (tmp_path / "results" / "published.json").read_text() == "[1]"
+    assert not (tmp_path / "results" / "cards").exists()  # told before any work
 
 
 def test_parameters_change_a_suite(robench, tmp_path):

@@ -171,12 +171,27 @@ def test_the_access_is_named(cards):
 
 def test_the_page_is_markdown_that_obeys_nothing(cards):
     row = stated(90, None, "wrong <b>std</b>", defense="none")
-    page = published_page("A | title", pair([row], cards))
+    page = published_page({"A | title": pair([row], cards)})
 
-    assert page.startswith("# A &#124; title\n\n| " + " | ".join(COLUMNS) + " |\n")
+    assert page.startswith("# Published beside measured\n\n## A &#124; title\n\n| " + " | ".join(COLUMNS) + " |\n")
     assert "| mlp / none | clean | 90.00 |" in page
     assert "<b>" not in page
     assert page.rstrip().endswith(LEGEND)
+
+
+def test_the_page_has_a_part_for_each_suite_and_one_for_all_else(cards):
+    of = {clean: pair([stated(clean, None, defense="none")], cards) for clean in (80, 90, 95)}
+    page = published_page({"A": of[90], "B": of[80], "none": []}, of[95])
+    assert [line for line in page.splitlines() if line.startswith("#") or "| clean |" in line] == [
+        "# Published beside measured",
+        "## A",
+        "| mlp / none | clean | 90.00 | 100.00 \\[96.3, 100.0\\] | 6.3 below | VALID | paper, table 1 |",
+        "## B",
+        "| mlp / none | clean | 80.00 | 100.00 \\[96.3, 100.0\\] | 16.3 below | VALID | paper, table 1 |",
+        "## Other published figures",
+        "| mlp / none | clean | 95.00 | 100.00 \\[96.3, 100.0\\] | 1.3 below | VALID | paper, table 1 |",
+    ]
+    assert page.count(LEGEND) == 1
 
 
 def test_the_terminal_shows_the_same(cards):

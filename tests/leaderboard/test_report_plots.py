@@ -20,7 +20,7 @@ from robench_leaderboard.ranking.board import boards
 from robench_leaderboard.render.axis_scales import Linear, Logarithmic, compact, nice, scale
 from robench_leaderboard.render.chart import CLEAN, ROBUST, Axis, Mark, Plot, Series
 from robench_leaderboard.render.svg_drawing import draw, spread, swatch
-from robench_leaderboard.report import plots, training_plots
+from robench_leaderboard.report import model_accuracy, plots, training_plots
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.statistics.pareto import front
 
@@ -225,14 +225,87 @@ def test_models_are_compared_by_their_accuracies(make_card: MakeCard):
         history = [{"epoch": 1, "accuracy": 0.5}, {"epoch": 2, "accuracy": (right + 5) / 100}]
         own = msgspec.structs.replace(card.training, history=history)
         cards.append(msgspec.structs.replace(card, model=msgspec.structs.replace(card.model, training=own)))
-    (plot,) = training_plots.model_accuracy(report(*cards))
+    (plot,) = model_accuracy.model_accuracy(report(*cards))
     found = {one.name: [(mark.x, mark.y) for mark in one.marks] for one in plot.series}
     assert found["test images"] == [(1, 90.0), (2, 80.0), (3, 70.0)]
     assert found["training images, in the last epoch"] == [(1, 95.0), (2, 85.0), (3, 75.0)]
     assert found["under attack, Linf 8/255"] == [(1, 40.0), (2, 30.0), (3, 20.0)]
     assert plot.x.spelled == ((1.0, "mlp"), (2.0, "linear"), (3.0, "cnn"))
     assert plot.title.endswith("1 mlp, 2 linear, 3 cnn")
-    assert list(training_plots.model_accuracy(report(*cards[:2]))) == []
+    assert list(model_accuracy.model_accuracy(report(*cards[:2]))) == []
+
+
+#: Model -> per seed, of 100 images those that are right, those that stand at 8/255, and the share of training images.
+TWO_SEEDS = {"mlp": ((90, 40, 0.95), (80, 20, 0.85)), "linear": ((70, 10, 0.75),), "cnn": ((60, 5, 0.65),)}
+
+
+def of_seed(make_card: MakeCard, victim: str, seed: int, **change: Any) -> Card:
+    right, standing, trained = TWO_SEEDS[victim][seed]
+    asked = {"robust": mask(standing), "weights": f"w{seed}", **change}
+    card = make_card(victim=victim, clean=mask(right), seed=seed, **asked)
+    card = msgspec.structs.replace(card, created=f"2026-01-01T00:00:0{list(TWO_SEEDS).index(victim)}Z")
+    own = msgspec.structs.replace(card.training, history=[{"epoch": 1, "accuracy": trained}])
+    return msgspec.structs.replace(card, model=msgspec.structs.replace(card.model, training=own))
+
+
+def by_model(*cards: Card) -> tuple[dict[str, list[tuple[float, float]]], Plot]:
+    (plot,) = model_accuracy.model_accuracy(report(*cards))
+    return {one.name: [(mark.x, round(mark.y, 6)) for mark in one.marks] for one in plot.series}, plot
+
+
+@pytest.fixture
+def two_seeds(make_card: MakeCard) -> list[Card]:
+    return [of_seed(make_card, victim, seed) for victim, seeds in TWO_SEEDS.items() for seed in range(len(seeds))]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_all_accuracies_of_a_model_are_means_over_the_same_seeds(two_seeds: list[Card], turn: int):
+    found, plot = by_model(*two_seeds[::turn])
+    assert found == {
+        "training images, in the last epoch": [(1, 90.0), (2, 75.0), (3, 65.0)],
+        "test images": [(1, 85.0), (2, 70.0), (3, 60.0)],
+        "under attack, Linf 8/255": [(1, 30.0), (2, 10.0), (3, 5.0)],
+    }
+    assert plot.x.spelled == ((1.0, "mlp (mean of seeds 0, 1)"), (2.0, "linear"), (3.0, "cnn"))
+    assert plot.title == "digits: 1 mlp (mean of seeds 0, 1), 2 linear, 3 cnn"
+    assert "test images: 85.0 %, 70.0 %, 60.0 %; under attack, Linf 8/255: 30.0 %, 10.0 %, 5.0 %." in plot.says
+
+
+def test_the_intervals_are_those_of_the_tables_for_several_seeds(make_card: MakeCard, two_seeds: list[Card]):
+    cards = [of_seed(make_card, "mlp", seed, weights="w0") for seed in (0, 1)] + two_seeds[2:]
+    _, plot = by_model(*cards)
+    (table,) = boards(cards)[0].repeated
+    for series, several in zip(plot.series[1:], (table.clean, table.robust), strict=True):
+        assert series.marks[0].upright == (100 * several.low, 100 * several.high)
+    alone = [100 * end for end in proportion_confint(10, 100, method="wilson")]
+    assert plot.series[2].marks[1].upright == pytest.approx(alone)
+
+
+def test_seeds_that_were_not_measured_alike_are_not_mixed(make_card: MakeCard, two_seeds: list[Card]):
+    # At 4/255 there is seed 0 alone, so that clean and all radii are of it.
+    found, plot = by_model(*two_seeds, of_seed(make_card, "mlp", 0, robust=mask(60), eps=4 / 255))
+    assert (found["test images"][0], found["training images, in the last epoch"][0]) == ((1, 90.0), (1, 95.0))
+    assert (found["under attack, Linf 8/255"][0], found["under attack, Linf 4/255"]) == ((1, 40.0), [(1, 60.0)])
+    assert plot.x.spelled[0] == (1.0, "mlp (seed 0)")
+    # Seed 1 met one attack more, which seed 0 did not: what is left of the two is no mean.
+    found, plot = by_model(*two_seeds, of_seed(make_card, "mlp", 1, robust=mask(15), attack="apgd"))
+    assert (found["test images"][0], found["under attack, Linf 8/255"][0]) == ((1, 90.0), (1, 40.0))
+    assert plot.x.spelled[0] == (1.0, "mlp (seed 0)")
+
+
+def test_a_seed_that_is_not_ranked_is_in_no_mean_of_models(make_card: MakeCard, two_seeds: list[Card]):
+    bad = {"verdict": "INVALID", "checks": [("ball", "invalid", "It left.")]}
+    found, plot = by_model(of_seed(make_card, "mlp", 0, **bad), *two_seeds[1:])
+    assert (found["test images"][0], found["under attack, Linf 8/255"][0]) == ((1, 80.0), (1, 20.0))
+    assert plot.x.spelled[0] == (1.0, "mlp (seed 1)")
+
+
+def test_protocols_have_lines_of_their_own(make_card: MakeCard, two_seeds: list[Card]):
+    other = [of_seed(make_card, "mlp", seed, protocol="p", robust=mask(50), test="test") for seed in (0, 1)]
+    other = [msgspec.structs.replace(card, id=card.id[::-1]) for card in other]
+    found, _ = by_model(*two_seeds, *other)
+    assert found["under attack, Linf 8/255"][0] == (1, 30.0)
+    assert found["under attack, Linf 8/255, protocol p"] == [(1, 50.0)]
 
 
 def test_costs_that_are_all_alike_are_no_chart(make_card: MakeCard):

@@ -119,6 +119,20 @@ def test_a_board_gathers_the_seeds_of_one_defense(make_card: MakeCard):
     assert found.clean.mean == 1.0
 
 
+def test_the_mean_over_seeds_is_that_of_the_rows_where_nobody_attacks(make_card: MakeCard):
+    """Two corruptions of which an image is right under one: half, not none of it, in the row and in the mean."""
+    right = {"fog": [True] * 60 + [False] * 40, "blur": [True] * 20 + [False] * 80}
+    cards = [
+        make_card(mask, seed=seed, norm="corruption", eps=3.0, attack="corruption", attack_changed={"kind": kind})
+        for seed in (0, 1)
+        for kind, mask in right.items()
+    ]
+    (board,) = boards(cards)
+    assert [row.headline.rate for row in board.rows] == [0.4, 0.4]
+    (found,) = board.repeated
+    assert found.robust.mean == pytest.approx(0.4)
+
+
 def test_seeds_that_met_other_attacks_are_no_repetition(make_card: MakeCard):
     cards = [make_card(masks(0), seed=0), make_card(masks(1), seed=1, attack="fgsm")]
     assert boards(cards)[0].repeated == ()

@@ -223,6 +223,7 @@ def run_command(
     from robench.gate.level import level_of
     from robench.plan.arguments import check_options
     from robench.plan.request_values import keep
+    from robench.plan.suites_compared import suites_there
 
     asked = requests(suite, options)
     for note in asked.notes:
@@ -236,6 +237,7 @@ def run_command(
         with answering(as_json) as answer:
             print_plan(asked.runs, store, level, options, answer)
         return
+    suites_there(out)  # what cannot be read there is told before any work
     with answering(as_json) as answer:
         if options["engine"] is not None:
             from robench.cli.engine import run_on
@@ -247,7 +249,7 @@ def run_command(
         judged = finish(cards, out)
         if trained:
             click.echo(f"trainings: {out / 'trainings'}")
-        compare_with_published(asked.title, asked.published, cards, out)
+        compare_with_published(asked, cards, out)
         print_failures(failures)
         refused = unfit(judged, options["fail_on"], out)
         answer(results_json(judged, failures, trained, out))

@@ -12,14 +12,14 @@ from robench.cli.options import warn
 
 if TYPE_CHECKING:
     from robench.evidence.card import Card
-    from robench.plan.published_figures import Published
+    from robench.plan.suite_changes import SuiteRequest
 
 
-def compare_with_published(title: str, published: tuple[Published, ...], cards: list[Card], out: Path) -> None:
+def compare_with_published(asked: SuiteRequest, cards: list[Card], out: Path) -> None:
     """Print published figures beside the measured ones, and keep the comparison as a page.
 
     Those of the suite are shown whether they were measured or not; of the rest of the ledger, those that were. The page
-    has those of all cards in ``out``, so that one run does not take away what another compared.
+    has those of all cards in ``out`` and a part for each suite that was run into it, whatever was run last.
     """
     from rich.console import Console
 
@@ -27,18 +27,23 @@ def compare_with_published(title: str, published: tuple[Published, ...], cards: 
     from robench.evidence.row_verdict import judge_together
     from robench.plan.published_ledger import ledger
     from robench.plan.published_rows import beside, pair
+    from robench.plan.suites_compared import SuiteFigures, by_title, keep
     from robench_leaderboard import read_cards
     from robench_leaderboard.compare.published_vs_measured import print_published, published_page
 
-    rest = [entry for entry in ledger() if entry not in published]
-    pairings = pair(published, cards) + beside(rest, cards)
-    if not pairings:
-        return
-    print_published(pairings, Console())
+    rest = [entry for entry in ledger() if entry not in asked.published]
+    pairings = pair(asked.published, cards) + beside(rest, cards)
+    if pairings:
+        print_published(pairings, Console())
+    stated = by_title(keep(out, SuiteFigures(asked.title, asked.name, asked.published)))
     page, folder = out / "PUBLISHED.md", out / "cards"
     there = judge_together(read_cards([folder], lambda text: None)) if folder.is_dir() else cards
-    write_whole(page, published_page(title, pair(published, there) + beside(rest, there)).encode())
-    click.echo(f"published beside measured: {page}")
+    parts = {title: pair(entries, there) for title, entries in stated.items()}
+    shown = [entry for entries in stated.values() for entry in entries]
+    others = beside([entry for entry in ledger() if entry not in shown], there)
+    if any(parts.values()) or others:
+        write_whole(page, published_page(parts, others).encode())
+        click.echo(f"published beside measured: {page}")
 
 
 def print_failures(failures: Sequence[tuple[str, str]]) -> None:

@@ -24,12 +24,14 @@ class SuiteRequest:
         runs: its requests, changed.
         published: figures to be shown beside the measured ones.
         notes: sentences on what of the suite the changes leave without effect.
+        name: the suite's file, or ``suite:NAME``.
     """
 
     title: str
     runs: tuple[Spec, ...]
     published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
+    name: str = ""
 
 
 def suite_request(
@@ -58,12 +60,13 @@ def suite_request(
         origin["protocol"] = followed
     runs = [replace(run, parameters={**run.parameters, **parameters}, suite=origin, **changes) for run in suite.runs]
     if not said:
-        return SuiteRequest(suite.title, tuple(runs), suite.published)
+        return SuiteRequest(suite.title, tuple(runs), suite.published, name=origin["name"])
     unused = [_unused(run, known) for run in runs]
     everywhere = set[str].intersection(*map(set, unused))
     kept = [_without(run, [key for key in left if key not in parameters or key not in everywhere]) for run, left in
             zip(runs, unused, strict=True)]  # fmt: skip
-    return SuiteRequest(suite.title, tuple(kept), suite.published, _notes(suite, everywhere - set(parameters)))
+    notes = _notes(suite, everywhere - set(parameters))
+    return SuiteRequest(suite.title, tuple(kept), suite.published, notes, origin["name"])
 
 
 def _unused(run: Spec, known: Catalog | None) -> list[str]:

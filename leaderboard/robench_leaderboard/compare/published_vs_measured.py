@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from robench.evidence.plain_text import plain
@@ -31,9 +31,22 @@ def print_published(pairings: Sequence[Pairing], console: Console) -> None:
     console.print(Text(LEGEND, "dim"))
 
 
-def published_page(title: str, pairings: Sequence[Pairing]) -> str:
-    """Return the comparison as Markdown."""
+def published_page(suites: Mapping[str, Sequence[Pairing]], others: Sequence[Pairing] = ()) -> str:
+    """Return the comparison as Markdown.
+
+    Args:
+        suites: by the title of a suite, its figures.
+        others: figures of the ledger that no suite states.
+    """
+    parts: list[tuple[str, Sequence[Pairing]]]
+    parts = [(escape(title), pairings) for title, pairings in suites.items() if pairings]
+    parts += [("Other published figures", others)] if others else []
+    written = [line for title, pairings in parts for line in ["", f"## {title}", "", *_part(pairings)]]
+    return "\n".join(["# Published beside measured", *written, "", LEGEND, ""])
+
+
+def _part(pairings: Sequence[Pairing]) -> list[str]:
     rows = ["| " + " | ".join(COLUMNS) + " |", "|" + "--|" * len(COLUMNS)]
     rows += ["| " + " | ".join(escape(text) for text in line) + " |" for line in lines(pairings)]
     said = [f"- {escape(note, 400)}" for note in notes(pairings)]
-    return "\n".join([f"# {escape(title)}", "", *rows, "", *said, "", LEGEND, ""])
+    return [*rows, "", *said] if said else rows

@@ -61,5 +61,6 @@ def _key(row: Row) -> Key:
 
 def _repeated(rows: list[Row]) -> Repeated:
     rows = sorted(rows, key=lambda row: row.seed)
-    robust = spread([row.mask for row in rows if row.mask is not None])
-    return Repeated(tuple(rows), robust, spread([row.clean_mask for row in rows]))
+    # Shares, not masks: the mean over seeds is that of the accuracies in their rows, drawn and corrupted images too.
+    robust = spread([row.shares for row in rows if row.shares is not None])
+    return Repeated(tuple(rows), robust, spread([row.clean_shares for row in rows]))

@@ -17,9 +17,10 @@ from robench_leaderboard.render.axis_scales import Logarithmic, scale
 from robench_leaderboard.render.chart import Plot, Series
 from robench_leaderboard.report import plots
 from robench_leaderboard.report.dataset_plots import over_datasets
+from robench_leaderboard.report.model_accuracy import model_accuracy
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.report.results_table import TransferTable, transfer_tables
-from robench_leaderboard.report.training_plots import model_accuracy, training
+from robench_leaderboard.report.training_plots import training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

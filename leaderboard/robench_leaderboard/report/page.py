@@ -17,6 +17,7 @@ from robench_leaderboard.render import filters, formatting, published_table, svg
 from robench_leaderboard.report import (
     confusion_matrices,
     dataset_plots,
+    model_accuracy,
     patch_embeddings,
     plots,
     provenance,
@@ -134,7 +135,7 @@ def charts(report: Report) -> dict[str, Any]:
         "trade_offs": list(plots.trade_offs(report)),
         "curves": list(plots.curves(report)),
         "pareto": {name: found for name, found in plots.pareto(report).items() if found},
-        "models": list(training_plots.model_accuracy(report)),
+        "models": list(model_accuracy.model_accuracy(report)),
         "training": list(training_plots.training(report)),
         "transfer": list(results_table.transfer_tables(report)),
     }

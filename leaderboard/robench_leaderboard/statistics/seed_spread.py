@@ -46,8 +46,10 @@ def seed_mean(rates: Sequence[float]) -> SeedMean:
     return SeedMean(statistics.fmean(rates), statistics.stdev(rates))
 
 
-def spread(masks: Sequence[Sequence[bool]], confidence: float = 0.95) -> Spread:
+def spread(masks: Sequence[Sequence[float]], confidence: float = 0.95) -> Spread:
     """Return mean, deviation and interval of two or more seeds, each with its outcome per image, images aligned.
+
+    An outcome is right or wrong, or in [0, 1] the share of draws that were right.
 
     Seeds and images are crossed: every seed answers the same images. The variance of the mean is that of the two-way
     random-effects analysis of variance without replication (as for readers x cases: Dorfman, Berbaum and Metz 1992),
