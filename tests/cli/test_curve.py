@@ -109,6 +109,19 @@ def test_files_of_a_curve_that_hold_more_stay(robench, tmp_path):
     assert len([*out.glob("curve*.json")]) == 2
 
 
+def test_a_file_that_is_no_curve_stays(robench, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "curve.json").write_text('{"mine": 1}')
+    done = robench(
+        "curve", "--victim", "linear", "--attack", "fgsm", "--eps", "2/255", "--n", 20, "--gate", "quick", "--out", out
+    )
+    assert done.code == 0, done.said
+    assert (out / "curve.json").read_text() == '{"mine": 1}'
+    assert not (out / "curve.csv").exists()
+    assert len([*out.glob("curve-????????.json")]) == 1
+
+
 def test_brackets_in_a_name_are_shown_and_pixels_are_said_to_be_some(robench, tmp_path):
     words = ("--attack", "sparse-rs", "-p", "attack.queries=20", "--norm", "L0", "--eps", "2,24", "--n", "10")
     done = robench("curve", "--gate", "quick", *words, "--store", tmp_path / "store", "-o", tmp_path / "out")

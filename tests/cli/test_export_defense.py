@@ -76,10 +76,25 @@ def test_a_fitted_lora_is_loaded_without_robench_and_answers_alike(robench, real
     )
     state = load_file(tmp_path / "taken" / "model.safetensors")
     assert sum("lora_" in name for name in state) > 0
+    assert robench("export-defense", path, "-o", tmp_path / "taken", "--store", real_run.store).code == 0  # once more
     text = (tmp_path / "taken" / "README.md").read_text()
     assert f"| clean | {100 * card.clean.rate:.1f} |" in text
     assert f"card `{card.id}`" in text
     assert "Classes, in the order of the logits: 0 zero, 1 one," in text
+
+
+@pytest.mark.parametrize("name", ["README.md", "model.pt2", "transformers/config.json"])
+def test_the_model_of_another_card_stays(robench, real_run, tmp_path, name):
+    path = tmp_path / "taken" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("another model")
+    done = robench("export-defense", real_run.card("tecoa-fgsm"), "-o", "taken", "--store", real_run.store)
+    assert done.code == 2
+    assert (
+        f"taken has {name.partition('/')[0]}, which is not of this card, and it would be overwritten; name another "
+        "folder with -o." in done.said
+    )
+    assert [each.read_text() for each in (tmp_path / "taken").rglob("*") if each.is_file()] == ["another model"]
 
 
 def test_without_the_fit_nothing_is_trained(robench, real_run, tmp_path):

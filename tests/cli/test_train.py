@@ -195,6 +195,42 @@ def picture(path, level):
     Image.new("RGB", (16, 16), (level, level, level)).save(path)
 
 
+def test_a_training_replaces_no_other(robench, tmp_path):
+    """Without -o the folder has the model's name, whatever it is trained on and with whichever seed."""
+    short = ("mlp", "-p", "victim.hidden=8", "-p", "victim.epochs=1")
+    assert robench("train", *short).code == 0
+    there = {path: path.read_bytes() for path in (tmp_path / "mlp").iterdir()}
+    (card,) = (path.name for path in there if path.suffix == ".json")
+    done = robench("train", *short, "--seed", "1")
+    assert done.code == 2
+    assert (
+        f"mlp has the weights of another training ({card}), and they would be overwritten; name another folder with -o."
+        in done.said
+    )
+    assert len(fits(tmp_path / "store")) == 1  # told before it is trained
+    assert robench("train", *short).code == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "mlp").iterdir()} == there
+
+
+def test_weights_that_nothing_says_more_of_stay(robench, tmp_path):
+    for folder in ("mlp", "tiny-clip"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.safetensors").write_bytes(b"mine")
+    done = robench("train", "mlp", "-p", "victim.epochs=1")
+    assert done.code == 2
+    assert (
+        "mlp has weights without the card of a training (model.safetensors), and they would be overwritten; "
+        "name another folder with -o." in done.said
+    )
+    done = robench("train", "tiny-clip")
+    assert done.code == 2
+    assert (
+        "tiny-clip has model.safetensors already, and it would be overwritten; name another folder with -o, or remove "
+        "it." in done.said
+    )
+    assert {path.read_bytes() for path in tmp_path.glob("*/model.safetensors")} == {b"mine"}
+
+
 def test_a_folder_that_cannot_be_written(robench, tmp_path):
     (tmp_path / "mine").write_text("")
     done = robench("train", *MLP, "-o", "mine")

@@ -302,7 +302,7 @@ def test_write_is_idempotent_and_leaves_unchanged_files_alone(zoo: list[Card], t
     before = [(file.stat().st_mtime_ns, file.stat().st_ino) for file in files]
     assert write_leaderboard(zoo[::-1], path.parent) == path
     assert [(file.stat().st_mtime_ns, file.stat().st_ino) for file in files] == before
-    write_leaderboard(zoo[:1], path.parent)
+    write_leaderboard(zoo[:1], path.parent, places=[path.parent / "cards"])  # its own cards, which it follows
     assert path.read_text() == render_pages(zoo[:1])["LEADERBOARD.md"]
     assert sorted(file.name for file in path.parent.iterdir()) == NAMES
 

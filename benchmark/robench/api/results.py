@@ -118,7 +118,7 @@ class Results(list[Card]):
             if self.store is not None:
                 write_gallery(Store(self.store), card, folder / "gallery")
         if self:
-            write_leaderboard(read_cards([folder / "cards"]), folder, places=[folder / "cards"])
+            write_leaderboard(read_cards([folder / "cards"]), folder, places=[folder / "cards"], option="out")
         return folder
 
     def _series(self, card: Card) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from rich.text import Text
 from robench.contracts.components import Dataset, Split
 from robench.contracts.examples import Examples
 from robench.errors import RobenchError
+from robench.evidence.card import ComponentRecord
 from robench.evidence.files import write_whole
 from robench.evidence.plain_text import plain
 from robench.pipeline.stages.load import serve
@@ -37,16 +40,34 @@ class Counted:
     """Hold a dataset's splits and its images by class.
 
     Attributes:
-        label: the dataset, as a card names it.
+        record: the dataset, as a card names it.
         classes: names in label order.
         splits: what each split serves; a split without images is missing.
         columns: heading -> images of each class; ``train before`` where the dataset was balanced.
     """
 
-    label: str
+    record: ComponentRecord
     classes: tuple[str, ...]
     splits: dict[Split, Examples]
     columns: dict[str, list[int]]
+
+    @property
+    def label(self) -> str:
+        """Return the name with the parameters that were changed."""
+        return self.record.label
+
+    @property
+    def stem(self) -> str:
+        """Return how the names of its files begin; those of other parameters or other images begin otherwise.
+
+        Data sets as they come have their name, the others also the start of a digest.
+        """
+        record = self.record
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in record.name)
+        if not record.changed and not record.files:
+            return name
+        told = json.dumps([record.label, record.files, record.hashed], sort_keys=True)
+        return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
     @property
     def shown(self) -> tuple[Split, Examples]:
@@ -80,7 +101,7 @@ class Counted:
         writer.writerow(["label", "class", *self.columns])
         for label, name in enumerate(self.classes):
             writer.writerow([label, name, *(counts[label] for counts in self.columns.values())])
-        table = folder / "class-balance.csv"
+        table = folder / f"{self.stem}-class-balance.csv"
         write_whole(table, text.getvalue().encode())
         return [table, *_chart(self, folder)]
 
@@ -101,7 +122,7 @@ def count(chosen: SelectedComponent) -> Counted:
         if before is not None:
             columns[BEFORE] = _of_each(before, len(classes))
         columns[split] = _of_each(splits[split], len(classes))
-    return Counted(chosen.record().label, classes, splits, columns)
+    return Counted(chosen.record(), classes, splits, columns)
 
 
 def _unbalanced(chosen: SelectedComponent) -> Examples | None:
@@ -177,4 +198,4 @@ def _chart(counted: Counted, folder: Path) -> list[Path]:
         axes.set_xlabel("images")
         if len(bars) > 1:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(bars), fontsize=7)
-        return [write_figure(figure, folder / f"class-balance.{kind}", kind) for kind in ("png", "svg")]
+        return [write_figure(figure, folder / f"{counted.stem}-class-balance.{kind}", kind) for kind in ("png", "svg")]

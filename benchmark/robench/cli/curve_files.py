@@ -198,8 +198,10 @@ def _ending(found: Sequence[Line], out: Path, width: float | None) -> str:
         there = json.loads((out / "curve.json").read_text(encoding="utf-8"))
         known = {row["card"] for curve in there["curves"] for row in curve["radii"]}
         narrowest = min((curve["width"] for curve in there["curves"] if curve["width"]), default=None)
-    except (OSError, ValueError, LookupError, TypeError):  # there is none, or it is no curve of ours
+    except FileNotFoundError:
         return ""
+    except (OSError, ValueError, LookupError, TypeError):  # it is no curve of ours
+        known, narrowest = {""}, None
     if known <= {*cards} and (narrowest is None or (width is not None and width <= narrowest)):
         return ""
     return f"-{hashlib.sha256(json.dumps([cards, width]).encode()).hexdigest()[:8]}"

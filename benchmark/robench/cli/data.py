@@ -29,7 +29,8 @@ from robench.cli.strict import Command, WholeNumber
     type=Folder("such as -o pictures", file_okay=False),
     default=None,
     help="Folder for the pictures and the table: one sample a class, five random samples, copies beside their images "
-    "where balance made any, and the images of each class as bar chart (PNG, SVG) and CSV.",
+    "where balance made any, and the images of each class as bar chart (PNG, SVG) and CSV; names begin "
+    "with the dataset's.",
 )
 @click.option("--offline", is_flag=True, help="Never reach for a hub.")
 @json_option

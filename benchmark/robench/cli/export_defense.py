@@ -38,7 +38,8 @@ def export_defense_command(card: Path, out: Path, store: Path | None) -> None:
     from robench.evidence.card_file import read
     from robench.evidence.files import ready_folder, write_whole
     from robench.evidence.store import default_root
-    from robench.pipeline.exported_defense import export, model_card, stored_defense
+    from robench.pipeline.exported_defense import FILES, export, model_card, stored_defense
+    from robench.pipeline.taken_folders import check_export
     from robench.pipeline.workbench import Options, Workbench
     from robench.verify.recompute import find_cell
 
@@ -49,6 +50,7 @@ def export_defense_command(card: Path, out: Path, store: Path | None) -> None:
             "defenses that answer alike each time can be exported."
         )
     ready_folder(out)
+    check_export(out, found.id, FILES)
     cell = find_cell(found, "cpu")
     if cell is None:
         raise SpecError(

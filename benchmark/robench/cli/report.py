@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from robench.cli.output import STDOUT, deliver, ready
 from robench.cli.strict import Command
@@ -44,12 +45,16 @@ def report_command(runs: tuple[Path, ...], out: Path, figures: Path | None, tabl
     from robench.cli.options import warn
     from robench.evidence.files import ready_folder
     from robench_leaderboard.report import collect, render_report, write_figures, write_tables
+    from robench_leaderboard.report.taken_places import check_folder, check_page
 
     found = collect(runs, warn)
+    if click.get_current_context().get_parameter_source("out") is ParameterSource.DEFAULT:
+        check_page(found, out)
     ready(out)
     for folder, option in ((tables, "--tables"), (figures, "--figures")):
         if folder is not None:
             ready_folder(folder, option)
+            check_folder(found, folder, option)
     deliver(out, render_report(found).encode(), "report")
     if tables is not None:
         click.echo(f"tables: {len(write_tables(found, tables))} files in {tables}", err=out == STDOUT)

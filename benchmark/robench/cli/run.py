@@ -13,7 +13,7 @@ from robench.cli.options import Names, device_option, parameter_option, store_op
 from robench.cli.output import Folder, answering, json_option
 from robench.cli.perform import perform
 from robench.cli.request import requests
-from robench.cli.run_results import compare_with_published, finish, print_failures, results_json, unfit
+from robench.cli.run_results import check_results, compare_with_published, finish, print_failures, results_json, unfit
 from robench.cli.strict import Command, Number
 from robench.cli.strict import WholeNumber as Whole
 from robench.cli.workers import helped_by
@@ -223,7 +223,6 @@ def run_command(
     from robench.gate.level import level_of
     from robench.plan.arguments import check_options
     from robench.plan.request_values import keep
-    from robench.plan.suites_compared import suites_there
 
     asked = requests(suite, options)
     for note in asked.notes:
@@ -237,7 +236,7 @@ def run_command(
         with answering(as_json) as answer:
             print_plan(asked.runs, store, level, options, answer)
         return
-    suites_there(out)  # what cannot be read there is told before any work
+    check_results(out)
     with answering(as_json) as answer:
         if options["engine"] is not None:
             from robench.cli.engine import run_on

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from robench.plan.suite_changes import SuiteRequest
 
 
+def check_results(out: Path) -> None:
+    """Raise StoreError, before any work, for files in ``out`` that a run would have to overwrite or cannot read."""
+    from robench.plan.suites_compared import suites_there
+    from robench_leaderboard.render.page_places import check_ours
+
+    suites_there(out)
+    check_ours(out)
+
+
 def compare_with_published(asked: SuiteRequest, cards: list[Card], out: Path) -> None:
     """Print published figures beside the measured ones, and keep the comparison as a page.
 

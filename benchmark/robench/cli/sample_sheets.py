@@ -23,17 +23,25 @@ CLASSES, COPIES = 6, 5
 
 
 def write_sheets(counted: Counted, seed: int, folder: Path) -> list[Path]:
-    """Write ``one-of-each.png``, ``random.png`` and, where classes were filled up, ``copies.png``; return the files."""
+    """Write one sample a class, random ones and, where classes were filled up, copies as PNG files; return them.
+
+    Their names begin with the dataset's, and the seed of what is drawn is in its name, so that none replaces another's.
+    """
     split, examples = counted.shown
+    stem = f"{folder / counted.stem}"
     of_each = firsts(examples, len(counted.classes))[:MOST]
     few = f", {len(of_each)} of {len(counted.classes)} classes" if len(counted.classes) > len(of_each) else ""
     drawn = draw(len(examples), seed)
+    sheets = {
+        "one-of-each": (of_each, f"one {split} image a class{few}"),
+        f"random-seed{seed}": (drawn, f"{len(drawn)} random {split} images"),
+    }
     found = [
-        _write(counted, of_each, f"{counted.label}: one {split} image a class{few}", folder / "one-of-each.png"),
-        _write(counted, drawn, f"{counted.label}: {len(drawn)} random {split} images", folder / "random.png"),
+        _write(counted, rows, f"{counted.label}: {what}", Path(f"{stem}-{name}.png"))
+        for name, (rows, what) in sheets.items()
     ]
     series = copies(counted)
-    return [*found, _write_copies(counted, series, folder / "copies.png")] if series else found
+    return [*found, _write_copies(counted, series, Path(f"{stem}-copies.png"))] if series else found
 
 
 def copies(counted: Counted) -> list[list[int]]:

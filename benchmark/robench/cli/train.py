@@ -114,11 +114,13 @@ def train_from_scratch(cell: Cell, store: Path | None, device: str, folder: Path
     from robench.evidence.store import default_root
     from robench.evidence.training_card_file import write
     from robench.pipeline.export_weights import hand_over
+    from robench.pipeline.taken_folders import check_training
     from robench.pipeline.training_cards import train
     from robench.pipeline.workbench import Options, Workbench
     from robench.runtime.progress_bars import terminal
 
     ready_folder(folder)
+    check_training(folder, cell.model_id(cell.victim))
     with terminal() as progress:
         workbench = Workbench(Options(store=store or default_root(), device=device, progress=progress), device)
         card = train(cell, cell.victim, workbench)
@@ -143,6 +145,7 @@ def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None
     from robench.contracts.task import Task
     from robench.errors import WeightsError
     from robench.evidence.files import ready_folder
+    from robench.pipeline.taken_folders import check_recipe
     from robench.plan.cell import type_of
     from robench.runtime.progress_bars import terminal
 
@@ -156,6 +159,7 @@ def repeat_recipe(cell: Cell, model: Model, folder: Path, dry_run: bool) -> None
         click.echo(f"{model.name}: to do: the recipe of its shipped weights, whose passes are not counted")
         return
     ready_folder(folder)
+    check_recipe(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with terminal() as progress:
         task = Task(

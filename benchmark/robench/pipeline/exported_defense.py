@@ -29,6 +29,8 @@ from robench.plan.cell import Cell
 
 PROGRAM = "model.pt2"
 TEXTS = "class_texts.safetensors"
+#: All that may be written, without the model card.
+FILES = ("model.safetensors", PROGRAM, "transformers", ADAPTER, BASE)
 #: Images on which what was written is compared with the defended victim.
 COMPARED = 4
 

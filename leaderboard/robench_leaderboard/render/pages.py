@@ -14,6 +14,7 @@ from robench_leaderboard.ranking.evidence_rule import EVERYTHING, EvidenceRule
 from robench_leaderboard.render.card_addresses import CardAddress, addresses_in, no_address
 from robench_leaderboard.render.html import html_of
 from robench_leaderboard.render.markdown import markdown_of
+from robench_leaderboard.render.page_places import check_ours, check_rows
 from robench_leaderboard.render.to_json import of_boards, render_json
 
 MARKDOWN, HTML, JSON = FILE_NAMES = ("LEADERBOARD.md", "index.html", "leaderboard.json")
@@ -35,13 +36,21 @@ def render_pages(
 
 
 def write_leaderboard(
-    cards: Iterable[Card], folder: Path, rule: EvidenceRule = EVERYTHING, places: Sequence[Path] = ()
+    cards: Iterable[Card],
+    folder: Path,
+    rule: EvidenceRule = EVERYTHING,
+    places: Sequence[Path] = (),
+    option: str = "-o",
 ) -> Path:
     """Write the pages into ``folder``, atomically, unless the same bytes are there; return the Markdown page's path.
 
-    The pages link the cards' files that lie in one of the folders ``places`` below ``folder``.
+    The pages link the cards' files that lie in one of the folders ``places`` below ``folder``. ``option`` is what names
+    the folder; StoreError if pages of other cards, or somebody else's, would be overwritten.
     """
-    for name, content in render_pages(cards, rule, addresses_in(places, folder)).items():
+    check_ours(folder, option)
+    pages = render_pages(cards, rule, addresses_in(places, folder))
+    check_rows(folder, pages[JSON], places, option)
+    for name, content in pages.items():
         write_whole(folder / name, content.encode())
     return folder / MARKDOWN
 

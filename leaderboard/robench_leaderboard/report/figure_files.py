@@ -20,6 +20,7 @@ from robench_leaderboard.report.dataset_plots import over_datasets
 from robench_leaderboard.report.model_accuracy import model_accuracy
 from robench_leaderboard.report.report_data import Report
 from robench_leaderboard.report.results_table import TransferTable, transfer_tables
+from robench_leaderboard.report.taken_places import CARDS
 from robench_leaderboard.report.training_plots import training
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ STYLE: Any = {
 
 
 def write_figures(report: Report, folder: Path) -> list[Path]:
-    """Write every chart of the report as PNG and SVG; return the paths.
+    """Write every chart of the report as PNG and SVG, and beside them which cards they are of; return the charts.
 
     Raises:
         RobenchError: matplotlib is not installed.
@@ -55,6 +56,7 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
     with styled():
         for name, figure in _figures(report):
             written += [write_figure(figure, folder / f"{name}.{kind}", kind) for kind in ("png", "svg")]
+    write_whole(folder / CARDS, "".join(f"{attack.card.id}\n" for attack in report.cells).encode())
     return written
 
 
