@@ -3,7 +3,7 @@
     python benchmarks/autoattack_parity.py KIT --eps 1/255
 
 KIT holds ``resnet20_cifar10.safetensors`` and ``cifar10-lossless-subset.npz``. Needs the package pyautoattack, a
-packaging of the official code. ImageSignatures what docs/autoattack.md shows.
+packaging of the official code. Prints what docs/autoattack.md shows.
 """
 
 from __future__ import annotations

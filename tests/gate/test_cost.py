@@ -74,7 +74,7 @@ def test_standard_tries_everything_on_all_that_stands_if_it_may(grey):
     (card,) = grey.run(eps="8/255", gate_cost=1000)
     answers = 8 * 7
     gradients = (16 * 10, 16 * 2)
-    one_step = (STAND * (2 + 6), STAND)  # the whole step is asked twice, once before the five that stop short
+    one_step = (STAND * (2 + 1 + 6), 2 * STAND)  # whole; then along the slope five that stop short, and the best again
     stronger = (2 * STAND * (41 + 1), 2 * STAND * 40)
     slopes = STAND * (4 * 4 + 2 + 1)  # each of 16 pixels, here, all of them, one verdict
     queries, noise, landscape = STAND * (150 + 1), STAND * 20, STAND * (10 + 1)

@@ -21,7 +21,7 @@ from robench.evidence.file_digest import of_files
 
 #: Raise a stage's number when robench itself begins to compute something else there.
 STAGES = {
-    "load": 1, "train": 2, "fit": 5, "craft": 3, "score": 3, "certify": 2, "illustrate": 2, "probe": 6, "judge": 9,
+    "load": 1, "train": 2, "fit": 5, "craft": 3, "score": 3, "certify": 2, "illustrate": 2, "probe": 7, "judge": 9,
     "record": 3,
 }  # fmt: skip
 

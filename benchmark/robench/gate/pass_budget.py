@@ -40,6 +40,7 @@ OF_MODEL: Mapping[str, Part] = {
     "unseen": Part(0.08, 8),
     "beside": Part(0.05, 11),
     "one step": Part(0.08, 2),
+    "short steps": Part(0.08, 1),
     "stronger": Part(0.40, 2),
     "tiles": Part(0.18, 2),
     "noise": Part(0.08, 2),

@@ -16,7 +16,7 @@ from torch import Tensor
 LENGTHS = (0.5, 0.25)
 #: Shares of the pixel values, those with the largest slopes, that go all the way.
 PIXELS = (0.3, 0.1)
-#: Answers that are asked for, beginning with that to the whole step.
+#: Answers that are asked for: to each point, and once more to the one that is kept.
 SHORT_STEPS = 2 + len(LENGTHS) + len(PIXELS)
 
 

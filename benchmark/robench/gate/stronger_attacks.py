@@ -60,33 +60,51 @@ def probe(context: ProbeContext) -> dict[str, Any]:
 
 
 def _one_step(context: ProbeContext) -> dict[str, int]:
-    """Return how many images fall to one gradient step; beyond quick, also to one that stops short of the edge."""
-    short = SHORT_STEPS if context.level.sweep else 0
-    cost = 2 * context.price + (1 + short) * context.verdict
-    count = context.budget.images("one step", cost, min(ONE_STEP_IMAGES, int(context.standing.sum())))
+    """Return how many images fall to one gradient step; beyond quick, also to one that stops short of the edge.
+
+    The whole step costs least of all that is tried, so it is tried on most images, and on some of those that it leaves
+    the short ones.
+    """
+    price, standing_ones = context.price, int(context.standing.sum())
+    count = context.budget.images("one step", 2 * price + context.verdict, min(ONE_STEP_IMAGES, standing_ones))
     rows = context.some(context.standing, count, "one step")
 
-    def step(images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        def loss(x: Tensor) -> Tensor:
-            return F.cross_entropy(context.target(x), labels, reduction="none")
+    def whole(images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        return task.threat.one_step(images, _slope(context, images, labels))
 
-        _, gradient = input_gradient(loss, images)
-        gradient = gradient.nan_to_num(0.0)
-        whole = task.threat.one_step(images, gradient)
-        return _cut_short(context, images, labels, whole, gradient) if short else whole
+    def short(images: Tensor, labels: Tensor, task: Task) -> Tensor:
+        gradient = _slope(context, images, labels)
+        return _cut_short(context, images, labels, task.threat.one_step(images, gradient), gradient)
 
     try:
-        return {"n": len(rows), "won": sum(context.fallen(rows, step))}
+        fell = torch.zeros_like(context.standing)
+        fell[rows] = torch.tensor(context.fallen(rows, whole), dtype=torch.bool)
+        won = int(fell.sum())
+        if context.level.sweep:
+            left = torch.zeros_like(fell).index_fill_(0, torch.tensor(rows, dtype=torch.long), True) & ~fell
+            cost = 2 * price + SHORT_STEPS * context.verdict
+            some = context.some(left, context.budget.images("short steps", cost, int(left.sum())), "short steps")
+            won += sum(context.fallen(some, short))
+        return {"n": len(rows), "won": won}
     except (RuntimeError, RobenchError) as error:  # no gradient to step along: another check says so
         if is_out_of_memory(error):
             raise
         return {"n": 0, "won": 0}
 
 
+def _slope(context: ProbeContext, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient (N, C, H, W) of the cross-entropy, 0 where there is none."""
+
+    def loss(x: Tensor) -> Tensor:
+        return F.cross_entropy(context.target(x), labels, reduction="none")
+
+    return input_gradient(loss, images)[1].nan_to_num(0.0)
+
+
 def _cut_short(context: ProbeContext, images: Tensor, labels: Tensor, whole: Tensor, gradient: Tensor) -> Tensor:
-    """Return the first short step that fools the model; the whole one where that does, or none."""
+    """Return the first short step that fools the model, or the whole one, which did not."""
     moved = whole.clone()
-    left = (~context.wrong(whole, labels)).nonzero().flatten()
+    left = torch.arange(len(labels), device=labels.device)
     for points in short_steps(images, whole, gradient):
         if not len(left):
             break
