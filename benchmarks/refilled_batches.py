@@ -20,11 +20,13 @@ from robench.pipeline.stages.craft import craft
 from robench.testing import pretended_cuda
 from robench.testing.fixtures import Setting, chain, pictures
 from robench_builtins.attacks.apgd import APGD
+from robench_builtins.attacks.cw import CW
+from robench_builtins.attacks.mi_fgsm import MIFGSM
 from robench_builtins.attacks.pgd import PGD
 
 from .interleave import report
 
-IMAGES, BATCH, EPS = 4096, 1024, 8 / 255
+IMAGES, BATCH, EPS, LENGTH = 4096, 1024, 8 / 255, 0.25
 SETTING = Setting(10, (3, 8, 8))
 
 
@@ -32,7 +34,8 @@ def counted(attack, parts):
     """Return the calls of the model, the images it was asked for, the kernels, and the share that stands."""
     images = pictures(SETTING, IMAGES).mul(255).round().to(torch.uint8)
     labels = chain(SETTING)(images / 255).argmax(1)
-    task = SETTING.attack("Linf", IMAGES, eps=EPS).replace(batch_size=BATCH, device="cuda", indices=())
+    norm, eps = ("Linf", EPS) if "Linf" in attack.norms else ("L2", LENGTH)
+    task = SETTING.attack(norm, IMAGES, eps=eps).replace(batch_size=BATCH, device="cuda", indices=())
     with pretended_cuda() as counts, tempfile.TemporaryDirectory() as folder:
         model, sizes = chain(SETTING).to("cuda"), []
         model.register_forward_pre_hook(lambda _model, given: sizes.append(len(given[0])))
@@ -47,7 +50,8 @@ def counted(attack, parts):
 def main():
     """Print the table."""
     rows = []
-    for attack in (PGD(steps=10), PGD(steps=50), APGD(steps=10), APGD(steps=100)):
+    attacks = (PGD(steps=10), PGD(steps=50), APGD(steps=10), APGD(steps=100), MIFGSM(), CW(steps=100, constant=1.0))
+    for attack in attacks:
         for how, found in (("batch by batch", counted(attack, False)), ("refilled", counted(attack, True))):
             calls, images, kernels, standing, made = found
             rows.append((f"{attack.name}-{attack.steps}, {how}", calls, images, kernels, f"{standing:.1%}", made[:8]))

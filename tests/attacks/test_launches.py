@@ -7,20 +7,24 @@ import copy
 import pytest
 import torch
 
+from robench import ThreatModel
 from robench.attacks.apgd import apgd
 from robench.attacks.square import square
 from robench.attacks.tile_search import tile_queries, tiles
 from robench.testing import pretended_cuda
 from robench.testing.fixtures import USUAL, network, pictures
+from robench_builtins.attacks.cw import CW
+from robench_builtins.attacks.mi_fgsm import MIFGSM
 
 N, STEPS, QUERIES = 6, 8, 12
+LINF = ThreatModel("Linf", 1 / 255)
 
 
-def counted(search, early):
+def counted(search, early, threat=LINF):
     """Return what a search on the pretended GPU counts, and whether it found what it finds on a CPU."""
     model, images = network(USUAL), pictures(USUAL, N)
     labels = model(images).argmax(1)
-    task = USUAL.attack("Linf", N, eps=1 / 255, early=early)
+    task = USUAL.attack("Linf", N, early=early).replace(threat_model=threat)
     expected = search(model, images, labels, task)
     with pretended_cuda() as counts:
         moved = copy.deepcopy(model).to("cuda")
@@ -54,3 +58,19 @@ def test_images_that_leave_are_waited_for_once_a_step():
     # The gradient, whether any has fallen, and which are left.
     assert sum(waits.values()) <= 3 * (STEPS + 1)
     assert not [name for name in waits if "mask" in name]
+
+
+@pytest.mark.parametrize(
+    ("attack", "threat", "most"),
+    [
+        # Whether any has fallen; of a step in which one has, which are left, which have gone, and their numbers.
+        (MIFGSM(steps=STEPS), LINF, 4),
+        # Which are nearer than before, whether any has fallen, and which are left.
+        (CW(steps=STEPS, searches=1, constant=10.0, learning_rate=0.05), ThreatModel("L2", 0.2), 3),
+    ],
+    ids=["mi-fgsm", "cw"],
+)
+def test_images_of_a_builtin_attack_that_leave_are_waited_for_a_few_times_a_step(attack, threat, most):
+    waits = counted(attack.craft, True, threat)
+    assert sum(waits.values()) <= most * STEPS + 2, waits
+    assert not [name for name in waits if "mask" in name], waits

@@ -407,6 +407,16 @@ def test_it_stops_at_the_first_error_in_the_ball_that_it_meets(kind, given, norm
             torch.testing.assert_close(found[row], errors[0], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_is_never_asked_for_no_images(kind):
+    model, images, labels = contest()
+    asked = []
+    model.register_forward_pre_hook(lambda _model, given: asked.append(len(given[0])))
+    found = kind(steps=4).craft(model, images, labels, task(64 / 255, stop_early=True))
+    assert min(asked) > 0
+    assert (model(found).argmax(1) != labels).all()
+
+
 def test_an_error_ahead_of_an_iterate_is_taken_and_one_outside_the_ball_is_not():
     """With a border at 0.53 and steps of 0.01, the second step looks ahead to 0.52 and the third to 0.54."""
     model, images = frozen(Plateau(0.53)), torch.full((1, *SHAPE), 0.5)

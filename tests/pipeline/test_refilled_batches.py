@@ -22,6 +22,10 @@ from robench.testing.attack_checks import OneByOne
 from robench.testing.fixtures import Setting, chain, pictures
 from robench_builtins.attacks.apgd import APGD
 from robench_builtins.attacks.autoattack import AutoAttack
+from robench_builtins.attacks.cw import CW
+from robench_builtins.attacks.mi_fgsm import MIFGSM
+from robench_builtins.attacks.patch import Patch
+from robench_builtins.attacks.patch_rs import PatchRS
 from robench_builtins.attacks.pgd import PGD
 
 N, CHUNK, BATCH = 32, 2, 4
@@ -75,7 +79,7 @@ def crafted(tmp_path, monkeypatch):
 
         threat = ThreatModel("Linf", EPS)
         fixed = {"batch_size": BATCH, "device": device, "indices": (), "threat_model": threat, "progress": notes}
-        task = TINY.attack("Linf", N).replace(**fixed, **changes)
+        task = TINY.attack("Linf", N).replace(**{**fixed, **changes})
         with pretended_cuda() as counts:
             model = wrap(chain(TINY).to(device))
             asked = []
@@ -91,12 +95,21 @@ ATTACKS = {
     "pgd": PGD(steps=3, restarts=2, target="least-likely"),
     "apgd": APGD(steps=5),
     "autoattack": AutoAttack(steps=1, queries=3),  # APGD towards classes, FAB and Square are among it
+    "mi-fgsm": MIFGSM(steps=6),
+    "with all that its relatives add": MIFGSM(steps=4, nesterov=True, scales=2, diversity=0.5, kernel=3, neighbours=2),
+    "cw": CW(steps=12, searches=2, constant=1.0, learning_rate=0.05),
+    "patch": Patch(steps=3, places=2, tries=3),
+    "patch-rs": PatchRS(queries=8),
 }
+#: Of those that do not work in Linf.
+THREATS = {"cw": ThreatModel("L2", 0.5), "patch": ThreatModel("patch", 1), "patch-rs": ThreatModel("patch", 2)}
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_images_and_passes_are_the_same_and_the_model_is_asked_less_often(crafted, attack):
-    before, after = crafted(attack, "before", parts=False), crafted(attack, "after")
+    given = {"threat_model": THREATS.get(attack.name, ThreatModel("Linf", EPS))}
+    assert attack.asks_in_parts
+    before, after = crafted(attack, "before", parts=False, **given), crafted(attack, "after", **given)
     assert set(before.handed) == {BATCH}
     assert after.handed == [HELD, HELD]
     assert torch.equal(after.images, before.images)

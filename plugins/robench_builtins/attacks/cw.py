@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from robench import Attack, SpecError, ThreatModel, parameter
+from robench_builtins.attacks.shared.projected_gradient import joined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,7 @@ class CW(Attack):
         "from c = 0.001, Adam with 0.01, kappa 0), which allows each search 10,000 steps"
     )
     norms = ("L2",)
+    asks_in_parts = True
 
     steps: int = parameter(default=1000, help="steps of each search; the published code allows 10,000", minimum=1)
     searches: int = parameter(default=9, help="values of c that are tried", minimum=1)
@@ -89,20 +91,23 @@ class CW(Attack):
         from robench import input_gradient
 
         found = torch.zeros_like(search.labels, dtype=torch.bool)
-        w = torch.atanh((2 * search.images[rows] - 1) * INSIDE)
+        along = search.images[rows], search.labels[rows], search.constants[rows]
+        w = torch.atanh((2 * along[0] - 1) * INSIDE)
         adam, before = Adam(self.learning_rate, torch.zeros_like(w), torch.zeros_like(w)), None
         for step in range(self.steps):
-            seen: list[Tensor] = []
+            seen: list[tuple[Tensor, ...]] = []
 
-            def loss(w: Tensor, rows: Tensor = rows, seen: list[Tensor] = seen) -> Tensor:
+            def loss(
+                w: Tensor, images: Tensor, labels: Tensor, constants: Tensor, seen: list[tuple[Tensor, ...]] = seen
+            ) -> Tensor:
                 iterate = (torch.tanh(w) + 1) / 2
-                distance = (iterate - search.images[rows]).flatten(1).square().sum(1)
-                lead = leads(model(iterate), search.labels[rows])
-                seen.extend((iterate, distance, lead))
-                return distance + search.constants[rows] * (self.confidence - lead).clamp_min(0)
+                distance = (iterate - images).flatten(1).square().sum(1)
+                lead = leads(model(iterate), labels)
+                seen.append((iterate.detach(), distance.detach(), lead.detach()))
+                return distance + constants * (self.confidence - lead).clamp_min(0)
 
-            values, gradient = input_gradient(loss, w)
-            iterate, distance, lead = (tensor.detach() for tensor in seen)
+            values, gradient = input_gradient(loss, w, *along)
+            iterate, distance, lead = map(joined, zip(*seen, strict=True))
             hit = (lead > 0) & (lead >= self.confidence)
             found[rows] |= hit
             search.offer(rows, iterate, distance, hit)
@@ -112,8 +117,10 @@ class CW(Attack):
                 before = values
             w, adam = adam.step(w, gradient, step + 1)
             if not stays.all():
-                rows, w, adam = rows[stays], w[stays], adam.keep(stays)
-                before = before[stays] if before is not None else None
+                places = stays.nonzero().flatten()  # a GPU is waited for once, and not for each tensor
+                rows, w, adam = rows[places], w[places], adam.keep(places)
+                along = along[0][places], along[1][places], along[2][places]
+                before = before[places] if before is not None else None
             if not len(rows):
                 break
         return found
@@ -148,7 +155,7 @@ class Search:
 
     def offer(self, rows: Tensor, iterate: Tensor, distance: Tensor, hit: Tensor) -> None:
         """Remember the iterate, and as nearest where it errs closer to the image than any before."""
-        closer = hit & (distance < self.distances[rows])
+        closer = (hit & (distance < self.distances[rows])).nonzero().flatten()
         self.last[rows] = iterate
         self.nearest[rows[closer]] = iterate[closer]
         self.distances[rows[closer]] = distance[closer]
@@ -191,9 +198,9 @@ class Adam:
         size = (square / (1 - 0.999**number)).sqrt() + 1e-8
         return w - self.rate * mean / (1 - 0.9**number) / size, Adam(self.rate, mean, square)
 
-    def keep(self, mask: Tensor) -> Adam:
-        """Return the moments of the rows that ``mask`` keeps."""
-        return Adam(self.rate, self.mean[mask], self.square[mask])
+    def keep(self, places: Tensor) -> Adam:
+        """Return the moments of the rows at ``places``."""
+        return Adam(self.rate, self.mean[places], self.square[places])
 
 
 def leads(logits: Tensor, labels: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class Patch(Attack):
         "https://arxiv.org/abs/2005.02313"
     )
     norms = ("patch",)
+    asks_in_parts = True
 
     loss: Literal["ce", "ce-scaled", "dlr", "margin"] = parameter(
         default="ce-scaled",

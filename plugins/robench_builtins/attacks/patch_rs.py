@@ -25,6 +25,7 @@ class PatchRS(QuerySearch):
         "https://arxiv.org/abs/2006.12834, its image-specific patches"
     )
     norms = ("patch",)
+    asks_in_parts = True
 
     share: float = parameter(
         default=0.4, help="share of the square's pixels that the first query repaints", minimum=0.0, maximum=1.0

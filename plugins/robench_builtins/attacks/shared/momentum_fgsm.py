@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from robench import Attack, SpecError, ThreatModel, parameter
-from robench_builtins.attacks.shared.projected_gradient import check_step, logits_of
+from robench_builtins.attacks.shared.projected_gradient import check_step, joined, logits_of
 from robench_builtins.attacks.shared.transfer_transforms import resized_and_padded, smooth
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class MomentumFGSM(Attack):
     steps add up to eps, so none can be taken back: made for transfer, white-box they are weaker than PGD, and than FGSM
     where gradients disagree (DI); a ``step_size`` of 2.5 eps / steps helps.
     """
+
+    asks_in_parts = True
 
     steps: int = parameter(default=10, help="gradient steps", minimum=1)
     step_size: float | None = parameter(
@@ -94,6 +96,8 @@ class MomentumFGSM(Attack):
             torch.arange(len(images), device=images.device), images, labels, images, images, zero, zero, zero, zero
         )
         for step in range(self.steps):
+            if not len(walk.rows):
+                break
             if task.stop_early and self.veiled:
                 met = Met(walk, task)
                 met.look(walk.here, logits_of(model, walk.here))
@@ -145,23 +149,32 @@ class MomentumFGSM(Attack):
 
         total = torch.zeros_like(at)
         for copy in range(self.scales):
+            seen: list[tuple[Tensor, Tensor]] = []
 
-            def loss(x: Tensor, copy: int = copy) -> Tensor:
-                given = self._diverse(x / 2**copy, task, step, point, copy)
+            def loss(
+                x: Tensor, labels: Tensor, *draw: Tensor, copy: int = copy, seen: list[tuple[Tensor, Tensor]] = seen
+            ) -> Tensor:
+                given = self._diverse(x / 2**copy, *draw)
                 logits = model(given)
-                met.look(given.detach(), logits.detach())
-                return F.cross_entropy(logits, met.labels, reduction="none")
+                seen.append((given.detach(), logits.detach()))
+                return F.cross_entropy(logits, labels, reduction="none")
 
-            total += input_gradient(loss, at)[1]
+            total += input_gradient(loss, at, met.labels, *self._draw(at, task, step, point, copy))[1]
+            met.look(*map(joined, zip(*seen, strict=True)))
         return total / self.scales
 
-    def _diverse(self, images: Tensor, task: Task, *words: int) -> Tensor:
-        """Return each image resized and padded with probability ``diversity``, else as it is."""
+    def _draw(self, images: Tensor, task: Task, *words: int) -> tuple[Tensor, ...]:
+        """Return what decides how each image is resized and padded, (N, 4) in [0, 1), or nothing."""
         if not self.diversity:
+            return ()
+        # Image by image: size, top, left, and whether at all.
+        draw = (task.uniform(images[:, 0, 0, :1].expand(-1, 4), "diversity", *words) + 1) / 2
+        return (draw.clamp_max(1 - 1e-6),)
+
+    def _diverse(self, images: Tensor, draw: Tensor | None = None) -> Tensor:
+        """Return each image resized and padded with probability ``diversity``, else as it is."""
+        if draw is None:
             return images
-        # Uniform in [0, 1), image by image: size, top, left, and whether at all.
-        draw = (task.uniform(images.detach()[:, 0, 0, :1].expand(-1, 4), "diversity", *words) + 1) / 2
-        draw = draw.clamp_max(1 - 1e-6)
         changed = resized_and_padded(images, self.resize, draw[:, :3])
         return changed.where((draw[:, 3] < self.diversity).view(-1, 1, 1, 1), images)
 
@@ -187,15 +200,16 @@ class Walk(NamedTuple):
         left = ~met.wrong
         if left.all():
             return self, task
-        result[self.rows[met.wrong]] = met.errors[met.wrong]
-        return Walk(*(tensor[left] for tensor in self)), task.keep(left)
+        gone, places = met.wrong.nonzero().flatten(), left.nonzero().flatten()  # a GPU is waited for once for each
+        result[self.rows[gone]] = met.errors[gone]
+        return Walk(*(tensor[places] for tensor in self)), task.keep(left)
 
 
 class Met:
     """Remember of each image of a walk the first error inside the ball, white-box; for transfer nothing."""
 
     def __init__(self, walk: Walk, task: Task) -> None:
-        self.images, self.labels, self.errors = walk.images, walk.labels, walk.here.clone()
+        self.images, self.labels, self.errors = walk.images, walk.labels, walk.here
         self.wrong = walk.rows < 0  # none
         self._task = task
 
@@ -206,7 +220,7 @@ class Met:
         threat = self._task.threat
         new = ~self.wrong & (logits.argmax(1) != self.labels) & ((at >= 0) & (at <= 1)).flatten(1).all(1)
         new &= threat.distance(self.images, at) <= threat.eps + ROUNDING
-        self.errors[new] = at[new]
+        self.errors = at.where(new.view(-1, 1, 1, 1), self.errors)  # no mask, for which a GPU would be waited for
         self.wrong |= new
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from robench import Attack, SpecError, ThreatModel, parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from robench import Classifier, Task
@@ -94,8 +96,6 @@ class ProjectedGradient(Attack):
         self, model: Classifier, images: Tensor, iterate: Tensor, aims: Aims, threat: ThreatModel
     ) -> tuple[Tensor, Tensor]:
         """Return the logits of ``iterate``, which the gradient needs anyway, and the iterate after it."""
-        import torch
-
         from robench import input_gradient
 
         seen: list[Tensor] = []
@@ -106,8 +106,7 @@ class ProjectedGradient(Attack):
 
         _, gradient = input_gradient(loss, iterate, *aims)
         moved = iterate + threat.steepest(gradient, iterate).mul_(self._alpha(threat.eps))
-        logits = seen[0] if len(seen) == 1 else torch.cat(seen)
-        return logits.detach(), threat.project(images, moved)
+        return joined(seen).detach(), threat.project(images, moved)
 
     def _alpha(self, eps: float) -> float:
         if self.step_size is not None:
@@ -120,6 +119,13 @@ def logits_of(model: Classifier, images: Tensor) -> Tensor:
     from robench import logits_of
 
     return logits_of(model, images)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return what was seen of images part after part, a row an image, as one tensor."""
+    import torch
+
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 class Aims(NamedTuple):
