@@ -1,9 +1,10 @@
 """What do several defenses of one victim copy and hash? Counted in the victim's own bytes, and timed.
 
-    python -m benchmarks.defense_copies [large]
+    python -m benchmarks.defense_copies [large | vit]
 
 Of tiny-clip at --gate standard, what a copy holds in memory of its own is looked at when the next one is made, in
-float64 where that happens, and at the end. ``large`` copies CLIP's ViT-B/32 of random weights by itself.
+float64 where that happens, and at the end. ``vit`` does the same with a whole CLIP of ViT-B/32 and its text tower, of
+random weights, on 8 images at 224 px; its defenses learn from 30. ``large`` copies the image tower by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 import robench
@@ -30,12 +33,15 @@ from robench.evidence import victim_digests
 from robench.evidence.victim_digests import digests_of
 from robench.runtime import time_beside
 from robench.runtime.inference import freeze
+from robench_builtins.models.tiny_clip import WEIGHTS
 
 from .gpu_victims import _clip
 from .interleave import interleave, ratios, report, timed_rows
 
 DEFENSES = ("none", "tecoa", "fare", "lora-ce", "vpt", "pmg-aft", "ttc")
 TRAINED = DEFENSES[1:-1]
+#: Few images at once: ttc is differentiated twice over several draws, which takes 2.5 GB an image of a ViT-B/32.
+BATCH = 2
 
 
 class Copies:
@@ -113,7 +119,28 @@ def large(rounds=5):
         report(f"ViT-B/32 {what}: ratio, seconds", timed_rows(spent, ratios(spent, "whole")))
 
 
-def main():
+def whole_vit(folder):
+    """Save a CLIP of random weights and 40 drawn pictures; return the request that names them."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    tokenizer, drawn = CLIPTokenizer.from_pretrained(WEIGHTS), np.random.default_rng(0)
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    torch.manual_seed(0)
+    CLIPModel(CLIPConfig(text_config={**ids, "pad_token_id": tokenizer.pad_token_id})).save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
+    CLIPImageProcessor().save_pretrained(folder / "clip")
+    for split, count in (("train", 30), ("test", 10)):
+        for number in range(count):
+            place = folder / "pictures" / split / f"kind-{number % 10}"
+            place.mkdir(parents=True, exist_ok=True)
+            tiles = Image.fromarray(drawn.integers(0, 256, (7, 7, 3), dtype=np.uint8))
+            tiles.resize((224, 224)).save(place / f"{number}.png")
+    parameters = {"dataset.path": str(folder / "pictures"), "dataset.size": 224, "dataset.val": 0}
+    return {"dataset": "imagefolder", "victim": f"clip-vit-b32[checkpoint={folder / 'clip'}]"}, parameters
+
+
+def measured(request, parameters, folder):
+    """Run the seven defenses; print what was copied, hashed and held, and what the run says of its time."""
     hashed, real, said, peak, done = [], victim_digests.digest, [], [0], threading.Event()
     victim_digests.digest = lambda tensor: hashed.append(tensor.nbytes) or real(tensor)
     time_beside.WORTH_SAYING = 0.0
@@ -126,21 +153,21 @@ def main():
         while not done.wait(0.02):
             peak[0] = max(peak[0], int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
 
-    parameters = {f"{name}.{key}": 1 for name in TRAINED for key in ("epochs", "attack_steps")}
-    with tempfile.TemporaryDirectory() as folder, Copies().followed() as copies:
+    parameters = {**parameters, **{f"{name}.{key}": 1 for name in TRAINED for key in ("epochs", "attack_steps")}}
+    with Copies().followed() as copies:
         before = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
         begun, watcher = time.perf_counter(), threading.Thread(target=watch)
         watcher.start()
         cards = robench.run(
-            dataset="digits", victim="tiny-clip", defense=list(DEFENSES), attack="pgd[steps=2]", n=8, gate="standard",
-            parameters=parameters, device="cpu", store=Path(folder) / "store", progress=Said(),
+            **request, defense=list(DEFENSES), attack="pgd[steps=2]", n=8, gate="standard",
+            parameters=parameters, device="cpu", store=folder / "store", batch_size=BATCH, progress=Said(),
         )  # fmt: skip
         done.set()
         watcher.join()
         spent = time.perf_counter() - begun
     one = 4 * cards[0].model.parameters
     report(
-        f"{len(DEFENSES)} defenses of tiny-clip, in the victim's bytes ({one / 2**20:.1f} MiB)",
+        f"{len(DEFENSES)} defenses of {cards[0].cell.victim.name}, in the victim's bytes ({one / 2**20:.1f} MiB)",
         [
             ("copies made", len(copies.own)),
             ("copied", f"{sum(copies.own.values()) / one:.2f}"),
@@ -154,5 +181,12 @@ def main():
     print(json.dumps([[card.id[:12], card.robust.hits] for card in cards]))  # noqa: T201
 
 
+def main(what=""):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tiny = {"dataset": "digits", "victim": "tiny-clip"}, {}
+        measured(*(whole_vit(folder) if what == "vit" else tiny), folder)
+
+
 if __name__ == "__main__":
-    large() if sys.argv[1:] == ["large"] else main()
+    large() if sys.argv[1:] == ["large"] else main(*sys.argv[1:])

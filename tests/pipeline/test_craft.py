@@ -262,3 +262,11 @@ def test_warm_up_is_outside_the_counts(store):
     found = craft(Shift(), model(), examples(), None, task_for(), store, "k")
 
     assert (found.meter.forwards, found.meter.backwards) == (0, 0)
+
+
+def test_warm_up_takes_no_more_images_than_a_batch(store):
+    asked, attacked = [], model()
+    attacked.register_forward_pre_hook(lambda _module, given: asked.append(len(given[0])))
+    craft(Shift(), attacked, examples(), None, task_for(batch_size=3), store, "k")
+
+    assert asked == [3]

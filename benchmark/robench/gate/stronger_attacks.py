@@ -65,8 +65,8 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
     The whole step costs least of all that is tried, so it is tried on most images, and on some of those that it leaves
     the short ones.
     """
-    price, standing_ones = context.price, int(context.standing.sum())
-    count = context.budget.images("one step", 2 * price + context.verdict, min(ONE_STEP_IMAGES, standing_ones))
+    price, wanted = context.price, min(ONE_STEP_IMAGES, int(context.standing.sum()))
+    count = context.budget.images("one step", 2 * price + context.verdict, wanted)
     rows = context.some(context.standing, count, "one step")
 
     def whole(images: Tensor, labels: Tensor, task: Task) -> Tensor:
@@ -77,11 +77,11 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
         return _cut_short(context, images, labels, task.threat.one_step(images, gradient), gradient)
 
     try:
-        fell = torch.zeros_like(context.standing)
-        fell[rows] = torch.tensor(context.fallen(rows, whole), dtype=torch.bool)
+        fell = torch.tensor(context.fallen(rows, whole), dtype=torch.bool)
         won = int(fell.sum())
         if context.level.sweep:
-            left = torch.zeros_like(fell).index_fill_(0, torch.tensor(rows, dtype=torch.long), True) & ~fell
+            left = torch.zeros_like(context.standing)
+            left[torch.tensor(rows, dtype=torch.long)[~fell]] = True
             cost = 2 * price + SHORT_STEPS * context.verdict
             some = context.some(left, context.budget.images("short steps", cost, int(left.sum())), "short steps")
             won += sum(context.fallen(some, short))

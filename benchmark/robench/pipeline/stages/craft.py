@@ -48,7 +48,7 @@ Crafted = tuple[dict[str, Any], dict[str, Tensor]]
 #: Images to attack, labels, their places, and the places that are done with them.
 Attacked = tuple[Tensor, Tensor, list[int], list[int]]
 
-#: Images of the warm-up pass on a CPU, where the first call's set-up does not depend on the batch.
+#: Most images of the warm-up pass on a CPU, where the first call's set-up does not depend on the batch.
 WARM_UP = 16
 
 _WHERE = {True: "are crafted", False: "in the store"}
@@ -334,7 +334,7 @@ def _warm_up(model: Classifier, test: Examples, task: Task, precision: Precision
     Raises:
         ContractError: the model cannot be computed at this precision.
     """
-    count = min(len(test), task.batch_size if task.device.startswith("cuda") else WARM_UP)
+    count = min(len(test), task.batch_size, *(() if task.device.startswith("cuda") else (WARM_UP,)))
     images = next(test[:count].batches(count, task.device)).images.requires_grad_(True)
     try:
         with searching_in(precision, counted(model), task.device):
