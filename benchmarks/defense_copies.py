@@ -13,7 +13,6 @@ import copy
 import json
 import sys
 import tempfile
-import threading
 import time
 import weakref
 from collections import Counter
@@ -37,6 +36,7 @@ from robench_builtins.models.tiny_clip import WEIGHTS
 
 from .gpu_victims import _clip
 from .interleave import interleave, ratios, report, timed_rows
+from .peak_memory import highest, resident
 
 DEFENSES = ("none", "tecoa", "fare", "lora-ce", "vpt", "pmg-aft", "ttc")
 TRAINED = DEFENSES[1:-1]
@@ -136,12 +136,13 @@ def whole_vit(folder):
             tiles = Image.fromarray(drawn.integers(0, 256, (7, 7, 3), dtype=np.uint8))
             tiles.resize((224, 224)).save(place / f"{number}.png")
     parameters = {"dataset.path": str(folder / "pictures"), "dataset.size": 224, "dataset.val": 0}
-    return {"dataset": "imagefolder", "victim": f"clip-vit-b32[checkpoint={folder / 'clip'}]"}, parameters
+    victim = f"clip-vit-b32[checkpoint={folder / 'clip'}]"
+    return {"dataset": "imagefolder", "victim": victim, "batch_size": BATCH}, parameters
 
 
 def measured(request, parameters, folder):
     """Run the seven defenses; print what was copied, hashed and held, and what the run says of its time."""
-    hashed, real, said, peak, done = [], victim_digests.digest, [], [0], threading.Event()
+    hashed, real, said = [], victim_digests.digest, []
     victim_digests.digest = lambda tensor: hashed.append(tensor.nbytes) or real(tensor)
     time_beside.WORTH_SAYING = 0.0
 
@@ -149,22 +150,14 @@ def measured(request, parameters, folder):
         def note(self, text):
             said.append(text)
 
-    def watch():
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
-
     parameters = {**parameters, **{f"{name}.{key}": 1 for name in TRAINED for key in ("epochs", "attack_steps")}}
-    with Copies().followed() as copies:
-        before = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-        begun, watcher = time.perf_counter(), threading.Thread(target=watch)
-        watcher.start()
+    before, begun = resident(), time.perf_counter()
+    with Copies().followed() as copies, highest() as peak:
         cards = robench.run(
             **request, defense=list(DEFENSES), attack="pgd[steps=2]", n=8, gate="standard",
-            parameters=parameters, device="cpu", store=folder / "store", batch_size=BATCH, progress=Said(),
+            parameters=parameters, device="cpu", store=folder / "store", progress=Said(),
         )  # fmt: skip
-        done.set()
-        watcher.join()
-        spent = time.perf_counter() - begun
+    spent = time.perf_counter() - begun
     one = 4 * cards[0].model.parameters
     report(
         f"{len(DEFENSES)} defenses of {cards[0].cell.victim.name}, in the victim's bytes ({one / 2**20:.1f} MiB)",

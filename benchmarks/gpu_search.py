@@ -7,8 +7,8 @@ from typing import get_args
 
 import torch
 
-from robench import ThreatModel
-from robench.contracts.asked_in_parts import asked_at_once, logits_of
+from robench import ThreatModel, logits_of
+from robench.contracts.asked_in_parts import asked_at_once
 from robench.contracts.search_precision import EXACT, Precision
 from robench.pipeline.joint_chunks import HELD
 from robench.runtime.rounded_search import lacking, searching_in

@@ -13,7 +13,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from robench_builtins.defenses.none import Undefended
 
 from .host_work import Level
 from .interleave import report
+from .peak_memory import highest, resident
 
 SIDE, MOST = 16, 50_000
 
@@ -78,24 +78,15 @@ def one_run(n, side, keep):
     plugin = Plugin("benchmarks", "benchmarks", "0", None)
     parts = (("dataset", Drawn), ("victim", Brightness), ("defense", Undefended), ("attack", FGSM))
     known = Catalog([plugin], {(role, kind.name): Offer(role, kind.name, kind, plugin) for role, kind in parts})
-    peak, done = [0], threading.Event()
-
-    def watch():
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
-
     request = {"dataset": "drawn", "victim": "brightness", "defense": "none", "attack": "fgsm", "eps": "16/255"}
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
         robench.run(**request, n=64, gate="quick", store=Path(folder) / "warm", device="cpu", known=known)
-        before = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-        begun, watcher = time.perf_counter(), threading.Thread(target=watch)
-        watcher.start()
-        (card,) = robench.run(
-            **request, n=n, gate="quick", store=store, device="cpu", known=known, keep_images=keep, progress=False
-        )
-        done.set()
-        watcher.join()
+        before, begun = resident(), time.perf_counter()
+        with highest() as peak:
+            (card,) = robench.run(
+                **request, n=n, gate="quick", store=store, device="cpu", known=known, keep_images=keep, progress=False
+            )
         spent = time.perf_counter() - begun
         disk = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
     found = {"above": (peak[0] - before) / 2**20, "disk": disk / 2**20, "seconds": spent}

@@ -20,7 +20,7 @@ from robench.contracts.examples import Examples
 from robench.errors import RobenchError
 from robench.evidence.card import ComponentRecord
 from robench.evidence.files import write_whole
-from robench.evidence.plain_text import plain
+from robench.evidence.plain_text import as_file_name, plain
 from robench.pipeline.stages.load import serve
 from robench.plan.cell import SelectedComponent, type_of
 
@@ -63,7 +63,7 @@ class Counted:
         Data sets as they come have their name, the others also the start of a digest.
         """
         record = self.record
-        name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in record.name)
+        name = as_file_name(record.name)
         if not record.changed and not record.files:
             return name
         told = json.dumps([record.label, record.files, record.hashed], sort_keys=True)

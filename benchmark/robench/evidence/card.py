@@ -14,6 +14,7 @@ from msgspec import Meta
 from robench.contracts.parameters import format_value
 from robench.contracts.search_precision import EXACT, Precision, searched_in
 from robench.contracts.threat_model import Access, Norm, format_eps, radius_of
+from robench.evidence.plain_text import as_file_name
 from robench.evidence.statistics import unpack_bits
 
 SCHEMA_VERSION = 3
@@ -48,7 +49,7 @@ class FiledRecord(Record, frozen=True):
     @property
     def file_name(self) -> str:
         """Return the canonical file name."""
-        return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in self.stem) + ".json"
+        return as_file_name(self.stem) + ".json"
 
 
 class ComponentRecord(Record, frozen=True, kw_only=True):

@@ -13,5 +13,10 @@ def plain(text: object, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def as_file_name(text: str) -> str:
+    """Return ``text`` with ``_`` for all but letters, digits, ``-``, ``_`` and ``.``."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text)
+
+
 def _visible(letter: str) -> str:
     return " " if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else letter

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own spelling
 from torch import Tensor
 
 from robench.attacks.apgd import apgd
-from robench.attacks.losses import Loss
+from robench.attacks.losses import Loss, cross_entropy
 from robench.attacks.patch import patch
 from robench.attacks.patch_rs import patch_rs
 from robench.attacks.pixels import pixels
@@ -94,11 +93,8 @@ def _one_step(context: ProbeContext) -> dict[str, int]:
 
 def _slope(context: ProbeContext, images: Tensor, labels: Tensor) -> Tensor:
     """Return the gradient (N, C, H, W) of the cross-entropy, 0 where there is none."""
-
-    def loss(x: Tensor) -> Tensor:
-        return F.cross_entropy(context.target(x), labels, reduction="none")
-
-    return input_gradient(loss, images)[1].nan_to_num(0.0)
+    _, gradient = input_gradient(lambda x: cross_entropy(context.target(x), labels), images)
+    return gradient.nan_to_num(0.0)
 
 
 def _cut_short(context: ProbeContext, images: Tensor, labels: Tensor, whole: Tensor, gradient: Tensor) -> Tensor:

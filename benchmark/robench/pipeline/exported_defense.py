@@ -20,6 +20,7 @@ from robench.contracts.module_copy import copy_module
 from robench.errors import StoreError, WeightsError
 from robench.evidence.card import Card
 from robench.evidence.files import write_whole
+from robench.pipeline.export_weights import FILE as WEIGHTS
 from robench.pipeline.export_weights import save_weights
 from robench.pipeline.exported_adapter import ADAPTER, BASE, export_adapter
 from robench.pipeline.library_tower import answers_alike, library_tower, merged, quiet, same
@@ -30,7 +31,7 @@ from robench.plan.cell import Cell
 PROGRAM = "model.pt2"
 TEXTS = "class_texts.safetensors"
 #: All that may be written, without the model card.
-FILES = ("model.safetensors", PROGRAM, "transformers", ADAPTER, BASE)
+FILES = (WEIGHTS, PROGRAM, "transformers", ADAPTER, BASE)
 #: Images on which what was written is compared with the defended victim.
 COMPARED = 4
 
@@ -69,7 +70,7 @@ def export(model: Classifier, victim: Classifier, images: Tensor, folder: Path) 
     with torch.no_grad():
         logits = model(images)
     save_weights(model, folder)
-    found = {"model.safetensors": "safetensors: every tensor, by the names that the defended victim has in robench"}
+    found = {WEIGHTS: "safetensors: every tensor, by the names that the defended victim has in robench"}
     _export_program(model, images, logits, folder / PROGRAM)
     found[PROGRAM] = "torch.export: images in [0, 1] in, logits out; preprocessing and class texts are inside"
     plain = torch.equal(model.preprocess(images), victim.cpu().preprocess(images))

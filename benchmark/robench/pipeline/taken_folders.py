@@ -8,8 +8,8 @@ from pathlib import Path
 from robench.errors import CardError, StoreError
 from robench.evidence.files import read_bounded
 from robench.evidence.training_card_file import is_training
+from robench.pipeline.export_weights import FILE as WEIGHTS
 
-WEIGHTS = "model.safetensors"
 _README = "README.md"
 
 

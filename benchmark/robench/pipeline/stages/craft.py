@@ -334,7 +334,8 @@ def _warm_up(model: Classifier, test: Examples, task: Task, precision: Precision
     Raises:
         ContractError: the model cannot be computed at this precision.
     """
-    count = min(len(test), task.batch_size, *(() if task.device.startswith("cuda") else (WARM_UP,)))
+    most = task.batch_size if task.device.startswith("cuda") else min(task.batch_size, WARM_UP)
+    count = min(len(test), most)
     images = next(test[:count].batches(count, task.device)).images.requires_grad_(True)
     try:
         with searching_in(precision, counted(model), task.device):
