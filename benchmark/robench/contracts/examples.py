@@ -17,6 +17,7 @@ from torch import Tensor
 
 from robench.contracts.array_inputs import as_labels, as_tensor, check_images
 from robench.contracts.decoded_images import DecodedImages
+from robench.contracts.freed_memory import FreedMemory
 from robench.contracts.image_files import StoredImage, decode_image, describe_image, read_bytes, resizing, to_uint8
 from robench.contracts.image_resize import Resize
 from robench.errors import ContractError, DataError
@@ -231,6 +232,7 @@ class Examples:
             ready = as_floats(images) if device == "cpu" else _pinned(images, device)
             return Batch(ready, self._all_labels[rows], places)
 
+        freed = FreedMemory()
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(prepare, *bound) for bound in bounds[: ahead + 1]]
             for place in range(len(bounds)):
@@ -238,6 +240,7 @@ class Examples:
                 if place + ahead + 1 < len(bounds):
                     waiting.append(pool.submit(prepare, *bounds[place + ahead + 1]))
                 yield Batch(as_floats(images.to(device, non_blocking=True)), labels.to(device), places)
+                freed.served(4 * images.numel())
 
     @cached_property
     def fingerprint(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from robench.errors import ContractError
 from robench.evidence.card import Check, Status
@@ -31,9 +32,7 @@ def probe(context: ProbeContext) -> dict[str, Any]:
 
     What is found by likeness may be chance on a few images; what is found ``surely`` is not.
     """
-    n = len(context.test)
-    seen = [varied_thumbnails(batch.images) for batch in context.batches(list(range(min(n, LINKED))))]
-    varied = torch.cat(seen, 1)
+    varied = _varied(context, min(len(context.test), LINKED))
     compared = varied[:, :: -(-varied.shape[1] // COMPARED)]
     trained, pictures = shown_again(compared, context.train_thumbnails), groups(varied)
     return {
@@ -44,6 +43,21 @@ def probe(context: ProbeContext) -> dict[str, Any]:
         "pictures": pictures,
         "surely_pictures": groups(varied, surely=True) if pictures < varied.shape[1] else pictures,
     }
+
+
+def _varied(context: ProbeContext, n: int) -> Tensor:
+    """Return the varied thumbnails of the first ``n`` test images (V, n, 64).
+
+    They lie in one block from the start: a block a batch, each between the images of two batches, would leave the
+    allocator gaps that the next batch does not fit in.
+    """
+    varied = torch.empty(0)
+    for batch in context.batches(list(range(n))):
+        part = varied_thumbnails(batch.images)
+        if not len(varied):
+            varied = torch.empty(len(part), n, part.shape[2], dtype=part.dtype)
+        varied[:, batch.indices] = part
+    return varied
 
 
 def leakage(measured: Measurement, _group: Sequence[Measurement]) -> Check:
