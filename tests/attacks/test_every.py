@@ -37,9 +37,20 @@ MANY_CLASSES = {
     "gaussian": partial(noise, draws=4, distribution="gaussian"),
     "corners": partial(noise, draws=4, distribution="corners"),
 }
+#: The same of fewer steps, queries and restarts, for what holds bit by bit after each of them.
+SHORT = MANY_CLASSES | {
+    "apgd-ce": partial(apgd, steps=10),
+    "apgd-ce-scaled": partial(apgd, steps=10, loss="ce-scaled"),
+    "apgd-margin": partial(apgd, steps=10, loss="margin"),
+    "fab": partial(fab, steps=4, targets=4),
+    "fab restarts": partial(fab, steps=2, restarts=2, targets=3),
+    "square": partial(square, queries=80),
+    "autoattack": partial(autoattack, steps=4, queries=10),
+}
 NORMS = [("Linf", 0.015), ("L2", 0.12)]
 
 every = pytest.mark.parametrize("attack", MANY_CLASSES.values(), ids=MANY_CLASSES)
+short = pytest.mark.parametrize("attack", SHORT.values(), ids=SHORT)
 early = pytest.mark.parametrize("stop_early", [True, False], ids=["early", "all steps"])
 norms = pytest.mark.parametrize(("norm", "eps"), NORMS, ids=["Linf", "L2"])
 
@@ -56,7 +67,7 @@ def test_a_linear_model_falls_exactly_where_the_dual_norm_says(lab, attack, reac
     assert lab.right(model, adversarial, labels).tolist() == [False, False, True, True]
 
 
-@every
+@short
 @early
 @pytest.mark.parametrize(("norm", "eps"), [("Linf", 0.01), ("Linf", 1.0), ("L2", 0.2), ("L2", 3.0)])
 def test_the_result_lies_in_the_box_and_the_ball(lab, attack, stop_early, norm, eps):
@@ -81,11 +92,12 @@ def test_no_radius_gives_back_the_same_bits_in_another_tensor(lab, attack, norm,
     assert adversarial.data_ptr() != images.data_ptr()
 
 
-@every
+@short
 @early
 @norms
 def test_one_seed_gives_the_same_bits_and_another_seed_others(lab, attack, norm, eps, stop_early):
     model, images, labels = lab.small_net()
+    images, labels = images[:16], labels[:16]
     first = attack(model, images, labels, lab.task(norm, eps, seed=1, stop_early=stop_early))
     torch.rand(7)  # nothing is drawn from the global generator
     again = attack(model, images, labels, lab.task(norm, eps, seed=1, stop_early=stop_early))
@@ -95,7 +107,7 @@ def test_one_seed_gives_the_same_bits_and_another_seed_others(lab, attack, norm,
     assert torch.equal(first, other) == (getattr(attack, "func", attack) in (fab, tiles))
 
 
-@every
+@short
 @early
 @norms
 def test_an_image_gives_the_same_bits_in_every_batch(lab, attack, norm, eps, stop_early):
@@ -132,7 +144,7 @@ def test_no_parameter_ever_gets_a_gradient_and_the_arguments_stay_as_they_are(la
     assert not model.training
 
 
-@every
+@short
 @early
 @norms
 @pytest.mark.parametrize("value", [0.0, 3.0])
