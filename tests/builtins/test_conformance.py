@@ -59,8 +59,8 @@ BROUGHT_IN = {
         "art",
     ),
 }
-#: Long searches are shorter where only shapes, bounds and numbers of passes are looked at, at 224 x 224 above all, and
-#: so are the attacks within adversarial training; the rest is asked of the defaults.
+#: Long searches are shorter where shapes, bounds and numbers of passes are looked at, at 224 x 224 above all, or bits
+#: are compared, and so are the attacks within adversarial training; the rest is asked of the defaults.
 SHORT = {
     "apgd": {"steps": 10},
     "autoattack": {"steps": 5, "queries": 50},
@@ -80,7 +80,11 @@ SHORTEST = {
     "square": {"queries": 20},
     "vmi-fgsm": {"steps": 3},
 }
-SHAPES = {"box, ball, float32": SHORT, "passes": SHORT, "on CUDA": SHORT, str(SMALL): SHORT, str(LARGE): SHORTEST}
+SHAPES = {
+    **dict.fromkeys(("box, ball, float32", "passes", "on CUDA", str(SMALL)), SHORT),
+    **dict.fromkeys(("same seed", "any batch", "asked in parts"), SHORT),
+    str(LARGE): SHORTEST,
+}
 GIVEN: dict[str, dict[str, object]] = {
     **{name: {"weights": "none"} for name in ("resnet20", "resnet32", "resnet44", "resnet56")},
     **{name: {"attack_steps": 3} for name in ("pgd-at", "trades")},
