@@ -65,7 +65,7 @@ def test_they_find_the_best_square_of_a_linear_model(find, side):
     model, weights = linear()
     labels, effort = (
         torch.zeros(4, dtype=torch.long),
-        {"queries": 2000, "restarts": 3} if find is patch_rs else {"steps": 3},
+        {"queries": 1000, "restarts": 2} if find is patch_rs else {"steps": 3},
     )
     found = find(model, images(), labels, task(side), **effort)
 

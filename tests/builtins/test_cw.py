@@ -70,7 +70,7 @@ def test_the_nearest_error_of_a_linear_model_is_found(kappa, shift):
     labels = model(images).argmax(1)
     known = borders(model, images, labels, kappa)
     # Adam moves a pixel by about its rate: that is how near it comes.
-    attack = CW(steps=300, learning_rate=0.003, confidence=kappa)
+    attack = CW(steps=200, learning_rate=0.004, confidence=kappa)
     found = attack.craft(model, images, labels, task(100.0))
     assert (model(found).argmax(1) != labels).all()
     assert (leads(model(found), labels) >= kappa).all()
@@ -86,7 +86,7 @@ def test_images_fall_exactly_where_the_border_lies_inside_the_ball(stop_early):
     known = borders(model, images, labels)
     eps = known.median().item() * 1.0001
     near, far = known < eps / 1.02, known > eps
-    found = CW(steps=300).craft(model, images, labels, task(eps, stop_early=stop_early))
+    found = CW(steps=150).craft(model, images, labels, task(eps, stop_early=stop_early))
     wrong = model(found).argmax(1) != labels
     assert 5 < near.sum() < 19
     assert wrong[near].all()
@@ -114,7 +114,7 @@ def test_black_and_white_pixels_move_where_torchattacks_cannot_move_them():
 def test_more_searches_never_lose_ground():
     model, images = linear(), pixels(8)
     labels = model(images).argmax(1)
-    runs = [CW(steps=120, searches=searches).craft(model, images, labels, task(100.0)) for searches in (4, 6, 9)]
+    runs = [CW(steps=60, searches=searches).craft(model, images, labels, task(100.0)) for searches in (4, 6, 9)]
     wrong = [model(found).argmax(1) != labels for found in runs]
     for (fewer, lost), (more, lost_now) in itertools.pairwise(zip(runs, wrong, strict=True)):
         assert (lost_now | ~lost).all()
@@ -161,7 +161,7 @@ def test_the_constant_goes_up_tenfold_and_is_then_bisected():
     model, images = frozen(Linear(weights), 2), torch.full((1, *SHAPE), 0.5)
     images.view(-1)[0] = 0.6
     # |d|^2 - c d falls until d = c / 2, so that the border at d = 0.1 is passed once c > 0.2.
-    found = Watched(steps=300, searches=8, abort_early=False).craft(
+    found = Watched(steps=100, searches=8, abort_early=False).craft(
         model, images, torch.zeros(1, dtype=torch.long), task(10.0, 2)
     )
     assert seen == pytest.approx([0.001, 0.01, 0.1, 1.0, 0.55, 0.325, 0.2125, 0.15625], rel=1e-5)
