@@ -14,15 +14,13 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from .fork_server import PLACE, Server
+from .fork_server import PLACE, Server, never_wait_for_the_disk
 
 # Before torch is imported anywhere: spinning OpenMP threads make tiny models ten times slower on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# No test pulls the plug: what is written is there for every process, killed or not, before it has reached the disk, for
-# which some test would be waiting all the time.
-os.fsync = lambda number: None
+never_wait_for_the_disk()
 
 # No test asserts a wall time, Hypothesis neither: on a busy machine its draws are slow too.
 settings.register_profile("robench", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -76,6 +76,14 @@ def script() -> Path:
     return Path(place) / "robench" if place and hasattr(os, "fork") else INSTALLED
 
 
+def never_wait_for_the_disk() -> None:
+    """Let this process and its children return from ``os.fsync`` at once.
+
+    No test pulls the plug: what is written is there for every process, killed or not, before it has reached the disk.
+    """
+    os.fsync = lambda number: None
+
+
 class Server:
     """The process of a server under one interpreter, and the folder with the scripts that ask it."""
 
@@ -179,11 +187,8 @@ def import_all() -> None:
 
 
 def prepare() -> None:
-    """Compile the pages' templates, read the built-ins' declarations and how CLIPs are stored: the same for all.
-
-    Nor does a child wait for the disk, as ``conftest.py`` says.
-    """
-    os.fsync = lambda number: None
+    """Compile the pages' templates, read the built-ins' declarations and how CLIPs are stored: the same for all."""
+    never_wait_for_the_disk()
     for name in ("render.markdown", "report.page"):
         import_module(f"robench_leaderboard.{name}")._template()
     environment = import_module("robench_leaderboard.render.html").environment()
