@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robench import Classifier, Dataset, Examples, Model
+from robench.gate import duplicates
 from robench.gate.images_and_labels import above_chance
 
 from ..grey import Greys, accused, attack, checks, corner, only, row, victim
@@ -74,6 +75,24 @@ def test_copies_among_the_test_images(grey, count, status):
         assert check.value == pytest.approx(3 / 47)
         assert check.meaning.startswith("6% of the test images are copies of others, bit by bit or but for brightness")
         assert "so N is smaller than it looks: 44 different pictures, not 47." in check.meaning
+
+
+def test_copies_are_looked_for_once_among_the_same_images(grey, monkeypatch, tmp_path):
+    varied, looked = duplicates.varied_thumbnails, []
+    monkeypatch.setattr(duplicates, "_KNOWN", {})
+    monkeypatch.setattr(duplicates, "varied_thumbnails", lambda images: looked.append(len(images)) or varied(images))
+
+    rows = {"attack": "step", "defense": ["none", "scale"], "eps": ["2/255", "4/255"]}
+    cards = grey.run(sharing(3), dataset="sharing", **rows)
+    # Four rows: once for the victim, which was not trained here, and once for the training images of the defense.
+    assert looked == [44, 44]
+    # Other training images, and other test images, are looked at again.
+    honest = grey.run(sharing(0), dataset="sharing", store=tmp_path / "other", **rows)
+    assert looked == [44] * 3
+    grey.run(sharing(0), dataset="sharing", store=tmp_path / "other", n=20, **rows)
+    assert looked == [44] * 3 + [20] * 2
+    assert [checks(card)["split leakage"].status for card in cards] == ["pass", "invalid"] * 2
+    assert [checks(card)["split leakage"].status for card in honest] == ["pass"] * 4
 
 
 class Swapped(nn.Module):
