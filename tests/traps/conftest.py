@@ -10,6 +10,8 @@ from torch import nn
 
 from robench import Classifier, Task, ThreatModel
 
+from . import trained_networks
+
 EPS = 8 / 255
 
 
@@ -69,6 +71,14 @@ def task_of():
         )
 
     return build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks(once):
+    """Return the folder of the two networks that most traps stand on; this process has read them."""
+    folder = once("networks of the traps", trained_networks.write)
+    trained_networks.read(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -66,8 +66,8 @@ def names(part):
     return [entry.name for module in PARTS[part] for entry in getattr(module, kind)]
 
 
-def judge(part, folder):
-    done = command("--only", ",".join(names(part)), "--detectors", "none", "--json", folder=folder)
+def judge(part, folder, networks):
+    done = command("--only", ",".join(names(part)), "--detectors", "none", "--json", folder=folder, path=networks)
     results = json.loads(done.stdout)["results"]
 
     assert not [row["name"] for row in results if row["outcome"] not in ("caught", "cleared", "skipped")]
@@ -77,28 +77,28 @@ def judge(part, folder):
 
 
 class TestAttacks:
-    def test_are_caught(self, tmp_path):
-        judge("attacks", tmp_path)
+    def test_are_caught(self, tmp_path, networks):
+        judge("attacks", tmp_path, networks)
 
 
 class TestModels:
-    def test_are_caught(self, tmp_path):
-        judge("models", tmp_path)
+    def test_are_caught(self, tmp_path, networks):
+        judge("models", tmp_path, networks)
 
 
 class TestDefenses:
-    def test_are_caught(self, tmp_path):
-        judge("defenses", tmp_path)
+    def test_are_caught(self, tmp_path, networks):
+        judge("defenses", tmp_path, networks)
 
 
 class TestThreats:
-    def test_are_caught(self, tmp_path):
-        judge("threats", tmp_path)
+    def test_are_caught(self, tmp_path, networks):
+        judge("threats", tmp_path, networks)
 
 
 class TestControls:
-    def test_are_not_accused(self, tmp_path):
-        judge("controls", tmp_path)
+    def test_are_not_accused(self, tmp_path, networks):
+        judge("controls", tmp_path, networks)
 
 
 def test_all_are_in_a_part():

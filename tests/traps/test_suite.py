@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -403,9 +404,14 @@ def test_json_holds_every_field():
 ONLY = "clean-images,one-level-too-far,log-softmax"
 
 
-def command(*words, folder, code=None):
+def command(*words, folder, code=None, path=None):
+    """Run ``robench traps``, or ``code`` in its place, with ``path`` first on the module path."""
     start = [script()] if code is None else [sys.executable, "-c", code]
-    done = subprocess.run([*start, "traps", *words], capture_output=True, text=True, cwd=folder, timeout=3600)
+    paths = os.pathsep.join(filter(None, [path and str(path), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [*start, "traps", *words], capture_output=True, text=True, cwd=folder, timeout=3600,
+        env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done
 
