@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from robench.evidence.card import Check, Status
 from robench.evidence.check_rules import LEAKED
 from robench.evidence.check_verdict import check, too_few, weighed
 from robench.evidence.near_duplicates import groups, shown_again, varied_thumbnails
+from robench.evidence.tensor_digests import digest
 from robench.gate.measurement import Measurement
 from robench.gate.probe_context import ProbeContext
 
@@ -36,8 +36,7 @@ def probe(context: ProbeContext) -> dict[str, Any]:
     What is found by likeness may be chance on a few images; what is found ``surely`` is not. It is looked for once,
     however many models were trained and are tested on the same images.
     """
-    trained_on = hashlib.sha256(context.train_thumbnails.contiguous().numpy().data).hexdigest()
-    data = (context.test.fingerprint, trained_on)
+    data = (context.test.fingerprint, digest(context.train_thumbnails))
     if data not in _KNOWN:
         _KNOWN[data] = _found(context)
     return dict(_KNOWN[data])
